@@ -1,0 +1,214 @@
+"""All that a plugin author imports.
+
+A component is a class or function plus one entry point. Its keyword arguments become its config options: typed, with
+the defaults and the docstring of the signature. What the framework knows only at run time (named under "Supplied"
+below) is passed to a component that asks for it by that parameter name, and is not an option.
+
+=============  =====================  ==========================================================  =============
+kind           entry point group      contract                                                    supplied
+=============  =====================  ==========================================================  =============
+dataset        expkit.datasets        returns `Data`                                              -
+model          expkit.models          a `paddle.nn.Layer`: inputs [N, *shape] -> outputs [N, K]   spec
+loss           expkit.losses          (outputs, targets) -> scalar tensor                         spec
+optimizer      expkit.optimizers      returns a `paddle.optimizer.Optimizer`                      parameters
+schedule       expkit.schedules       returns a rate or a `paddle.optimizer.lr.LRScheduler`       see below
+regularizer    expkit.regularizers    `Regularizer`                                               -
+metric         expkit.metrics         `Metric`                                                    spec
+transform      expkit.transforms      `Transform`                                                 spec
+learner        expkit.learners        `Learner`                                                   parts
+callback       expkit.callbacks       `Callback`                                                  spec
+=============  =====================  ==========================================================  =============
+
+An optimizer takes ``learning_rate: float`` as an ordinary option; when a schedule is chosen, the framework builds it
+from that number and passes the scheduler in its place. A schedule is supplied ``learning_rate``, ``steps_per_epoch``
+and ``epochs``, and is stepped once after every optimizer step.
+
+Shapes: N samples, C channels, H rows, W columns, F features, K outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from expkit.errors import ConfigError, DataError, ExpkitError, ExportError, TrainingStoppedError
+from expkit.events import Callback, EpochEnd, EpochStart, FitEnd, FitStart, StepEnd
+from expkit.paths import cache_dir, data_dir
+from expkit.preprocess import Classes, ImageInput, TableInput, Values
+from expkit.spec import Array, ArraySplit, Batch, Data, DataSource, DataSpec, InputSpec, Split
+
+if TYPE_CHECKING:
+    import paddle
+
+__all__ = [
+    "VERSION",
+    "Array",
+    "ArraySplit",
+    "Batch",
+    "Callback",
+    "Classes",
+    "ConfigError",
+    "Data",
+    "DataError",
+    "DataSource",
+    "DataSpec",
+    "EpochEnd",
+    "EpochStart",
+    "ExpkitError",
+    "ExportError",
+    "FitEnd",
+    "FitStart",
+    "ImageInput",
+    "InputSpec",
+    "Learner",
+    "LearnerState",
+    "Loss",
+    "Metric",
+    "Parts",
+    "Regularizer",
+    "Split",
+    "StepEnd",
+    "StepResult",
+    "TableInput",
+    "TrainingStoppedError",
+    "Transform",
+    "Values",
+    "cache_dir",
+    "data_dir",
+]
+
+VERSION = "1.0"
+"""Grows its second number with each addition, its first with each change that breaks a plugin."""
+
+
+class Loss(Protocol):
+    """Compares outputs with targets.
+
+    `outputs` is the model's answer [N, K]; `targets` is [N] int64 (classes) or [N, K] float32 (values).
+    """
+
+    def __call__(self, outputs: paddle.Tensor, targets: paddle.Tensor) -> paddle.Tensor:
+        """Return a scalar (0-D) tensor, the mean over the batch."""
+
+
+class Metric(Protocol):
+    """Measures outputs over many batches, in NumPy, whatever engine trained them.
+
+    Attributes:
+        higher_is_better: direction of "best".
+    """
+
+    higher_is_better: bool
+
+    def reset(self) -> None:
+        """Forget all batches."""
+
+    def update(self, outputs: Array, targets: Array) -> None:
+        """Take in outputs [N, K] and targets ([N] int64 or [N, K] float32) of one batch."""
+
+    def compute(self) -> float:
+        """Value over all batches since `reset`; NaN when there were none."""
+
+
+class Regularizer(Protocol):
+    """Says how each parameter decays."""
+
+    def decay(self, name: str, shape: tuple[int, ...]) -> Any:
+        """Return a `paddle.regularizer.L1Decay` or `L2Decay` for this parameter, or None to leave it alone.
+
+        Args:
+            name: structured name, such as "conv1.weight".
+            shape: of the parameter.
+        """
+
+
+class Transform(Protocol):
+    """Augments a raw training batch: a pure function of (batch, generator), so that every step can be replayed."""
+
+    def __call__(self, batch: Batch, generator: np.random.Generator) -> Batch:
+        """Return a new batch; never write into the one given."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a learner answers for one batch.
+
+    Attributes:
+        loss: mean over the batch.
+        outputs: the model's answers [N, K], for the metrics.
+    """
+
+    loss: float
+    outputs: Array
+
+
+@dataclass(frozen=True)
+class LearnerState:
+    """All that a learner must get back to go on as if it had not stopped.
+
+    Attributes:
+        model: parameters and buffers by structured name.
+        optimizer: accumulators by "<structured parameter name>/<slot>".
+        extra: the rest, JSON only: schedule position, random state.
+    """
+
+    model: Mapping[str, Array]
+    optimizer: Mapping[str, Array]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Parts(Protocol):
+    """What a learner may ask for; each part is built when asked, from the composed config."""
+
+    spec: DataSpec
+    epochs: int
+    steps_per_epoch: int
+    seed: int
+
+    def model(self) -> paddle.nn.Layer:
+        """Build the chosen model."""
+
+    def loss(self) -> Loss:
+        """Build the chosen loss."""
+
+    def regularizer(self) -> Regularizer:
+        """Build the chosen regularizer."""
+
+    def optimizer(self, parameters: Iterable[Any]) -> paddle.optimizer.Optimizer:
+        """Build the chosen optimizer on these parameters, with the chosen schedule."""
+
+
+class Learner(Protocol):
+    """The one seam between the training loop and an engine (Paddle, or gradients by hand in NumPy).
+
+    Inputs are normalised [N, *spec.input_shape] arrays, targets [N] int64 or [N, K] float32 arrays.
+    """
+
+    @property
+    def learning_rate(self) -> float:
+        """Rate that the next step will use."""
+
+    def train_step(self, inputs: Array, targets: Array) -> StepResult:
+        """Run forward, backward and one update."""
+
+    def eval_step(self, inputs: Array, targets: Array) -> StepResult:
+        """Run forward only, in evaluation mode."""
+
+    def predict(self, inputs: Array) -> Array:
+        """Return outputs [N, K] in evaluation mode."""
+
+    def state_dict(self) -> LearnerState:
+        """Return a copy of the whole state; later steps do not change it."""
+
+    def load_state_dict(self, state: LearnerState) -> None:
+        """Take back what `state_dict` gave; of a state without optimizer, take the model alone."""
+
+    def summary(self) -> Mapping[str, float]:
+        """Facts for people, such as {"parameters": 20_550}."""
+
+    def export(self, folder: Path) -> Callable[[Array], Array]:
+        """Write an inference model into `folder` and return a function that predicts with *what was written*."""

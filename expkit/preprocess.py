@@ -1,0 +1,283 @@
+"""How raw data becomes a model's input, and a model's output becomes an answer.
+
+This file needs only NumPy and Pillow and imports nothing of expkit: it is copied as it is beside every exported
+model, so that what predicts outside is the very code that trained inside.
+
+Shapes: N samples, C channels, H rows, W columns, F features, K outputs.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+MAX_PIXELS = 64_000_000
+"""Larger images are refused: a small file can unpack to gigabytes."""
+
+
+class UnreadableInputError(ValueError):
+    """A file that is not what the model takes."""
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """Grey or colour images, kept as uint8 and normalised a whole batch at a time.
+
+    Attributes:
+        height: rows of the model's input.
+        width: columns of the model's input.
+        channels: 1 (grey) or 3 (RGB).
+        mean: per channel, of pixel / 255 over the training split.
+        std: per channel, likewise.
+        invert: "auto" inverts a file whose border is brighter than its middle range (dark ink on white paper) when
+            the training images are bright on dark; "never" takes files as they are.
+    """
+
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    invert: str = "never"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one model input: (C, H, W)."""
+        return (self.channels, self.height, self.width)
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of the model's input."""
+        return "float32"
+
+    def normalise(self, raw: Array) -> Array:
+        """Turn raw [N, H, W] or [N, H, W, C] uint8 into [N, C, H, W] float32: (pixel / 255 - mean) / std."""
+        scale = (1.0 / (255.0 * np.asarray(self.std, dtype=np.float64))).astype(np.float32)
+        shift = (-np.asarray(self.mean, dtype=np.float64) / np.asarray(self.std, dtype=np.float64)).astype(np.float32)
+        if self.channels == 1:
+            out = raw.reshape(len(raw), 1, self.height, self.width).astype(np.float32)
+            out *= scale[0]
+            out += shift[0]
+            return out
+        out = np.ascontiguousarray(raw.transpose(0, 3, 1, 2), dtype=np.float32)
+        out *= scale[:, None, None]
+        out += shift[:, None, None]
+        return out
+
+    def read(self, path: str | Path) -> Array:
+        """Read one image file of any size and mode as raw [1, H, W] (grey) or [1, H, W, 3] uint8.
+
+        Raises:
+            UnreadableInputError: the file is not an image, is damaged, or is larger than `MAX_PIXELS`.
+        """
+        from PIL import Image, ImageOps
+
+        try:
+            with Image.open(path) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise UnreadableInputError(f"{opened.width} x {opened.height} pixels; at most {MAX_PIXELS:,}")
+                image = ImageOps.exif_transpose(opened)
+                image = _flat(image).convert("L" if self.channels == 1 else "RGB")
+        except UnreadableInputError:
+            raise
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            # Pillow raises SyntaxError and ValueError for damaged files of some formats.
+            raise UnreadableInputError(f"not a readable image ({error})") from error
+        small = image.resize((self.width, self.height), Image.Resampling.LANCZOS)
+        pixels = np.asarray(small, dtype=np.uint8)
+        if self.invert == "auto" and _bright_border(pixels):
+            pixels = 255 - pixels
+        return pixels[None]
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values from which `from_description` makes an equal object."""
+        return {"kind": "image", **_plain(asdict(self))}
+
+
+@dataclass(frozen=True)
+class TableInput:
+    """Rows of numbers, normalised per column: (value - mean) / scale.
+
+    Attributes:
+        columns: names of the F features, in order.
+        mean: per column, learned on the training split.
+        scale: per column (standard deviation or range), learned on the training split; never 0.
+    """
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one model input: (F,)."""
+        return (len(self.columns),)
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of the model's input."""
+        return "float32"
+
+    def normalise(self, raw: Array) -> Array:
+        """Turn raw [N, F] numbers into [N, F] float32."""
+        centred = np.asarray(raw, dtype=np.float64) - np.asarray(self.mean)
+        return (centred / np.asarray(self.scale)).astype(np.float32)
+
+    def read(self, path: str | Path) -> Array:
+        """Read a CSV file as raw [N, F] float64: with a header (columns in any order) or without (in our order).
+
+        Raises:
+            UnreadableInputError: a column is missing, or a cell is not a number.
+        """
+        try:
+            with Path(path).open(newline="", encoding="utf-8-sig") as file:
+                rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(c.strip() for c in row)]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UnreadableInputError(f"not a readable CSV file ({error})") from error
+        if not rows:
+            raise UnreadableInputError("the file is empty")
+        order: list[int] = list(range(len(self.columns)))
+        first = 1
+        if any(_number(cell) is None for cell in rows[0]):
+            missing = [c for c in self.columns if c not in rows[0]]
+            if missing:
+                raise UnreadableInputError(f"no column {', '.join(missing)}; expected {', '.join(self.columns)}")
+            order, rows, first = [rows[0].index(c) for c in self.columns], rows[1:], 2
+        return np.array([self._row(r, order, line) for line, r in enumerate(rows, start=first)], dtype=np.float64)
+
+    def _row(self, cells: list[str], order: list[int], line: int) -> list[float]:
+        if len(cells) <= max(order):
+            raise UnreadableInputError(f"line {line} has {len(cells)} values; expected {len(self.columns)}")
+        values = [_number(cells[i]) for i in order]
+        for name, value, i in zip(self.columns, values, order, strict=True):
+            if value is None or not math.isfinite(value):
+                raise UnreadableInputError(f"line {line}, column {name}: {cells[i]!r} is not a finite number")
+        return [v for v in values if v is not None]
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values from which `from_description` makes an equal object."""
+        return {"kind": "table", **_plain(asdict(self))}
+
+
+@dataclass(frozen=True)
+class Classes:
+    """A target that is one of K classes; the model answers K logits.
+
+    Attributes:
+        labels: name of each class, in the order of the outputs.
+    """
+
+    labels: tuple[str, ...]
+
+    @property
+    def outputs(self) -> int:
+        """Number of model outputs K."""
+        return len(self.labels)
+
+    def decode(self, outputs: Array) -> list[dict[str, Any]]:
+        """Turn logits [N, K] into one answer a sample: label, probability, and the probabilities of all labels."""
+        shifted = outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True)
+        exp = np.exp(shifted)
+        probabilities = exp / exp.sum(axis=1, keepdims=True)
+        return [
+            {
+                "label": self.labels[int(p.argmax())],
+                "probability": float(p.max()),
+                "probabilities": {label: float(v) for label, v in zip(self.labels, p, strict=True)},
+            }
+            for p in probabilities
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values from which `from_description` makes an equal object."""
+        return {"kind": "classes", **_plain(asdict(self))}
+
+
+@dataclass(frozen=True)
+class Values:
+    """A target of K real numbers that were normalised for training: (value - mean) / scale.
+
+    Attributes:
+        names: name of each value.
+        mean: per value, learned on the training split (0 where targets are not normalised).
+        scale: per value (1 where targets are not normalised); never 0.
+        unit: what one unit of the value is, for people ("1000 dollars").
+    """
+
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    unit: str = ""
+
+    @property
+    def outputs(self) -> int:
+        """Number of model outputs K."""
+        return len(self.names)
+
+    def normalise(self, raw: Array) -> Array:
+        """Turn raw targets [N, K] into normalised float32 [N, K]."""
+        return ((np.asarray(raw, dtype=np.float64) - np.asarray(self.mean)) / np.asarray(self.scale)).astype(np.float32)
+
+    def decode(self, outputs: Array) -> list[dict[str, Any]]:
+        """Turn normalised outputs [N, K] back into values in their own unit, one answer a sample."""
+        values = outputs.astype(np.float64) * np.asarray(self.scale) + np.asarray(self.mean)
+        return [
+            {"values": {n: float(x) for n, x in zip(self.names, row, strict=True)}, "unit": self.unit} for row in values
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values from which `from_description` makes an equal object."""
+        return {"kind": "values", **_plain(asdict(self))}
+
+
+_KINDS = {"image": ImageInput, "table": TableInput, "classes": Classes, "values": Values}
+
+
+def from_description(description: dict[str, Any]) -> Any:
+    """Make an `ImageInput`, `TableInput`, `Classes` or `Values` from what its `describe` gave.
+
+    Raises:
+        ValueError: the kind is not one of these.
+    """
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
+    kind = str(values.pop("kind", ""))
+    if kind not in _KINDS:
+        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(_KINDS)}")
+    return _KINDS[kind](**values)
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _flat(image: Any) -> Any:
+    """Transparent images on white, 16- and 32-bit grey scaled to 8 bit: what `convert('L')` alone gets wrong."""
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if values.max(initial=0.0) > 255 else 255.0
+        return Image.fromarray(np.clip(values * 255.0 / top, 0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image
+
+
+def _bright_border(pixels: Array) -> bool:
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    return bool(np.median(border) > 127)

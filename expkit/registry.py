@@ -1,0 +1,153 @@
+"""Finds components by their entry points; looks at metadata only and imports none of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import Distribution, distributions
+
+from expkit.errors import PluginError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of component.
+
+    Attributes:
+        name: singular, for people: "model".
+        config_group: Hydra's group: "model", or the plural where several can be chosen at once ("metrics").
+        entry_point_group: "expkit.models".
+        supplied: parameter names that the framework passes at run time and that are therefore no options.
+        many: whether several can be chosen at once: `metrics=[accuracy,mse]`.
+    """
+
+    name: str
+    config_group: str
+    entry_point_group: str
+    supplied: frozenset[str] = frozenset()
+    many: bool = False
+
+
+_SPEC = frozenset({"spec"})
+KINDS: tuple[Kind, ...] = (
+    Kind("dataset", "dataset", "expkit.datasets"),
+    Kind("model", "model", "expkit.models", _SPEC),
+    Kind("loss", "loss", "expkit.losses", _SPEC),
+    Kind("optimizer", "optimizer", "expkit.optimizers", frozenset({"parameters"})),
+    Kind(
+        "schedule", "schedule", "expkit.schedules", frozenset({"learning_rate", "steps_per_epoch", "epochs"})
+    ),
+    Kind("regularizer", "regularizer", "expkit.regularizers"),
+    Kind("metric", "metrics", "expkit.metrics", _SPEC, many=True),
+    Kind("transform", "transforms", "expkit.transforms", _SPEC, many=True),
+    Kind("learner", "learner", "expkit.learners", frozenset({"parts"})),
+    Kind("callback", "callbacks", "expkit.callbacks", _SPEC, many=True),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component as its distribution announces it.
+
+    Attributes:
+        kind: its kind.
+        name: what the user types.
+        target: "module:attribute".
+        distribution: name of the distribution that brings it.
+        version: of that distribution.
+    """
+
+    kind: Kind
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+    @property
+    def module(self) -> str:
+        """Module part of the target."""
+        return self.target.partition(":")[0]
+
+    @property
+    def attribute(self) -> str:
+        """Attribute part of the target."""
+        return self.target.partition(":")[2]
+
+    @property
+    def python_path(self) -> str:
+        """Target in the form of Hydra's `_target_`: "module.attribute"."""
+        return f"{self.module}.{self.attribute}"
+
+
+def kind_named(word: str) -> Kind:
+    """Return the kind that a user means by "model", "models" or "expkit.models".
+
+    Raises:
+        PluginError: there is no such kind.
+    """
+    for kind in KINDS:
+        plural = kind.entry_point_group.removeprefix("expkit.")
+        if word in (kind.name, plural, kind.config_group, kind.entry_point_group):
+            return kind
+    names = [k.name for k in KINDS]
+    raise PluginError(f"no kind of component is called {word!r}.{did_you_mean(word, names)} Kinds: {', '.join(names)}")
+
+
+def entries(kind: Kind) -> dict[str, tuple[Entry, ...]]:
+    """Return all announced components of a kind by name, sorted; more than one entry under a name is a clash."""
+    return _table().get(kind.entry_point_group, {})
+
+
+def find(kind: Kind, name: str) -> Entry:
+    """Return the one component of that name.
+
+    Raises:
+        PluginError: nobody announces it, or two distributions do.
+    """
+    found = entries(kind).get(name, ())
+    if not found:
+        known = list(entries(kind))
+        raise PluginError(
+            f"no {kind.name} is called {name!r}.{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}. "
+            "A plugin that was just written needs its `pip install -e .` again, so that its entry points are seen."
+        )
+    if len(found) > 1:
+        owners = " and ".join(f"{e.distribution} {e.version} ({e.target})" for e in found)
+        raise PluginError(f"{kind.name} {name!r} is announced by {owners}. Uninstall one, or rename its entry point.")
+    return found[0]
+
+
+def config_dirs() -> list[tuple[str, str]]:
+    """Return (name, package) of the Hydra config folders that distributions bring (group `expkit.conf`)."""
+    return sorted(
+        (point.name, point.value) for dist in _unique() for point in dist.entry_points if point.group == "expkit.conf"
+    )
+
+
+def clear_cache() -> None:
+    """Look at the installed distributions anew."""
+    _table.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, dict[str, tuple[Entry, ...]]]:
+    kinds = {k.entry_point_group: k for k in KINDS}
+    table: dict[str, dict[str, tuple[Entry, ...]]] = {}
+    for dist in _unique():
+        for point in dist.entry_points:
+            kind = kinds.get(point.group)
+            if kind is not None:
+                entry = Entry(kind, point.name, point.value, dist.metadata["Name"], dist.version)
+                group = table.setdefault(point.group, {})
+                group[point.name] = (*group.get(point.name, ()), entry)
+    return {group: dict(sorted(names.items())) for group, names in table.items()}
+
+
+def _unique() -> list[Distribution]:
+    """Each installed distribution once: a checkout beside its own .dist-info would else clash with itself."""
+    seen: dict[str, Distribution] = {}
+    for dist in distributions():
+        name = dist.metadata["Name"]
+        if name:
+            seen.setdefault(name.lower().replace("_", "-"), dist)
+    return list(seen.values())
