@@ -1,0 +1,1 @@
+"""Built-in losses of expkit, one component per file; found by entry points like anyone's."""
