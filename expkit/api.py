@@ -162,12 +162,23 @@ class LearnerState:
 
 
 class Parts(Protocol):
-    """What a learner may ask for; each part is built when asked, from the composed config."""
+    """What a learner may ask for; each part is built when asked, from the composed config.
+
+    Attributes:
+        spec: the data's spec.
+        epochs: to train in all.
+        steps_per_epoch: optimizer steps in one epoch.
+        seed: of the run.
+        device: "cpu" or "gpu:0".
+        tune: whether faster ways to compute the same are wanted.
+    """
 
     spec: DataSpec
     epochs: int
     steps_per_epoch: int
     seed: int
+    device: str
+    tune: bool
 
     def model(self) -> paddle.nn.Layer:
         """Build the chosen model."""

@@ -1,0 +1,225 @@
+"""Turns Hydra's composed config into plain typed values; the rest of expkit never sees Hydra."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from expkit import config_source, registry
+from expkit.component import Component
+from expkit.errors import ConfigError
+from expkit.paths import conf_dir
+from expkit.settings import (
+    CheckpointSettings,
+    DeviceSettings,
+    ExportSettings,
+    PlotSettings,
+    Settings,
+    TrackingSettings,
+    TrainerSettings,
+    check,
+)
+from expkit.signature import LOADER_OPTIONS
+
+FRAMEWORK_NODES = ("trainer", "device", "tracking", "checkpoint", "export", "plots")
+
+
+@dataclass(frozen=True)
+class LoaderSettings:
+    """How batches are cut from the training split."""
+
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment, composed, resolved and checked.
+
+    Attributes:
+        choices: what was chosen in each config group: {"model": "cnn", "optimizer": "adam"}.
+        overrides: what the user typed.
+        resolved: the whole config as plain values, for the record.
+    """
+
+    name: str
+    seed: int
+    runs_dir: Path
+    dataset: Component
+    model: Component | None
+    loss: Component | None
+    optimizer: Component | None
+    schedule: Component | None
+    regularizer: Component | None
+    learner: Component
+    metrics: Mapping[str, Component]
+    transforms: Mapping[str, Component]
+    callbacks: Mapping[str, Component]
+    loader: LoaderSettings
+    trainer: TrainerSettings
+    device: DeviceSettings
+    tracking: TrackingSettings
+    checkpoint: CheckpointSettings
+    export: ExportSettings
+    plots: PlotSettings
+    choices: Mapping[str, str] = field(default_factory=dict)
+    overrides: Sequence[str] = ()
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return every choice and resolved option, flat: {"model": "cnn", "model.channels": [20, 20], ...}."""
+        flat: dict[str, Any] = {}
+        for key, value in self.resolved.items():
+            if key not in ("runs_dir", "tracking", "plots"):
+                _flatten(key, value, flat)
+        return {**flat, **self.choices}
+
+
+def register() -> None:
+    """Make Hydra know our config source, schema and resolvers; safe to call again."""
+    config_source.register()
+    ConfigStore.instance().store(name="expkit_schema", node=Settings, provider="expkit")
+    if not OmegaConf.has_resolver("expkit.id"):
+        # Three runs started in one second would otherwise share a folder.
+        OmegaConf.register_new_resolver("expkit.id", lambda: secrets.token_hex(3), use_cache=True)
+
+
+def compose(overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Compose an experiment in a program or notebook, from the overrides of the command line.
+
+    Example:
+        >>> config = compose(["+experiment=mnist_cnn", "trainer.epochs=1"])
+    """
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="expkit"):
+        composed = hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+    choices = composed.hydra.runtime.choices
+    OmegaConf.set_struct(composed, False)
+    composed.pop("hydra")
+    return parse(composed, choices=choices, overrides=overrides)
+
+
+def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequence[str]) -> ExperimentConfig:
+    """Turn a composed config into an `ExperimentConfig`.
+
+    Args:
+        composed: the config without Hydra's own node.
+        choices: chosen option of each config group.
+        overrides: what the user typed.
+
+    Raises:
+        ConfigError: a value is out of range, or a needed part was not chosen.
+    """
+    resolved = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
+    picked = {group: str(name) for group, name in choices.items() if "hydra" not in group and name is not None}
+    known = {name: value for name, value in resolved.items() if name in Settings.__dataclass_fields__}
+    schema = OmegaConf.merge(OmegaConf.structured(Settings), {k: known[k] for k in FRAMEWORK_NODES if k in known})
+    settings = cast(Settings, OmegaConf.to_object(schema))
+    settings.name, settings.seed, settings.runs_dir = known["name"], known["seed"], known["runs_dir"]
+    check(settings)
+    singles: dict[str, Any] = {}
+    loader = _loader(resolved.get("dataset"))
+    for kind in registry.KINDS:
+        node = resolved.get(kind.config_group)
+        if kind.many:
+            singles[kind.config_group] = {n: _component(kind.name, n, o) for n, o in (node or {}).items()}
+        else:
+            singles[kind.config_group] = _component(kind.name, picked.get(kind.config_group), node) if node else None
+    for needed in ("dataset", "learner"):
+        if singles[needed] is None:
+            raise ConfigError(f"no {needed} was chosen. Choose an experiment, or write {needed}=NAME.")
+    return ExperimentConfig(
+        name=settings.name,
+        seed=settings.seed,
+        runs_dir=Path(settings.runs_dir),
+        loader=loader,
+        **{node: getattr(settings, node) for node in FRAMEWORK_NODES},
+        **singles,
+        choices=picked,
+        overrides=tuple(overrides),
+        resolved=resolved,
+    )
+
+
+def to_yaml(values: Mapping[str, Any] | Sequence[str]) -> str:
+    """Write plain values as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.create(values))  # type: ignore[call-overload,no-any-return]
+
+
+def _component(kind: str, chosen: str | None, node: Mapping[str, Any]) -> Component:
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ConfigError(
+            f"{kind}: {node!r} is not a component. Choose one by name ({kind}=NAME; `python -m expkit list {kind}`), "
+            f"or give {kind}._target_=package.module.Class."
+        )
+    target = str(node["_target_"])
+    name = _name(kind, chosen, target)
+    options = {k: v for k, v in node.items() if k != "_target_"}
+    if kind == "dataset":
+        options = {k: v for k, v in options.items() if k not in LOADER_OPTIONS or _takes(target, k)}
+    return Component(kind, name, target, options, partial(_bind, kind, name, target, options))
+
+
+def _name(kind: str, chosen: str | None, target: str) -> str:
+    """The chosen name, unless a `_target_` was put in its place."""
+    known = registry.entries(registry.kind_named(kind)).get(chosen or "", ())
+    if chosen is None or (known and all(entry.python_path != target for entry in known)):
+        return target.rpartition(".")[2]
+    return chosen
+
+
+def _bind(kind: str, name: str, target: str, options: Mapping[str, Any]) -> Callable[..., Any]:
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        # `_partial_`, so that what is supplied at run time never passes through OmegaConf, which would copy it.
+        return cast(
+            Callable[..., Any],
+            instantiate({"_target_": target, **options}, _partial_=True, _convert_="all"),
+        )
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        lines = str(cause).strip().splitlines()
+        raise ConfigError(f"{kind} {name!r}: {target} cannot be loaded: {lines[0] if lines else cause!r}") from error
+
+
+def _takes(target: str, parameter: str) -> bool:
+    import inspect
+
+    from hydra.utils import get_object
+
+    try:
+        return parameter in inspect.signature(get_object(target)).parameters
+    except (ImportError, TypeError, ValueError):
+        return False  # a target that cannot be loaded is reported where it is built
+
+
+def _loader(node: Any) -> LoaderSettings:
+    values = {option.name: option.default for option in LOADER_OPTIONS.values()}
+    if isinstance(node, Mapping):
+        values.update({k: v for k, v in node.items() if k in values})
+    if not isinstance(values["batch_size"], int) or values["batch_size"] < 1:
+        raise ConfigError(f"dataset.batch_size={values['batch_size']}: must be a whole number, at least 1.")
+    return LoaderSettings(int(values["batch_size"]), bool(values["shuffle"]), bool(values["drop_last"]))
+
+
+def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:
+    if not isinstance(value, Mapping):
+        into[prefix] = value
+        return
+    for key, inner in value.items():
+        if key != "_target_":
+            _flatten(f"{prefix}.{key}", inner, into)

@@ -1,0 +1,76 @@
+"""Settings that make Paddle faster on a CPU without touching a model; to be applied before Paddle is imported.
+
+Measured on AMD EPYC with Paddle 3.3 (docs/design/0003-cpu-tuning.md): the textbook CNN takes 60 ms a step as Paddle
+comes and 24 ms with these two and the learner's two layer fixes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+import warnings
+from pathlib import Path
+
+_AVX512 = {"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"}
+_AVX2 = {"avx2", "fma"}
+_AMD = ("AuthenticAMD", "HygonGenuine")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def hush_import() -> None:
+    """Silence what Paddle prints at import: glog's INFO lines, and the advice to install ccache (exactly that one)."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
+
+
+def apply() -> dict[str, str]:
+    """Apply what fits this machine and return it as tags, such as {"tune.mkl_cpu_type": "7"}."""
+    applied: dict[str, str] = {}
+    kind = mkl_cpu_type(Path("/proc/cpuinfo"))
+    if kind is not None and "MKL_DEBUG_CPU_TYPE" not in os.environ:
+        os.environ["MKL_DEBUG_CPU_TYPE"] = kind
+    if "MKL_DEBUG_CPU_TYPE" in os.environ:
+        # It changes the last bits of a product, so it belongs to the record even when the user set it.
+        applied["tune.mkl_cpu_type"] = os.environ["MKL_DEBUG_CPU_TYPE"]
+    if keep_freed_memory():
+        applied["tune.malloc"] = "keep"
+    return applied
+
+
+def mkl_cpu_type(cpuinfo: Path) -> str | None:
+    """Return the value of MKL_DEBUG_CPU_TYPE that gives an AMD processor the fast path of Paddle's MKL (2019).
+
+    A value beyond what the processor has would end in SIGILL, hence the check of every flag. None: leave MKL alone.
+
+    Args:
+        cpuinfo: a file in the form of /proc/cpuinfo.
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return None
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        return None
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines[:64])}
+    flags = set(facts.get("flags", "").split())
+    if facts.get("vendor_id") not in _AMD:
+        return None
+    if flags >= _AVX512:
+        return "7"
+    return "5" if flags >= _AVX2 else None
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep large freed blocks, which Paddle would else map and unmap at every operation.
+
+    Returns:
+        Whether it was done (glibc only); costs 4 to 15% more memory.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "gnu_get_libc_version"):
+        return False
+    return bool(libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))

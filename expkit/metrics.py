@@ -1,0 +1,39 @@
+"""Running means of the loss and the chosen metrics over batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from expkit.api import Metric, StepResult
+from expkit.spec import Array
+
+
+class Meter:
+    """Gathers the loss and the metrics of many batches.
+
+    Args:
+        metrics: by name; the meter resets and updates them, so each meter needs its own.
+    """
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self._metrics = metrics
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self._loss, self._samples = 0.0, 0
+        for metric in self._metrics.values():
+            metric.reset()
+
+    def update(self, result: StepResult, targets: Array) -> None:
+        """Take in one batch."""
+        self._loss += result.loss * len(targets)
+        self._samples += len(targets)
+        for metric in self._metrics.values():
+            metric.update(result.outputs, targets)
+
+    def compute(self, prefix: str = "") -> dict[str, float]:
+        """Return {"loss": ..., "accuracy": ...} over all batches since the reset, each name after the prefix."""
+        values = {"loss": self._loss / max(self._samples, 1)}
+        values.update({name: float(metric.compute()) for name, metric in self._metrics.items()})
+        return {prefix + name: value for name, value in values.items()}

@@ -1,0 +1,63 @@
+"""Builds the parts of a learner from the config, each when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from expkit.api import DataSpec, Loss, Regularizer
+from expkit.component import Component
+from expkit.config import ExperimentConfig
+from expkit.errors import ConfigError
+
+
+class ConfiguredParts:
+    """The `Parts` of a composed experiment.
+
+    Args:
+        config: the experiment.
+        spec: the data's spec.
+        steps_per_epoch: optimizer steps in one epoch.
+        device: as Paddle calls it.
+    """
+
+    def __init__(self, config: ExperimentConfig, spec: DataSpec, *, steps_per_epoch: int, device: str) -> None:
+        self._config = config
+        self.spec = spec
+        self.epochs = config.trainer.epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.seed = config.seed
+        self.device = device
+        self.tune = config.device.tune
+
+    def model(self) -> Any:
+        """Build the chosen model."""
+        return self._needed(self._config.model, "model").build(spec=self.spec)
+
+    def loss(self) -> Loss:
+        """Build the chosen loss."""
+        loss: Loss = self._needed(self._config.loss, "loss").build(spec=self.spec)
+        return loss
+
+    def regularizer(self) -> Regularizer:
+        """Build the chosen regularizer."""
+        regularizer: Regularizer = self._needed(self._config.regularizer, "regularizer").build()
+        return regularizer
+
+    def optimizer(self, parameters: Iterable[Any]) -> Any:
+        """Build the chosen optimizer on these parameters; its rate follows the chosen schedule."""
+        optimizer = self._needed(self._config.optimizer, "optimizer")
+        schedule = self._config.schedule
+        if schedule is None or "learning_rate" not in optimizer.options:
+            return optimizer.build(parameters=list(parameters))
+        rate = schedule.build(
+            learning_rate=float(optimizer.options["learning_rate"]),
+            steps_per_epoch=self.steps_per_epoch,
+            epochs=self.epochs,
+        )
+        return optimizer.build(parameters=list(parameters), learning_rate=rate)
+
+    def _needed(self, component: Component | None, kind: str) -> Component:
+        if component is None:
+            raise ConfigError(f"this learner needs a {kind}. Choose one: {kind}=NAME (`python -m expkit list {kind}`).")
+        return component

@@ -1,0 +1,128 @@
+"""The framework's own options, as plain typed values; the files in `conf/` document and set them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Optional  # OmegaConf reads these annotations, on Python 3.10 too
+
+from expkit.errors import ConfigError
+
+
+@dataclass
+class TrainerSettings:
+    """How long and how to train; see conf/trainer/default.yaml."""
+
+    epochs: int = 5
+    eval_batch_size: int = 1000
+    limit_train_batches: Optional[int] = None  # noqa: UP045 - as above
+    progress: str = "auto"
+
+
+@dataclass
+class DeviceSettings:
+    """Where to train; see conf/device/*.yaml."""
+
+    name: str = "auto"
+    index: int = 0
+    threads: int = 1
+    tune: bool = True
+
+
+@dataclass
+class TrackingSettings:
+    """What MLflow gets; see conf/tracking/*.yaml."""
+
+    kind: str = "mlflow"
+    uri: Optional[str] = None  # noqa: UP045
+    experiment: Optional[str] = None  # noqa: UP045
+    run_name: Optional[str] = None  # noqa: UP045
+    tags: dict[str, str] = field(default_factory=dict)
+    log_every: int = 1
+    checkpoints: bool = True
+
+
+@dataclass
+class CheckpointSettings:
+    """Which weights are kept; see conf/checkpoint/default.yaml."""
+
+    monitor: str = "auto"
+    mode: str = "auto"
+
+
+@dataclass
+class ExportSettings:
+    """Whether and how strictly the best weights are exported; see conf/export/*.yaml."""
+
+    enabled: bool = True
+    tolerance: float = 1e-4
+    samples: int = 256
+
+
+@dataclass
+class PlotSettings:
+    """Which pictures are drawn; see conf/plots/*.yaml."""
+
+    enabled: bool = True
+    mistakes: int = 25
+
+
+@dataclass
+class Settings:
+    """Root of the config. The nodes of component kinds are filled by their config groups."""
+
+    name: str = "custom"
+    seed: int = 0
+    runs_dir: str = "runs"
+    dataset: Any = None
+    model: Any = None
+    loss: Any = None
+    optimizer: Any = None
+    schedule: Any = None
+    regularizer: Any = None
+    learner: Any = None
+    metrics: Any = field(default_factory=dict)
+    transforms: Any = field(default_factory=dict)
+    callbacks: Any = field(default_factory=dict)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    device: DeviceSettings = field(default_factory=DeviceSettings)
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+    export: ExportSettings = field(default_factory=ExportSettings)
+    plots: PlotSettings = field(default_factory=PlotSettings)
+
+
+def check(settings: Settings) -> None:
+    """Refuse values that a type alone does not.
+
+    Raises:
+        ConfigError: the first value out of range, with what is allowed.
+    """
+    at_least = {
+        "trainer.epochs": (settings.trainer.epochs, 1),
+        "trainer.eval_batch_size": (settings.trainer.eval_batch_size, 1),
+        "trainer.limit_train_batches": (settings.trainer.limit_train_batches, 1),
+        "device.index": (settings.device.index, 0),
+        "device.threads": (settings.device.threads, 1),
+        "tracking.log_every": (settings.tracking.log_every, 1),
+        "export.samples": (settings.export.samples, 1),
+        "plots.mistakes": (settings.plots.mistakes, 1),
+        "seed": (settings.seed, 0),
+    }
+    for key, (number, low) in at_least.items():
+        if number is not None and number < low:
+            raise ConfigError(f"{key}={number}: must be at least {low}.")
+    if settings.seed >= 2**32:
+        raise ConfigError(f"seed={settings.seed}: must be below 2**32 (4294967296), the most that NumPy takes.")
+    one_of = {
+        "trainer.progress": (settings.trainer.progress, ("auto", "bar", "plain", "off")),
+        "device.name": (settings.device.name, ("auto", "cpu", "gpu")),
+        "tracking.kind": (settings.tracking.kind, ("mlflow", "none")),
+        "checkpoint.mode": (settings.checkpoint.mode, ("auto", "min", "max")),
+    }
+    for key, (word, allowed) in one_of.items():
+        if word not in allowed:
+            raise ConfigError(f"{key}={word}: must be one of {', '.join(allowed)}.")
+    if not settings.export.tolerance > 0:
+        raise ConfigError(f"export.tolerance={settings.export.tolerance}: must be greater than 0.")
+    if not settings.name or any(c in settings.name for c in '/\\:*?"<>|\n') or settings.name.startswith("."):
+        raise ConfigError(f"name={settings.name!r}: it names a folder, so it must be a plain file name.")

@@ -1,0 +1,198 @@
+"""The training loop. It knows learners, batches and callbacks; not Hydra, MLflow or the file system."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from expkit.api import Callback, EpochEnd, EpochStart, FitEnd, FitStart, Learner, StepEnd
+from expkit.data import Batches
+from expkit.errors import ConfigError, TrainingStoppedError
+from expkit.metrics import Meter
+
+
+class Interrupted(BaseException):
+    """Training was asked to stop (Ctrl-C, SIGTERM) and has done so between two steps.
+
+    A BaseException, as KeyboardInterrupt is, so that no `except Exception` of a plugin swallows it.
+    """
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """Which metric says what is best.
+
+    Attributes:
+        name: such as "valid/accuracy".
+        higher_is_better: its direction.
+    """
+
+    name: str
+    higher_is_better: bool
+
+    def improves(self, value: float, best: float | None) -> bool:
+        """Whether `value` beats `best`; a tie does not, and NaN never does."""
+        if math.isnan(value):
+            return False
+        if best is None:
+            return True
+        return value > best if self.higher_is_better else value < best
+
+
+@dataclass
+class Progress:
+    """Where training is; all that a checkpoint needs beside learner, callbacks and random state.
+
+    Attributes:
+        epoch: the epoch that is being trained, counts from 1 (0: not started).
+        batch: batches of that epoch that are done.
+        step: optimizer steps that are done.
+        best: best value of the monitored metric, None before the first validation.
+        best_epoch: epoch of `best`, 0 before the first validation.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    best_metrics: dict[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+class Trainer:
+    """Trains a learner epoch by epoch and tells callbacks about it.
+
+    Args:
+        learner: what is trained.
+        train: batches to learn from.
+        valid: batches to validate on after each epoch.
+        meters: "step" (one batch), "train" (an epoch) and "eval", each with metrics of its own.
+        callbacks: told in this order.
+        monitor: which metric says what is best.
+        epochs: to train in all.
+        folder: the run folder, for callbacks that write.
+        interrupted: asked after every step; a true answer ends training.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        train: Batches,
+        valid: Batches,
+        *,
+        meters: Mapping[str, Meter],
+        callbacks: Sequence[Callback],
+        monitor: Monitor,
+        epochs: int,
+        folder: Path,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.learner, self.train, self.valid = learner, train, valid
+        self.meters, self.callbacks, self.monitor = meters, callbacks, monitor
+        self.epochs, self.folder = epochs, folder
+        self.progress = Progress()
+        self._interrupted = interrupted
+        self._stop_reason = ""
+
+    def fit(self) -> FitEnd:
+        """Train to the end and return how it ended.
+
+        Raises:
+            Interrupted: training was asked to stop; callbacks have been told.
+            TrainingStoppedError: the loss is not finite.
+        """
+        self._tell("on_fit_start", FitStart(self.train.spec, self.epochs, len(self.train), self.progress.step, self.folder))
+        end = FitEnd("failed", "an error", 0, 0)
+        try:
+            for epoch in range(self.progress.epoch + 1, self.epochs + 1):
+                self._epoch(epoch)
+                if self._stop_reason:
+                    break
+            status = "stopped" if self._stop_reason else "finished"
+            end = self._end(status, self._stop_reason)
+        except (Interrupted, KeyboardInterrupt):
+            end = self._end("interrupted", "asked to stop")
+            raise
+        except Exception as error:
+            end = self._end("failed", f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            self._tell("on_fit_end", end)
+        return end
+
+    def evaluate(self, batches: Batches) -> dict[str, float]:
+        """Measure the loss and the metrics on all batches, without learning."""
+        meter = self.meters["eval"]
+        meter.reset()
+        for inputs, targets in batches.epoch():
+            meter.update(self.learner.eval_step(inputs, targets), targets)
+            self._check_interrupt()
+        return meter.compute()
+
+    def _epoch(self, epoch: int) -> None:
+        started = time.perf_counter()
+        self.progress.epoch, self.progress.batch = epoch, 0
+        self._tell("on_epoch_start", EpochStart(epoch))
+        self.meters["train"].reset()
+        for inputs, targets in self.train.epoch(epoch):
+            self._step(inputs, targets)
+            self._check_interrupt()
+        metrics = self.meters["train"].compute("train/")
+        metrics.update({f"valid/{name}": value for name, value in self.evaluate(self.valid).items()})
+        is_best = self._note_best(epoch, metrics)
+        seconds = time.perf_counter() - started
+        self._tell("on_epoch_end", EpochEnd(epoch, self.progress.step, metrics, is_best, seconds, self._stop))
+
+    def _step(self, inputs: Any, targets: Any) -> None:
+        rate = self.learner.learning_rate
+        result = self.learner.train_step(inputs, targets)
+        progress = self.progress
+        progress.step += 1
+        progress.batch += 1
+        if not math.isfinite(result.loss):
+            raise TrainingStoppedError(
+                f"the loss is {result.loss} at step {progress.step} (epoch {progress.epoch}, batch {progress.batch}). "
+                f"A smaller learning rate often helps: optimizer.learning_rate={rate / 10:g}."
+            )
+        self.meters["train"].update(result, targets)
+        self.meters["step"].reset()
+        self.meters["step"].update(result, targets)
+        values = self.meters["step"].compute()
+        loss = values.pop("loss")
+        self._tell(
+            "on_step_end",
+            StepEnd(progress.epoch, progress.step, progress.batch, len(targets), loss, rate, values),
+        )
+
+    def _note_best(self, epoch: int, metrics: Mapping[str, float]) -> bool:
+        if self.monitor.name not in metrics:
+            raise ConfigError(
+                f"checkpoint.monitor={self.monitor.name!r} is not measured. Measured are {', '.join(metrics)}."
+            )
+        value = metrics[self.monitor.name]
+        if not self.monitor.improves(value, self.progress.best):
+            return False
+        self.progress.best, self.progress.best_epoch, self.progress.best_metrics = value, epoch, dict(metrics)
+        return True
+
+    def _stop(self, reason: str) -> None:
+        self._stop_reason = self._stop_reason or reason
+
+    def _check_interrupt(self) -> None:
+        if self._interrupted():
+            raise Interrupted
+
+    def _end(self, status: str, reason: str) -> FitEnd:
+        return FitEnd(status, reason, self.progress.epoch, self.progress.step)
+
+    def _tell(self, method: str, event: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, method)(event)

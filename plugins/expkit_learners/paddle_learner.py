@@ -1,0 +1,177 @@
+"""The default learner: Paddle's dynamic graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+from paddle.utils import unique_name
+
+from expkit.api import Array, ConfigError, ExportError, LearnerState, Parts, StepResult
+from expkit_learners.fast_layers import speed_up
+
+
+class PaddleLearner:
+    """Trains a `paddle.nn.Layer` step by step in dynamic graph mode."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        # Paddle names parameters by global counters (linear_0.w_0): a private generator makes the names of this
+        # learner independent of what was built before it in the process.
+        self._names = unique_name.UniqueNameGenerator()
+        with unique_name.guard(self._names):
+            self._model = parts.model()
+        if not isinstance(self._model, nn.Layer):
+            raise ConfigError(f"the model is a {type(self._model).__name__}; learner=paddle trains a paddle.nn.Layer.")
+        self._regularize()
+        self._loss = parts.loss()
+        trainable = [p for p in self._model.parameters() if not p.stop_gradient]
+        if not trainable:
+            raise ConfigError(f"model {type(self._model).__name__} has no parameter to train.")
+        self._optimizer = parts.optimizer(trainable)
+        rate = self._optimizer._learning_rate
+        self._schedule = rate if isinstance(rate, paddle.optimizer.lr.LRScheduler) else None
+        if parts.tune and parts.device == "cpu":
+            speed_up(self._model)
+        self._check_one_sample()
+
+    @property
+    def learning_rate(self) -> float:
+        """Rate that the next step will use."""
+        return float(self._optimizer.get_lr())
+
+    def train_step(self, inputs: Array, targets: Array) -> StepResult:
+        """Run forward, backward and one update."""
+        self._model.train()
+        outputs = self._model(paddle.to_tensor(inputs))
+        loss = self._loss(outputs, paddle.to_tensor(targets))
+        loss.backward()
+        with unique_name.guard(self._names):  # the first step creates the named accumulators
+            self._optimizer.step()
+        self._optimizer.clear_grad()
+        if self._schedule is not None:
+            self._schedule.step()
+        return StepResult(float(loss), outputs.numpy())
+
+    @paddle.no_grad()
+    def eval_step(self, inputs: Array, targets: Array) -> StepResult:
+        """Run forward only, in evaluation mode."""
+        self._model.eval()
+        outputs = self._model(paddle.to_tensor(inputs))
+        loss = self._loss(outputs, paddle.to_tensor(targets))
+        return StepResult(float(loss), outputs.numpy())
+
+    @paddle.no_grad()
+    def predict(self, inputs: Array) -> Array:
+        """Return outputs [N, K] in evaluation mode."""
+        self._model.eval()
+        result: Array = self._model(paddle.to_tensor(inputs)).numpy()
+        return result
+
+    def state_dict(self) -> LearnerState:
+        """Return a copy of parameters, buffers, accumulators and the schedule's position."""
+        model = {name: tensor.numpy().copy() for name, tensor in self._model.state_dict().items()}
+        slots, extra = {}, {}
+        structured = {p.name: name for name, p in self._model.named_parameters()}
+        for key, value in self._optimizer.state_dict().items():
+            if isinstance(value, paddle.Tensor):
+                slots[_structured_slot(key, structured)] = value.numpy().copy()
+            elif key == "LR_Scheduler":
+                extra["schedule"] = dict(value)
+        return LearnerState(model, slots, extra)
+
+    def load_state_dict(self, state: LearnerState) -> None:
+        """Take back what `state_dict` gave; of a state without optimizer, take the model alone.
+
+        Raises:
+            ConfigError: the state belongs to another model; names what differs.
+        """
+        own = {name: tuple(tensor.shape) for name, tensor in self._model.state_dict().items()}
+        given = {name: tuple(array.shape) for name, array in state.model.items()}
+        if own != given:
+            differ = sorted(set(own.items()) ^ set(given.items()))
+            raise ConfigError(f"the saved weights belong to another model; they differ in {dict(differ[:4])}.")
+        self._model.set_state_dict({name: paddle.to_tensor(array) for name, array in state.model.items()})
+        if not state.optimizer and "schedule" not in state.extra:
+            return
+        names = {name: p.name for name, p in self._model.named_parameters()}
+        slots: dict[str, Any] = {}
+        for key, array in state.optimizer.items():
+            structured, _, slot = key.rpartition("/")
+            slots[f"{names[structured]}_{slot}"] = paddle.to_tensor(array)
+        if self._schedule is not None and "schedule" in state.extra:
+            slots["LR_Scheduler"] = dict(state.extra["schedule"])
+        self._optimizer.set_state_dict(slots)
+
+    def summary(self) -> Mapping[str, float]:
+        """Return the number of trainable parameters."""
+        return {"parameters": sum(int(np.prod(p.shape)) for p in self._model.parameters() if not p.stop_gradient)}
+
+    def export(self, folder: Path) -> Callable[[Array], Array]:
+        """Write `model.json` and `model.pdiparams` with `paddle.jit.save`, and return what `paddle.jit.load` reads back.
+
+        The graph is traced from a fresh model in evaluation mode, free of the changes that speed up training, with a
+        dynamic batch size.
+
+        Raises:
+            ExportError: Paddle cannot turn the model's code into a graph.
+        """
+        spec = self._parts.spec
+        with unique_name.guard(unique_name.UniqueNameGenerator()):
+            model = self._parts.model()
+        model.set_state_dict(self._model.state_dict())
+        model.eval()
+        signature = [paddle.static.InputSpec([None, *spec.input_shape], spec.input_dtype, name="input")]
+        try:
+            paddle.jit.save(model, str(folder / "model"), input_spec=signature)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - tracing runs the model's own code, which may raise anything
+            raise ExportError(
+                f"{type(model).__name__} cannot be turned into a static graph: {type(error).__name__}: {error}. "
+                "Control flow on tensor values and Python side effects in `forward` are the usual causes; "
+                "export=none trains without exporting."
+            ) from error
+        reloaded = paddle.jit.load(str(folder / "model"))
+        reloaded.eval()
+
+        def predict(inputs: Array) -> Array:
+            with paddle.no_grad():
+                result: Array = reloaded(paddle.to_tensor(inputs)).numpy()
+            return result
+
+        return predict
+
+    def _regularize(self) -> None:
+        regularizer = self._parts.regularizer()
+        decays = {}
+        for name, parameter in self._model.named_parameters():
+            if not parameter.stop_gradient:
+                decays[name] = parameter.regularizer = regularizer.decay(name, tuple(parameter.shape))
+        pattern = getattr(regularizer, "pattern", None)
+        if pattern is not None and not any(decays.values()):
+            raise ConfigError(f"regularizer.pattern={pattern!r} fits no parameter. The model has {', '.join(decays)}.")
+
+    def _check_one_sample(self) -> None:
+        """Try the model's output shape on zeros, so that a misfit is an error before anything is written."""
+        spec = self._parts.spec
+        state = paddle.get_rng_state()
+        self._model.eval()
+        with paddle.no_grad():
+            out = self._model(paddle.zeros([2, *spec.input_shape], spec.input_dtype))
+        paddle.set_rng_state(state)
+        if tuple(out.shape) != (2, spec.outputs):
+            raise ConfigError(
+                f"model {type(self._model).__name__} answers {list(out.shape)} for a batch of 2; "
+                f"dataset {spec.name!r} needs [2, {spec.outputs}]."
+            )
+
+
+def _structured_slot(key: str, structured: Mapping[str, str]) -> str:
+    """Turn Paddle's "linear_0.w_0_moment1_0" into "head.weight/moment1_0"."""
+    owner = max((name for name in structured if key.startswith(f"{name}_")), key=len)
+    return f"{structured[owner]}/{key[len(owner) + 1 :]}"
