@@ -160,8 +160,8 @@ def _write_snapshot(folder: Path, snapshot: Snapshot) -> None:
         "random": snapshot.random,
     }
     contents = {
-        "model.safetensors": save({k: np.ascontiguousarray(v) for k, v in learner.model.items()}),
-        "optimizer.safetensors": save({k: np.ascontiguousarray(v) for k, v in learner.optimizer.items()}),
+        "model.safetensors": save({k: np.asarray(v, order="C") for k, v in learner.model.items()}),
+        "optimizer.safetensors": save({k: np.asarray(v, order="C") for k, v in learner.optimizer.items()}),
         "state.json": json.dumps(state).encode(),
     }
     files = {n: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for n, c in contents.items()}

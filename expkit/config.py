@@ -31,6 +31,7 @@ from expkit.settings import (
 )
 from expkit.signature import LOADER_OPTIONS
 
+LOADER_NAMES = frozenset(option.name for option in LOADER_OPTIONS)
 FRAMEWORK_NODES = ("trainer", "device", "tracking", "checkpoint", "export", "plots")
 
 
@@ -135,6 +136,7 @@ def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequen
         node = resolved.get(kind.config_group)
         if kind.many:
             singles[kind.config_group] = {n: _component(kind.name, n, o) for n, o in (node or {}).items()}
+            picked[kind.config_group] = ",".join(node or {})
         else:
             singles[kind.config_group] = _component(kind.name, picked.get(kind.config_group), node) if node else None
     for needed in ("dataset", "learner"):
@@ -168,7 +170,7 @@ def _component(kind: str, chosen: str | None, node: Mapping[str, Any]) -> Compon
     name = _name(kind, chosen, target)
     options = {k: v for k, v in node.items() if k != "_target_"}
     if kind == "dataset":
-        options = {k: v for k, v in options.items() if k not in LOADER_OPTIONS or _takes(target, k)}
+        options = {k: v for k, v in options.items() if k not in LOADER_NAMES or _takes(target, k)}
     return Component(kind, name, target, options, partial(_bind, kind, name, target, options))
 
 
@@ -208,7 +210,7 @@ def _takes(target: str, parameter: str) -> bool:
 
 
 def _loader(node: Any) -> LoaderSettings:
-    values = {option.name: option.default for option in LOADER_OPTIONS.values()}
+    values = {option.name: option.default for option in LOADER_OPTIONS}
     if isinstance(node, Mapping):
         values.update({k: v for k, v in node.items() if k in values})
     if not isinstance(values["batch_size"], int) or values["batch_size"] < 1:

@@ -22,7 +22,7 @@ class PaddleLearner:
         self._parts = parts
         # Paddle names parameters by global counters (linear_0.w_0): a private generator makes the names of this
         # learner independent of what was built before it in the process.
-        self._names = unique_name.UniqueNameGenerator()
+        self._names = _private_names()
         with unique_name.guard(self._names):
             self._model = parts.model()
         if not isinstance(self._model, nn.Layer):
@@ -121,7 +121,7 @@ class PaddleLearner:
             ExportError: Paddle cannot turn the model's code into a graph.
         """
         spec = self._parts.spec
-        with unique_name.guard(unique_name.UniqueNameGenerator()):
+        with unique_name.guard():
             model = self._parts.model()
         model.set_state_dict(self._model.state_dict())
         model.eval()
@@ -169,6 +169,13 @@ class PaddleLearner:
                 f"model {type(self._model).__name__} answers {list(out.shape)} for a batch of 2; "
                 f"dataset {spec.name!r} needs [2, {spec.outputs}]."
             )
+
+
+def _private_names() -> Any:
+    """Return a generator of names that nothing else in the process uses."""
+    before = unique_name.switch()
+    private, _ = unique_name.switch(*before)
+    return private
 
 
 def _structured_slot(key: str, structured: Mapping[str, str]) -> str:

@@ -1,0 +1,68 @@
+"""Everything on the command line that is not a verb: Hydra overrides that make an experiment or a sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from expkit.cli.arguments import flags_first
+from expkit.errors import ConfigError
+from expkit.paths import conf_dir
+
+
+def main(arguments: list[str]) -> int:
+    """Compose and run; Hydra's own flags (`-m`, `--cfg job`, ...) may stand anywhere.
+
+    Args:
+        arguments: of the command line, without the program.
+
+    Returns:
+        The exit code.
+    """
+    import hydra
+
+    from expkit import config
+
+    config.register()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us whole; `cli.report` shortens them
+    before = sys.argv
+    sys.argv = [before[0], *flags_first(arguments)]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_task)()
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(
+            f"the runs folder cannot be written: {error.filename}: {error.strerror}. Choose another: runs_dir=FOLDER."
+        ) from error
+    finally:
+        sys.argv = before
+    return 0
+
+
+def _task(composed: DictConfig) -> float:
+    """Run one composed experiment and return what a search would optimise."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from expkit import config, experiment
+
+    hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
+    try:
+        parsed = config.parse(
+            OmegaConf.create(composed),
+            choices=dict(hydra_config.runtime.choices),
+            overrides=list(hydra_config.overrides.task),
+        )
+        return experiment.run(parsed, folder).monitored
+    finally:
+        _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder that Hydra made for a run that never began, and its parents, where nothing is in them."""
+    for path in (folder, *list(folder.parents)[:2]):
+        with contextlib.suppress(OSError):  # not empty, or gone already: it stays as it is
+            path.rmdir()

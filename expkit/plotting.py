@@ -1,0 +1,156 @@
+"""The pictures of a run. Figures are made without pyplot, so nothing global is touched and no window opens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expkit.api import Array, DataSpec, Split
+from expkit.preprocess import ImageInput
+
+TRAIN, VALID, INK = "#2563eb", "#ea580c", "#334155"
+
+
+def draw_curves(folder: Path, title: str, steps: Sequence[float], epochs: Sequence[Mapping[str, float]]) -> None:
+    """Draw `curves.png`: the loss, and each metric, of train and valid over epochs.
+
+    Args:
+        folder: where to.
+        title: above the picture.
+        steps: loss of each step.
+        epochs: metrics of each epoch.
+    """
+    names = [n.removeprefix("valid/") for n in epochs[0] if n.startswith("valid/")]
+    figure, axes = _figure(len(names), title)
+    for name, axis in zip(names, axes, strict=True):
+        if name == "loss" and len(steps) > len(epochs):
+            where = np.linspace(0, len(epochs), len(steps) + 1)[1:]
+            axis.plot(where, steps, color=TRAIN, alpha=0.2, linewidth=0.8, label="train, each step")
+        x = [e["epoch"] for e in epochs]
+        axis.plot(x, [e[f"train/{name}"] for e in epochs], "o-", color=TRAIN, markersize=4, label="train")
+        axis.plot(x, [e[f"valid/{name}"] for e in epochs], "o-", color=VALID, markersize=4, label="valid")
+        axis.set_xlabel("epoch")
+        axis.set_title(name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.legend(frameon=False)
+    _save(figure, folder / "curves.png")
+
+
+def draw_confusion(folder: Path, title: str, spec: DataSpec, outputs: Array, targets: Array) -> None:
+    """Draw `confusion.png`: how often each class (row) was taken for each other (column).
+
+    Args:
+        folder: where to.
+        title: above the picture.
+        spec: for the labels.
+        outputs: [N, K].
+        targets: [N] int64.
+    """
+    count = spec.outputs
+    matrix = np.zeros((count, count), dtype=np.int64)
+    np.add.at(matrix, (targets.astype(np.int64), outputs.argmax(axis=1)), 1)
+    figure, (axis,) = _figure(1, title, size=max(4.5, 0.5 * count + 1))
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(count)
+    axis.set_xticks(ticks, spec.labels, rotation=0 if max(map(len, spec.labels)) < 3 else 90)
+    axis.set_yticks(ticks, spec.labels)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    if count <= 30:
+        for (row, column), number in np.ndenumerate(matrix):
+            if number:
+                shade = "white" if shares[row, column] > 0.5 else INK
+                axis.text(column, row, f"{number}", ha="center", va="center", color=shade, fontsize=8)
+    _save(figure, folder / "confusion.png")
+
+
+def draw_mistakes(
+    folder: Path, title: str, spec: DataSpec, split: Split, outputs: Array, targets: Array, most: int
+) -> int:
+    """Draw `mistakes.png`: the samples that the model is most sure and most wrong about.
+
+    Args:
+        folder: where to.
+        title: above the picture.
+        spec: for the labels.
+        split: the samples.
+        outputs: [N, K] of all samples of the split.
+        targets: [N] int64.
+        most: how many to show.
+
+    Returns:
+        Number of mistakes in all; nothing is drawn when there is none.
+    """
+    logits = outputs.astype(np.float64)
+    logits -= logits.max(axis=1, keepdims=True)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != targets)
+    if len(wrong) == 0 or not isinstance(spec.input, ImageInput):
+        return len(wrong)
+    worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:most]
+    images, _ = split.gather(worst)
+    columns = min(5, len(worst))
+    rows = -(-len(worst) // columns)
+    figure = _empty((1.7 * columns, 2.0 * rows + 0.6))
+    figure.suptitle(f"{title}\n{len(wrong):,} mistakes of {len(targets):,}; the surest first", fontsize=9)
+    for place, (image, index) in enumerate(zip(images, worst, strict=True)):
+        axis = figure.add_subplot(rows, columns, place + 1)
+        axis.imshow(image, cmap="gray")
+        axis.set_axis_off()
+        guess = predicted[index]
+        axis.set_title(
+            f"true {spec.labels[int(targets[index])]}\nsaid {spec.labels[int(guess)]} "
+            f"({probabilities[index, guess]:.0%})",
+            fontsize=8,
+        )
+    _save(figure, folder / "mistakes.png")
+    return len(wrong)
+
+
+def draw_values(folder: Path, title: str, spec: DataSpec, outputs: Array, targets: Array) -> None:
+    """Draw `predictions.png`: predicted against true values, in their own units.
+
+    Args:
+        folder: where to.
+        title: above the picture.
+        spec: for names and units.
+        outputs: [N, K], normalised.
+        targets: [N, K], normalised.
+    """
+    predicted, true = spec.target.decode(outputs), spec.target.decode(targets)
+    names = list(true[0]["values"])
+    figure, axes = _figure(len(names), title)
+    for name, axis in zip(names, axes, strict=True):
+        x = [answer["values"][name] for answer in true]
+        y = [answer["values"][name] for answer in predicted]
+        low, high = min(x + y), max(x + y)
+        axis.plot([low, high], [low, high], color=INK, linewidth=0.8)
+        axis.scatter(x, y, s=10, color=TRAIN, alpha=0.6)
+        axis.set_xlabel(f"true {name} {true[0]['unit']}".strip())
+        axis.set_ylabel("predicted")
+    _save(figure, folder / "predictions.png")
+
+
+def _empty(size: tuple[float, float]) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
+
+
+def _figure(count: int, title: str, size: float = 4.5) -> tuple[Any, list[Any]]:
+    figure = _empty((size * min(count, 3), size * 0.85 * -(-count // 3)))
+    figure.suptitle(title, fontsize=10)
+    axes = [figure.add_subplot(-(-count // 3), min(count, 3), n + 1) for n in range(count)]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,109 @@
+"""Builds everything that an experiment needs, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from expkit import cpu_tuning, device, seeding
+from expkit.api import Callback, Data, Learner, Metric
+from expkit.config import ExperimentConfig
+from expkit.data import Batches
+from expkit.errors import ConfigError, PluginError
+from expkit.metrics import Meter
+from expkit.parts import ConfiguredParts
+from expkit.trainer import Monitor
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A whole experiment, ready to train.
+
+    Attributes:
+        data: the dataset.
+        batches: "train", "valid", "test".
+        learner: what is trained.
+        meters: "step", "train", "eval".
+        monitor: what says which epoch is best.
+        callbacks: the chosen ones by name, in order.
+        device: as Paddle calls it.
+        tuning: CPU settings that were applied, as tags.
+    """
+
+    data: Data
+    batches: Mapping[str, Batches]
+    learner: Learner
+    meters: Mapping[str, Meter]
+    monitor: Monitor
+    callbacks: Mapping[str, Callback]
+    device: str
+    tuning: Mapping[str, str]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Samples in each split."""
+        return {name: len(batches.split) for name, batches in self.batches.items()}
+
+
+def prepare(config: ExperimentConfig) -> Prepared:
+    """Tune, seed, load the data and build all components.
+
+    Raises:
+        ExpkitError: a component, a value or the data is not what it should be.
+    """
+    cpu_tuning.hush_import()
+    tuning = cpu_tuning.apply() if config.device.tune else {}
+    used = device.select(config.device.name, config.device.index, config.device.threads)
+    seeding.seed_everything(config.seed)
+    data = config.dataset.build()
+    if not isinstance(data, Data):
+        raise PluginError(f"dataset {config.dataset.name!r} returned a {type(data).__name__}, not an expkit.api.Data.")
+    batches = _batches(config, data)
+    meters = {
+        use: Meter({name: c.build(spec=data.spec) for name, c in config.metrics.items()})
+        for use in ("step", "train", "eval")
+    }
+    directions = _directions(config, data)
+    callbacks = {name: c.build(spec=data.spec) for name, c in config.callbacks.items()}
+    parts = ConfiguredParts(config, data.spec, steps_per_epoch=len(batches["train"]), device=used)
+    # Seeded again, so that the weights do not depend on random numbers that loading the data may have used.
+    seeding.seed_everything(config.seed)
+    learner: Learner = config.learner.build(parts=parts)
+    return Prepared(data, batches, learner, meters, _monitor(config, directions), callbacks, used, tuning)
+
+
+def _batches(config: ExperimentConfig, data: Data) -> dict[str, Batches]:
+    size, spec = config.trainer.eval_batch_size, data.spec
+    train = Batches(
+        data.train,
+        spec,
+        batch_size=config.loader.batch_size,
+        shuffle=config.loader.shuffle,
+        drop_last=config.loader.drop_last,
+        limit=config.trainer.limit_train_batches,
+        seed=config.seed,
+        transforms=[c.build(spec=spec) for c in config.transforms.values()],
+    )
+    return {
+        "train": train,
+        "valid": Batches(data.valid, spec, batch_size=size),
+        "test": Batches(data.test, spec, batch_size=size),
+    }
+
+
+def _directions(config: ExperimentConfig, data: Data) -> dict[str, bool]:
+    built: dict[str, Metric] = {name: c.build(spec=data.spec) for name, c in config.metrics.items()}
+    return {name: metric.higher_is_better for name, metric in built.items()}
+
+
+def _monitor(config: ExperimentConfig, higher_is_better: Mapping[str, bool]) -> Monitor:
+    names: Sequence[str] = [*higher_is_better, "loss"]
+    directions = {**{f"valid/{n}": h for n, h in higher_is_better.items()}, "valid/loss": False}
+    wanted = f"valid/{names[0]}" if config.checkpoint.monitor == "auto" else config.checkpoint.monitor
+    if wanted not in directions:
+        raise ConfigError(
+            f"checkpoint.monitor={wanted!r} is not measured. Measured are {', '.join(directions)}; "
+            "add a metric with metrics=[NAME]."
+        )
+    mode = config.checkpoint.mode
+    return Monitor(wanted, directions[wanted] if mode == "auto" else mode == "max")

@@ -1,0 +1,158 @@
+"""What a user sees while training runs: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from expkit.api import Callback, EpochEnd, FitEnd, FitStart, StepEnd
+
+REDRAW_SECONDS = 0.1
+LINE_SECONDS = 15.0
+
+
+def progress_callback(style: str, console: Console) -> Callback:
+    """Return the callback for `trainer.progress`: "auto", "bar", "plain" or "off"."""
+    if style == "off":
+        return Callback()
+    bar = style == "bar" or (style == "auto" and console.is_terminal)
+    return BarProgress(console) if bar else LineProgress(console)
+
+
+def show_values(values: Mapping[str, float]) -> str:
+    """Write metrics for people: "loss 0.0832  accuracy 0.9750"."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+
+
+def show_seconds(seconds: float) -> str:
+    """Write a duration for people: "8 s", "3:07", "1:02:45"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+class _Rates:
+    """Samples a second and time left, over the whole of training but without validation."""
+
+    def __init__(self, start: FitStart) -> None:
+        self.total = start.epochs * start.steps_per_epoch
+        self.first, self.samples, self.began = start.step, 0, time.perf_counter()
+        self.last = (0.0, 0)
+
+    def per_second(self) -> float:
+        return self.samples / max(time.perf_counter() - self.began, 1e-9)
+
+    def seconds_left(self, step: int) -> float:
+        done = step - self.first
+        return (time.perf_counter() - self.began) / max(done, 1) * (self.total - step)
+
+
+class LineProgress(Callback):
+    """Prints one line an epoch, and one now and then within a long epoch."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._epochs = 0
+        self._per_epoch = 0
+        self._printed = 0.0
+        self._rates: _Rates | None = None
+
+    def on_fit_start(self, event: FitStart) -> None:
+        """Start the clock."""
+        self._epochs, self._per_epoch, self._rates = event.epochs, event.steps_per_epoch, _Rates(event)
+        self._printed = time.perf_counter()
+
+    def on_step_end(self, event: StepEnd) -> None:
+        """Print a line when the last one is long ago."""
+        assert self._rates is not None
+        self._rates.samples += event.samples
+        if time.perf_counter() - self._printed < LINE_SECONDS:
+            return
+        self._printed = time.perf_counter()
+        self._console.print(
+            f"epoch {event.epoch}/{self._epochs}  step {event.batch}/{self._per_epoch}  "
+            f"{show_values({'loss': event.loss, **event.metrics})}  {self._rates.per_second():,.0f} samples/s  "
+            f"{show_seconds(self._rates.seconds_left(event.step))} left",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Print the epoch's metrics."""
+        self._printed = time.perf_counter()
+        self._console.print(epoch_line(event, self._epochs), highlight=False, soft_wrap=True)
+
+
+class BarProgress(Callback):
+    """Draws a live bar, and leaves one line an epoch above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._epochs = 0
+        self._drawn = 0.0
+        self._rates: _Rates | None = None
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[values]}"),
+            _RateColumn(),
+            console=console,
+            transient=True,
+            auto_refresh=False,
+        )
+
+    def on_fit_start(self, event: FitStart) -> None:
+        """Show the bar."""
+        self._epochs, self._rates = event.epochs, _Rates(event)
+        self._task = self._bar.add_task(
+            "train", total=event.steps_per_epoch, epoch=1, epochs=event.epochs, values="", rate="", left=""
+        )
+        self._bar.start()
+
+    def on_step_end(self, event: StepEnd) -> None:
+        """Redraw, at most ten times a second."""
+        assert self._rates is not None
+        self._rates.samples += event.samples
+        now = time.perf_counter()
+        if now - self._drawn < REDRAW_SECONDS:
+            return
+        self._drawn = now
+        self._bar.update(
+            self._task,
+            completed=event.batch,
+            epoch=event.epoch,
+            values=show_values({"loss": event.loss, **event.metrics}),
+            rate=f"{self._rates.per_second():,.0f} samples/s",
+            left=f"{show_seconds(self._rates.seconds_left(event.step))} left",
+        )
+        self._bar.refresh()
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Leave the epoch's line above the bar."""
+        self._bar.console.print(epoch_line(event, self._epochs), highlight=False, soft_wrap=True)
+
+    def on_fit_end(self, event: FitEnd) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.fields['rate']}  {task.fields['left']}", style="dim")
+
+
+def epoch_line(event: EpochEnd, epochs: int) -> str:
+    """Write one epoch for people; an asterisk marks the best so far."""
+    parts = []
+    for split in ("train", "valid"):
+        values = {n.partition("/")[2]: v for n, v in event.metrics.items() if n.startswith(f"{split}/")}
+        parts.append(f"{split} {show_values(values)}")
+    best = "  * best" if event.is_best else ""
+    return f"epoch {event.epoch}/{epochs}  {'  |  '.join(parts)}  |  {show_seconds(event.seconds)}{best}"

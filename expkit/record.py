@@ -1,0 +1,201 @@
+"""Keeps the record of a run: its folder's own files, and the tracking store."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expkit import provenance, tracking
+from expkit.api import Callback
+from expkit.config import ExperimentConfig, to_yaml
+from expkit.errors import ConfigError
+from expkit.export import Certificate
+from expkit.model_card import describe_run
+from expkit.preparation import Prepared
+from expkit.runs import write_record
+
+EXAMPLE_SAMPLES = 2
+
+
+class Recorder:
+    """Writes what is known of a run while it is known.
+
+    Attributes:
+        run_id: name of the run folder, or "sweep/number" for a job of a sweep.
+        callback: records metrics during training.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        prepared: Prepared,
+        folder: Path,
+        tracker: tracking.Tracker | tracking.NullTracker,
+    ) -> None:
+        self._config, self._prepared, self._folder, self._tracker = config, prepared, folder, tracker
+        self.run_id = run_id(folder)
+        self.callback: Callback = tracking.TrackingCallback(tracker, log_every=config.tracking.log_every)
+        self._record: dict[str, Any] = {
+            "id": self.run_id,
+            "name": config.name,
+            "status": "RUNNING",
+            "started": _now(),
+            "mlflow_run_id": self.mlflow_run_id,
+            "choices": dict(config.choices),
+            "seed": config.seed,
+            "data": {"name": prepared.data.spec.name, "fingerprint": prepared.data.spec.fingerprint},
+        }
+
+    @classmethod
+    def open(cls, config: ExperimentConfig, prepared: Prepared, folder: Path) -> Recorder:
+        """Open the store, then write the run's first files.
+
+        Raises:
+            TrackingError: the store cannot be used; nothing was written.
+            ConfigError: the run folder cannot be written.
+        """
+        environment = provenance.environment(prepared.device)
+        git = provenance.git_state(Path.cwd())
+        tracker = _open_tracker(config, prepared, folder, environment, git)
+        recorder = cls(config, prepared, folder, tracker)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.yaml").write_text(to_yaml(config.resolved), encoding="utf-8")
+            (folder / "overrides.yaml").write_text(to_yaml(list(config.overrides)), encoding="utf-8")
+            (folder / "environment.json").write_text(
+                json.dumps({**environment, "git": _git_facts(git), "tuning": dict(prepared.tuning)}, indent=2),
+                encoding="utf-8",
+            )
+            if git is not None and git.dirty:
+                (folder / "git.diff").write_text(git.diff, encoding="utf-8")
+            write_record(folder, recorder._record)
+        except OSError as error:
+            tracker.finish("FAILED", "the run folder cannot be written")
+            raise ConfigError(
+                f"the run folder {folder} cannot be written: {error.strerror}. Choose another: runs_dir=FOLDER."
+            ) from error
+        tracker.log_data(prepared.data.spec, prepared.sizes)
+        return recorder
+
+    @property
+    def tracked(self) -> bool:
+        """Whether there is an MLflow run."""
+        return self.mlflow_run_id is not None
+
+    @property
+    def mlflow_run_id(self) -> str | None:
+        """Id of the MLflow run, if there is one."""
+        return self._tracker.run_id or None
+
+    @property
+    def experiment(self) -> str:
+        """Name of the MLflow experiment."""
+        return self._config.tracking.experiment or self._config.name
+
+    def result(self, metrics: Mapping[str, float], best_epoch: int, certificate: Certificate | None) -> None:
+        """Record the result, the pictures, the best checkpoint and the exported model."""
+        self._record.update(metrics=dict(metrics), best_epoch=best_epoch)
+        tracker = self._tracker
+        final = {n: v for n, v in metrics.items() if n.startswith("test/")}
+        final.update({f"best/valid_{n[6:]}": v for n, v in metrics.items() if n.startswith("valid/")})
+        tracker.log_metrics({**final, "best/epoch": best_epoch}, step=best_epoch)
+        if certificate is not None:
+            self._record["export"] = asdict(certificate)
+            tracker.log_metrics({"export/largest_difference": certificate.largest_difference}, step=best_epoch)
+            raw, _ = self._prepared.data.valid.gather(np.arange(min(EXAMPLE_SAMPLES, len(self._prepared.data.valid))))
+            tracker.log_model(self._folder / "export", raw)
+        tracker.set_description(self._card(metrics, best_epoch))
+
+    def finish(self, status: str, reason: str = "") -> None:
+        """Close the record.
+
+        Args:
+            status: "FINISHED", "FAILED" or "KILLED".
+            reason: in words, for the last two.
+        """
+        self._record.update(status=status, ended=_now(), **({"reason": reason} if reason else {}))
+        try:
+            write_record(self._folder, self._record)
+            self._store_files()
+        finally:
+            self._tracker.finish(status, reason)
+
+    def _store_files(self) -> None:
+        folder, tracker = self._folder, self._tracker
+        for name in ("config.yaml", "overrides.yaml", "environment.json", "git.diff"):
+            if (folder / name).is_file():
+                tracker.log_artifact(folder / name, "config")
+        if (folder / "run.log").is_file():
+            tracker.log_artifact(folder / "run.log", "")
+        if (folder / "plots").is_dir():
+            tracker.log_artifacts(folder / "plots", "plots")
+        if self._config.tracking.checkpoints and (folder / "checkpoints" / "index.json").is_file():
+            tracker.log_artifacts(folder / "checkpoints", "checkpoints")
+
+    def _card(self, metrics: Mapping[str, float], best_epoch: int) -> str:
+        raise NotImplementedError
+
+
+def run_id(folder: Path) -> str:
+    """Id of a run from its folder: "20261123-120000-ab12cd", or "sweep-20261123-120000-ab12cd.3" for a sweep's job."""
+    return f"{folder.parent.name}.{folder.name}" if folder.name.isdigit() else folder.name
+
+
+def _open_tracker(
+    config: ExperimentConfig,
+    prepared: Prepared,
+    folder: Path,
+    environment: Mapping[str, Any],
+    git: provenance.GitState | None,
+) -> tracking.Tracker | tracking.NullTracker:
+    if config.tracking.kind == "none":
+        return tracking.NullTracker()
+    spec, chosen = prepared.data.spec, config.tracking
+    names = [c.name for c in (config.model, config.optimizer) if c is not None] or [config.learner.name]
+    label = "-".join([*names, run_id(folder).rpartition("-")[2]])
+    if spec.source.stand_in_for:
+        label += f" {spec.name}"
+    store = tracking.StoreSettings(
+        uri=chosen.uri,
+        experiment=chosen.experiment or config.name,
+        run_name=chosen.run_name or label,
+        runs_dir=config.runs_dir.absolute(),
+        artifact_root=(config.runs_dir / "mlartifacts").absolute(),
+    )
+    tags = {
+        "data.name": spec.name,
+        "data.source": f"{spec.source.kind}: {spec.source.location}",
+        "data.fingerprint": spec.fingerprint,
+        "device": prepared.device,
+        "run.folder": str(folder.absolute()),
+        "command": command(config),
+        **{f"version.{name}": version for name, version in environment["versions"].items()},
+        **{f"git.{key}": str(value) for key, value in _git_facts(git).items()},
+        **prepared.tuning,
+        **chosen.tags,
+    }
+    if spec.source.stand_in_for:
+        tags["data.stand_in_for"] = spec.source.stand_in_for
+    if git is not None:
+        tags["mlflow.source.git.commit"] = git.commit
+    return tracking.open_tracker(store, params=config.parameters(), tags=tags)
+
+
+def command(config: ExperimentConfig) -> str:
+    """Return the command line that repeats a run."""
+    return shlex.join(["python", "-m", "expkit", *config.overrides])
+
+
+def _git_facts(git: provenance.GitState | None) -> dict[str, Any]:
+    return {} if git is None else {"commit": git.commit, "branch": git.branch, "dirty": git.dirty}
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,126 @@
+"""What a user reads before and after training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from expkit.api import Callback, DataSpec, EpochEnd, FitEnd
+from expkit.export import Certificate
+from expkit.progress import epoch_line
+from expkit.runlog import log
+
+
+def make_console() -> Console:
+    """Return the console of a run; where the output is no terminal, lines are never broken."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 120))
+
+
+def announce(
+    console: Console,
+    *,
+    title: str,
+    spec: DataSpec,
+    sizes: Mapping[str, int],
+    parts: str,
+    folder: Path,
+) -> None:
+    """Say what is about to be trained, on which data, and where it goes; a stand-in is said loudly.
+
+    Args:
+        console: where to.
+        title: name of the experiment.
+        spec: the data's spec.
+        sizes: samples in each split.
+        parts: model, optimizer and device in words.
+        folder: the run folder.
+    """
+    if spec.source.stand_in_for:
+        console.print(
+            Panel(
+                f"This is NOT {spec.source.stand_in_for}. Its files were not found and could not be downloaded, so the "
+                f"run uses {spec.name}: {spec.source.location}.\nResults say nothing about "
+                f"{spec.source.stand_in_for}. Give its folder with dataset.root=FOLDER or EXPKIT_DATA_DIR, or forbid "
+                "stand-ins with dataset.on_missing=error.",
+                title="STAND-IN DATA",
+                border_style="yellow",
+                expand=False,
+            )
+        )
+    counts = ", ".join(f"{count:,} {name}" for name, count in sizes.items())
+    lines = [
+        f"experiment  {title}",
+        f"data        {spec.name}: {counts}  ({spec.source.kind}: {spec.source.location})",
+        f"training    {parts}",
+        f"folder      {folder}",
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True)
+        log.info(line)
+
+
+class EpochLog(Callback):
+    """Writes each epoch to the log of the run."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Log the epoch's line."""
+        log.info(epoch_line(event, self._epochs))
+
+    def on_fit_end(self, event: FitEnd) -> None:
+        """Log how training ended."""
+        log.info("training %s after epoch %d, step %d. %s", event.status, event.epoch, event.step, event.reason)
+
+
+def conclude(
+    console: Console,
+    *,
+    metrics: Mapping[str, float],
+    headline: str,
+    places: Sequence[tuple[str, str]],
+    next_commands: Sequence[tuple[str, str]],
+) -> None:
+    """Show the result: a table of metrics by split, where everything is, and what to do next.
+
+    Args:
+        console: where to.
+        metrics: such as {"train/loss": 0.1}.
+        headline: above the table.
+        places: (what, where).
+        next_commands: (what for, command).
+    """
+    names = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
+    splits = list(dict.fromkeys(name.partition("/")[0] for name in metrics))
+    table = Table(title=headline, title_justify="left", title_style="bold")
+    table.add_column("split")
+    for name in names:
+        table.add_column(name, justify="right")
+    for split in splits:
+        cells = [f"{metrics[f'{split}/{name}']:.4f}" if f"{split}/{name}" in metrics else "-" for name in names]
+        table.add_row(split, *cells)
+        log.info("%s: %s", split, "  ".join(f"{n} {c}" for n, c in zip(names, cells, strict=True)))
+    console.print()
+    console.print(table)
+    for what, where in places:
+        console.print(f"{what:<11} {where}", soft_wrap=True)
+        log.info("%s %s", what, where)
+    console.print("\nNext:")
+    for purpose, command in next_commands:
+        console.print(f"  {command}  [dim]# {purpose}[/dim]", soft_wrap=True)
+
+
+def quote_path(path: Path) -> str:
+    """Write a path as short as it can be typed in the current folder, quoted where a shell needs it."""
+    import shlex
+
+    try:
+        return shlex.quote(str(path.resolve().relative_to(Path.cwd())))
+    except ValueError:
+        return shlex.quote(str(path))

@@ -1,0 +1,79 @@
+"""Run folders: what is in one, and how a user names one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from expkit.errors import RunNotFoundError, did_you_mean
+
+RECORD = "run.json"
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write `run.json`: identity, status and result of a run."""
+    unfinished = folder / f".{RECORD}.tmp"
+    unfinished.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    unfinished.replace(folder / RECORD)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read `run.json`.
+
+    Raises:
+        RunNotFoundError: the folder holds no readable record.
+    """
+    try:
+        return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise RunNotFoundError(f"{folder} is not a run folder: {RECORD} cannot be read ({error}).") from error
+
+
+def all_runs(runs_dir: Path) -> Iterator[Path]:
+    """Yield the run folders below `runs_dir`, oldest first."""
+    records = [p for pattern in ("*/*/run.json", "*/*/*/run.json") for p in runs_dir.glob(pattern)]
+    yield from (p.parent for p in sorted(records, key=lambda p: (p.stat().st_mtime, str(p))))
+
+
+def find_run(reference: str, runs_dir: Path) -> Path:
+    """Return the run folder that a user means.
+
+    Args:
+        reference: a folder, a run's id (or its last part), an MLflow run id, or "last".
+        runs_dir: where runs are.
+
+    Raises:
+        RunNotFoundError: no run, or more than one, is called that.
+    """
+    folder = Path(reference)
+    if (folder / RECORD).is_file():
+        return folder
+    runs = list(all_runs(runs_dir))
+    if not runs:
+        raise RunNotFoundError(
+            f"no run {reference!r}: there are no runs in {runs_dir}. Start one: python -m expkit +experiment=mnist_cnn"
+        )
+    if reference == "last":
+        return runs[-1]
+    found = [run for run in runs if _is_called(run, reference)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(str(run) for run in found[:4])
+        raise RunNotFoundError(f"{reference!r} fits {len(found)} runs: {names}. Give one of these folders.")
+    ids = [str(read_record(run).get("id", run.name)) for run in runs]
+    raise RunNotFoundError(
+        f"no run {reference!r} in {runs_dir}.{did_you_mean(reference, ids)} The newest are {', '.join(ids[-3:])}; "
+        "a folder, an MLflow run id or `last` will do as well."
+    )
+
+
+def _is_called(run: Path, reference: str) -> bool:
+    record = read_record(run)
+    identity = str(record.get("id", ""))
+    mlflow_id = str(record.get("mlflow_run_id") or "")
+    if reference in (identity, run.name, mlflow_id) or identity.endswith(f"-{reference}"):
+        return True
+    return len(reference) >= 6 and mlflow_id.startswith(reference)
