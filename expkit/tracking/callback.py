@@ -1,0 +1,37 @@
+"""Metrics of a training on their way to a tracker."""
+
+from __future__ import annotations
+
+from expkit.events import Callback, EpochEnd, StepEnd
+from expkit.tracking.tracker import NullTracker
+
+
+class TrackingCallback(Callback):
+    """Records every step and every epoch.
+
+    MLflow draws one group of charts for each prefix before "/": ``step/...`` over optimizer steps;
+    ``train/...``, ``valid/...`` and ``epoch/seconds`` over epochs.
+
+    Args:
+        tracker: takes the values.
+        log_every: steps between two points; the first step of a training is always recorded.
+    """
+
+    def __init__(self, tracker: NullTracker, log_every: int = 1) -> None:
+        if log_every < 1:
+            raise ValueError(f"log_every={log_every}; it must be at least 1")
+        self._tracker = tracker
+        self._log_every = log_every
+
+    def on_step_end(self, event: StepEnd) -> None:
+        """Record loss, metrics and learning rate of the batch."""
+        if event.step % self._log_every and event.step != 1:
+            return
+        values = {f"step/{name}": value for name, value in event.metrics.items()}
+        values["step/loss"] = event.loss
+        values["step/learning_rate"] = event.learning_rate
+        self._tracker.log_metrics(values, event.step)
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Record what was measured over the epoch."""
+        self._tracker.log_metrics({**event.metrics, "epoch/seconds": event.seconds}, event.epoch)

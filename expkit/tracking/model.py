@@ -1,0 +1,140 @@
+"""An export becomes an MLflow model: "models from code"; no pickle, no expkit needed."""
+# mypy: disable-error-code="import-untyped"
+# pandas and PyYAML bring no types.
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from expkit.errors import ExportError
+from expkit.tracking.store import Store, explain, import_mlflow
+from expkit.tracking.writer import Point
+
+SCRIPT = Path(__file__).resolve().parent.parent / "serving_model.py"
+PARTS = ("model.json", "model.pdiparams", "model.yaml", "preprocess.py")
+_REQUIREMENTS = (("paddlepaddle", "paddlepaddle-gpu"), ("numpy",), ("pandas",), ("pillow",), ("pyyaml",))
+
+
+def log_model(
+    store: Store,
+    run_id: str,
+    export_folder: Path,
+    input_example: npt.NDArray[Any],
+    *,
+    name: str,
+    step: int,
+    results: Sequence[Point],
+) -> str | None:
+    """Record an export as a model of the run; only `MlflowClient` is used, so no "active run" is touched.
+
+    Args:
+        store: where.
+        run_id: of the run that made it.
+        export_folder: holds `PARTS`.
+        input_example: raw inputs [N, ...].
+        name: in the UI.
+        step: optimizer step of the weights.
+        results: points of the run that measure this model.
+
+    Returns:
+        URI of the model, or None when the store fails.
+
+    Raises:
+        ExportError: files are missing, or the export does not predict.
+    """
+    missing = [part for part in PARTS if not (export_folder / part).is_file()]
+    if missing:
+        raise ExportError(
+            f"{export_folder} is not an export: {', '.join(missing)} missing. Export the run again."
+        )
+    import_mlflow()
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+
+    def create() -> Any:
+        return store.client.create_logged_model(store.experiment_id, name=name, source_run_id=run_id)
+
+    model = store.attempt(f"the model {name!r}", create)
+    if model is None:
+        return None
+
+    def upload() -> str:
+        store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
+        store.client.log_model_artifacts(model.model_id, str(folder))
+        metrics = [Metric(*point, model_id=model.model_id) for point in results]
+        if metrics:
+            store.client.log_batch(run_id, metrics=metrics)
+        store.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return f"models:/{model.model_id}"
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        try:
+            _save(folder, export_folder, input_example, run_id=run_id, model=model)
+        except BaseException:
+            store.attempt("the model's status", lambda: _fail(store, model.model_id))
+            raise
+        return store.attempt(f"the model {name!r}", upload)
+
+
+def _fail(store: Store, model_id: str) -> None:
+    store.client.finalize_logged_model(model_id, "FAILED")
+
+
+def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_id: str, model: Any) -> None:
+    """Write the model as MLflow wants it; the signature comes from a real prediction on the example."""
+    from mlflow import pyfunc
+    from mlflow.models import Model
+
+    meta = Model(
+        artifact_path=model.artifact_location,
+        run_id=run_id,
+        model_uuid=model.model_id,
+        model_id=model.model_id,
+    )
+    try:
+        pyfunc.save_model(
+            folder,
+            python_model=SCRIPT,
+            artifacts={"export": str(export_folder)},
+            mlflow_model=meta,
+            input_example=_example(export_folder, example),
+            pip_requirements=requirements(),
+        )
+    except Exception as error:
+        raise ExportError(
+            f"the export in {export_folder} is not a working model: {explain(error)}."
+        ) from error
+    if meta.signature is None:
+        raise ExportError(
+            f"the export in {export_folder} does not predict from inputs of shape {example.shape}."
+        )
+
+
+def _example(export_folder: Path, raw: npt.NDArray[Any]) -> Any:
+    """Arrays stay arrays; a table's rows get their column names, so that the served model takes them."""
+    import pandas as pd
+    import yaml
+
+    about = yaml.safe_load((export_folder / "model.yaml").read_text(encoding="utf-8"))
+    columns = about["input"].get("columns")
+    return pd.DataFrame(np.asarray(raw, dtype=np.float64), columns=columns) if columns else raw
+
+
+def requirements() -> list[str]:
+    """Pinned versions of what the served model imports."""
+    pinned = []
+    for names in _REQUIREMENTS:
+        for name in names:
+            try:
+                pinned.append(f"{name}=={importlib.metadata.version(name).split('+')[0]}")
+                break
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return pinned

@@ -1,0 +1,345 @@
+"""Opening a tracking store: MLflow's import and noise, a fresh database's schema, errors with a remedy."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import logging
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+from expkit.errors import TrackingError
+
+logger = logging.getLogger("expkit.tracking")
+
+T = TypeVar("T")
+
+LOCK_SECONDS = 60.0
+"""Longest wait for another process that creates the schema (it takes about 2 s)."""
+PROBE_SECONDS = 3.0
+"""Longest wait for a database server to accept a connection."""
+REST_SECONDS = 10.0
+"""After a failed call the store is left alone this long: a dead server is not asked for every artifact."""
+
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "1",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow's own: 7 retries of 120 s each; a dead server then blocks for 4 minutes, a silent one for 20.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+}
+_REMEDY = "Set tracking.uri to a store that works, or train without one: tracking=none."
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """Where a run is recorded.
+
+    Attributes:
+        uri: of the store (``sqlite:///file.db``, ``postgresql://...``, ``http://host:port``); None means
+            `runs_dir`/mlflow.db.
+        experiment: name that groups comparable runs.
+        run_name: name of the run in tables and charts.
+        runs_dir: folder of all runs.
+        artifact_root: folder for artifacts when the store is a database; a server chooses its own.
+    """
+
+    uri: str | None
+    experiment: str
+    run_name: str
+    runs_dir: Path
+    artifact_root: Path
+
+
+def import_mlflow() -> Any:
+    """Import MLflow with expkit's defaults; what the user has set in the environment stays."""
+    chosen = "MLFLOW_LOGGING_LEVEL" in os.environ
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    if not chosen:  # the schema's creation is 60 lines of INFO otherwise
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("urllib3.connectionpool", "mlflow.store.db.utils"):
+        if _heard_already not in logging.getLogger(name).filters:
+            logging.getLogger(name).addFilter(_heard_already)
+    return mlflow
+
+
+_calling = threading.local()
+
+
+def _heard_already(record: logging.LogRecord) -> bool:
+    """Drop what these loggers say during our own call: the same failure is raised, and we report it once."""
+    return not getattr(_calling, "now", False)
+
+
+@contextlib.contextmanager
+def _own_call() -> Iterator[None]:
+    _calling.now = True
+    try:
+        yield
+    finally:
+        _calling.now = False
+
+
+class Store:
+    """An open store with one experiment: calls that may fail without ending a training.
+
+    Attributes:
+        client: the `MlflowClient`.
+        uri: what it was opened with, absolute.
+        experiment_id: of the experiment.
+        failures: what was not stored, in words, in order.
+    """
+
+    def __init__(self, client: Any, uri: str, experiment_id: str) -> None:
+        self.client = client
+        self.uri = uri
+        self.experiment_id = experiment_id
+        self.failures: list[str] = []
+        self.last_error = ""
+        self._rests_until = 0.0
+        self._warned = False
+
+    def attempt(self, what: str, call: Callable[[], T], *, note: bool = True) -> T | None:
+        """Return `call()`, or None when the store fails; the first failure is a warning, the rest are noted.
+
+        Args:
+            what: is being stored, for people ("artifact plots/loss.png").
+            call: does it.
+            note: whether a failure belongs into `failures` (metric points are counted elsewhere).
+        """
+        if time.monotonic() >= self._rests_until:
+            try:
+                with _own_call():
+                    return call()
+            except Exception as error:  # noqa: BLE001 - a store may raise anything, and training must go on
+                self._failed(what, error)
+        if note:
+            self.failures.append(what)
+        return None
+
+    def wake(self) -> None:
+        """Ask the store again at once, however it answered last."""
+        self._rests_until = 0.0
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self.last_error = explain(error)
+        self._rests_until = time.monotonic() + REST_SECONDS
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "The tracking store %s does not take %s (%s). Training goes on; "
+                "what was not stored is listed at the end.",
+                masked(self.uri),
+                what,
+                self.last_error,
+            )
+
+
+def open_store(settings: StoreSettings) -> Store:
+    """Open the store, create its schema and the experiment when they are missing.
+
+    Raises:
+        TrackingError: the store cannot be reached, read or written; within 10 seconds.
+    """
+    uri = resolve_uri(settings)
+    mlflow = import_mlflow()
+    local = database_file(uri)
+    artifacts = None if uri.startswith(("http://", "https://")) else settings.artifact_root
+    with contextlib.ExitStack() as stack:
+        if local is not None:
+            _check_folder(local.parent)
+            stack.enter_context(file_lock(local.with_name(local.name + ".lock")))
+        stack.enter_context(_own_call())
+        _probe_database(uri)
+        try:
+            client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+            found = client.get_experiment_by_name(settings.experiment)
+        except Exception as error:
+            raise TrackingError(
+                f"tracking store {masked(uri)}: {explain(error)}. {_remedy(error)}"
+            ) from error
+    with _own_call():
+        return Store(client, uri, _experiment(client, found, settings.experiment, artifacts))
+
+
+def resolve_uri(settings: StoreSettings) -> str:
+    """Return the store's URI with an absolute path.
+
+    Raises:
+        TrackingError: the URI is of a kind that cannot be a store.
+    """
+    if settings.uri is None:
+        return _sqlite_uri(settings.runs_dir / "mlflow.db")
+    scheme = urlsplit(settings.uri).scheme.split("+")[0]
+    if scheme == "sqlite":
+        file, _, query = settings.uri.partition("://")[2].removeprefix("/").partition("?")
+        if not file or file == ":memory:":
+            raise TrackingError(
+                f"tracking.uri={settings.uri!r} names no file. Write sqlite:///runs/mlflow.db (3 slashes)."
+            )
+        return _sqlite_uri(Path(unquote(file))) + (f"?{query}" if query else "")
+    if scheme in (*_DATABASE_PORTS, "http", "https") or settings.uri.startswith("databricks"):
+        return settings.uri
+    raise TrackingError(
+        f"tracking.uri={masked(settings.uri)!r} is not a tracking store. Allowed: sqlite:///file.db, "
+        "postgresql://, mysql://, mssql://, http://, https:// (not a folder). "
+        "Or train without a store: tracking=none."
+    )
+
+
+def _sqlite_uri(file: Path) -> str:
+    return "sqlite:///" + quote(file.expanduser().resolve().as_posix(), safe="/: ")
+
+
+def database_file(uri: str) -> Path | None:
+    """File of a SQLite store, or None for any other."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0]))
+
+
+def masked(uri: str) -> str:
+    """Return the URI without its password."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
+
+
+def explain(error: BaseException) -> str:
+    """First line of an error, or the cause that urllib3 hides at its end; without passwords."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = masked(lines[0]) if lines else type(error).__name__
+    cause = re.search(r"Caused by \w+\([\"'](?:HTTPS?Connection\w*\(.*?\): )?(.*?)[\"']?\)+$", text)
+    return (cause[1] if cause else text)[:300].rstrip(". ")
+
+
+def user_name() -> str:
+    """Name of the user, or "unknown" where the system has none (some containers)."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, timeout: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold an exclusive lock between processes; the system releases it when its holder dies.
+
+    Raises:
+        TrackingError: another process holds it for `timeout` seconds, or `path` cannot be written.
+    """
+    deadline = time.monotonic() + timeout
+    try:
+        file = path.open("a+b")
+    except OSError as error:
+        raise TrackingError(f"tracking: cannot write {path} ({error.strerror}). {_REMEDY}") from error
+    with file:
+        while not _try_lock(file):
+            if time.monotonic() > deadline:
+                raise TrackingError(
+                    f"tracking: another process has held {path} for {timeout:.0f} s. "
+                    "End the process that hangs, then run again."
+                )
+            time.sleep(0.02)
+        yield  # closing the file releases the lock
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackingError(
+            f"tracking: cannot create the folder {folder} ({error.strerror}). {_REMEDY}"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise TrackingError(f"tracking: the folder {folder} cannot be written. {_REMEDY}")
+
+
+def _probe_database(uri: str) -> None:
+    """Fail at once where MLflow would retry a database for two minutes."""
+    parts = urlsplit(uri)
+    scheme = parts.scheme.split("+")[0]
+    if scheme not in ("sqlite", *_DATABASE_PORTS):
+        return
+    import sqlalchemy
+
+    try:
+        if scheme != "sqlite":
+            address = (parts.hostname or "localhost", parts.port or _DATABASE_PORTS[scheme])
+            socket.create_connection(address, timeout=PROBE_SECONDS).close()
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
+        with engine.connect() as connection:
+            if scheme == "sqlite":
+                connection.execute(sqlalchemy.text("PRAGMA schema_version"))
+    except Exception as error:
+        raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {_remedy(error)}") from error
+
+
+def _remedy(error: BaseException) -> str:
+    text = str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return f"Install the database's driver: pip install {error.name}."
+    if "out-of-date database schema" in text:
+        return "An older MLflow made it: back it up, then `mlflow db upgrade <uri>`."
+    if "not a database" in text:
+        return f"The file is not an SQLite database. Move it away and run again. {_REMEDY}"
+    return _REMEDY
+
+
+def _experiment(client: Any, found: Any, name: str, artifacts: Path | None) -> str:
+    """Id of the experiment, created when missing; several processes may try at the same instant."""
+    try:
+        if found is None:
+            location = None if artifacts is None else (artifacts.resolve() / _slug(name)).as_uri()
+            # Without the tag the UI asks every visitor whether this is a GenAI project.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            try:
+                return str(client.create_experiment(name, artifact_location=location, tags=tags))
+            except Exception:
+                found = client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+    except Exception as error:
+        raise TrackingError(
+            f"tracking: no experiment {name!r} ({explain(error)}). {_remedy(error)}"
+        ) from error
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"tracking: the experiment {name!r} was deleted in this store. Bring it back with "
+            f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or choose another name: "
+            "tracking.experiment=..."
+        )
+    return str(found.experiment_id)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "experiment"

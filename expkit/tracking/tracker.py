@@ -1,0 +1,307 @@
+"""One run in a tracking store."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from expkit.errors import TrackingError
+from expkit.spec import DataSpec
+from expkit.tracking.model import log_model
+from expkit.tracking.store import (
+    Store,
+    StoreSettings,
+    explain,
+    import_mlflow,
+    logger,
+    masked,
+    open_store,
+    user_name,
+)
+from expkit.tracking.writer import MetricWriter, Point, now_ms
+
+MAX_KEY = 250
+MAX_PARAM = 6000
+MAX_TAG = 8000
+PER_CALL = 100
+"""MLflow takes at most so many parameters, and so many tags, in one call."""
+MAX_DIGEST = 36
+DESCRIPTION = "mlflow.note.content"
+
+
+class NullTracker:
+    """Records nothing: what `tracking=none` gives, so that nobody has to ask whether there is a tracker."""
+
+    run_id: str = ""
+    experiment_id: str = ""
+    uri: str = ""
+
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Ignore the values."""
+
+    def log_data(self, spec: DataSpec, sizes: Mapping[str, int]) -> None:
+        """Ignore the data."""
+
+    def log_artifacts(self, folder: Path, artifact_path: str | None = None) -> None:
+        """Ignore the folder."""
+
+    def log_artifact(self, file: Path, artifact_path: str | None = None) -> None:
+        """Ignore the file."""
+
+    def log_model(
+        self,
+        export_folder: Path,
+        input_example: npt.NDArray[Any],
+        *,
+        name: str = "model",
+        step: int = 0,
+    ) -> str | None:
+        """Ignore the model."""
+        return None
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Ignore the tags."""
+
+    def set_description(self, markdown: str) -> None:
+        """Ignore the text."""
+
+    def finish(self, status: str = "FINISHED", reason: str = "") -> None:
+        """Do nothing."""
+
+
+class Tracker(NullTracker):
+    """Records one run; `open_tracker` makes it.
+
+    After the run was opened, no method raises because of the store: the first failure is a warning, and
+    `finish` says what was not stored.
+
+    Attributes:
+        run_id: of the MLflow run.
+        experiment_id: of its experiment.
+        uri: of the store, absolute.
+    """
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.run_id = run_id
+        self.experiment_id = store.experiment_id
+        self.uri = store.uri
+        self._store = store
+        self._finished = False
+        self._results: dict[str, Point] = {}
+        self._writer = MetricWriter(self._send)
+
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Record values at `step`; they are written in the background within about a second."""
+        now = now_ms()
+        points = [Point(clean_key(key), float(value), now, step) for key, value in values.items()]
+        self._results.update((point.key, point) for point in points if point.key.startswith("test/"))
+        self._writer.put(points)
+
+    def log_data(self, spec: DataSpec, sizes: Mapping[str, int]) -> None:
+        """Record the data as inputs of the run, one for each split.
+
+        Args:
+            spec: of the data.
+            sizes: number of samples by split, such as {"train": 50_000, "valid": 10_000, "test": 10_000}.
+        """
+        entities = import_mlflow().entities
+        location = spec.source.location
+        remote = location.startswith(("http://", "https://"))
+        inputs = []
+        for split, size in sizes.items():
+            tags = {
+                "mlflow.data.context": split,
+                "samples": str(size),
+                "source": spec.source.kind,
+                "stand_in_for": spec.source.stand_in_for or "",
+            }
+            dataset = entities.Dataset(
+                # MLflow keeps one input for each pair of name and digest: the split must be part of the name.
+                name=f"{spec.name}, {split}",
+                digest=spec.fingerprint[:MAX_DIGEST],
+                source_type="http" if remote else "local",
+                source=json.dumps({"url" if remote else "uri": location}),
+                profile=json.dumps({"num_rows": size, "input_shape": list(spec.input_shape)}),
+            )
+            pairs = [entities.InputTag(key, value) for key, value in tags.items() if value]
+            inputs.append(entities.DatasetInput(dataset, pairs))
+        self._store.attempt(
+            "the data's source", lambda: self._store.client.log_inputs(self.run_id, datasets=inputs)
+        )
+
+    def log_artifacts(self, folder: Path, artifact_path: str | None = None) -> None:
+        """Copy everything in `folder` to the run's artifacts, below `artifact_path`.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+        """
+        if not folder.is_dir():
+            raise FileNotFoundError(folder)
+        self._store.attempt(
+            f"the artifacts in {folder}",
+            lambda: self._store.client.log_artifacts(self.run_id, str(folder), artifact_path or None),
+        )
+
+    def log_artifact(self, file: Path, artifact_path: str | None = None) -> None:
+        """Copy one file to the run's artifacts, into `artifact_path`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        if not file.is_file():
+            raise FileNotFoundError(file)
+        self._store.attempt(
+            f"the artifact {file}",
+            lambda: self._store.client.log_artifact(self.run_id, str(file), artifact_path or None),
+        )
+
+    def log_model(
+        self,
+        export_folder: Path,
+        input_example: npt.NDArray[Any],
+        *,
+        name: str = "model",
+        step: int = 0,
+    ) -> str | None:
+        """Record an export as an MLflow model that predicts from raw inputs, without expkit.
+
+        The run's latest metrics of the test split ("test/...") are shown with the model.
+
+        Args:
+            export_folder: model.json, model.pdiparams, model.yaml and preprocess.py.
+            input_example: raw inputs [N, ...]; a few only, they are stored as text.
+            name: of the model in the UI.
+            step: optimizer step of the weights.
+
+        Returns:
+            URI for `mlflow.pyfunc.load_model`, or None when the store fails.
+
+        Raises:
+            ExportError: the export does not predict.
+        """
+        results = list(self._results.values())
+        return log_model(
+            self._store, self.run_id, export_folder, input_example, name=name, step=step, results=results
+        )
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record tags."""
+        entities = import_mlflow().entities
+        pairs = [entities.RunTag(clean_key(k), shortened(str(v), MAX_TAG)) for k, v in tags.items()]
+        for part in _parts(pairs):
+            self._store.attempt("tags", partial(self._store.client.log_batch, self.run_id, tags=part))
+
+    def set_description(self, markdown: str) -> None:
+        """Make `markdown` the text of the run's page."""
+        self.set_tags({DESCRIPTION: markdown})
+
+    def finish(self, status: str = "FINISHED", reason: str = "") -> None:
+        """Write what waits, close the run and say what was not stored; later calls do nothing.
+
+        Args:
+            status: "FINISHED", "FAILED" or "KILLED".
+            reason: why it did not finish; becomes the tag ``status.reason``.
+        """
+        if self._finished:
+            return
+        self._finished = True
+        self._store.wake()
+        lost = self._writer.close()
+        if reason:
+            self.set_tags({"status.reason": reason})
+        self._store.attempt(
+            "the run's status", lambda: self._store.client.set_terminated(self.run_id, status)
+        )
+        missing = [f"{lost:,} metric points"] if lost else []
+        missing += list(dict.fromkeys(self._store.failures))
+        if missing:
+            logger.warning(
+                "Not stored in %s: %s. The last error: %s.",
+                masked(self.uri),
+                ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else ""),
+                self._store.last_error or "the store took too long",
+            )
+
+    def _send(self, points: Sequence[Point]) -> bool:
+        metric = import_mlflow().entities.Metric
+        metrics = [metric(*point) for point in points]
+
+        def call() -> bool:
+            self._store.client.log_batch(self.run_id, metrics=metrics)
+            return True
+
+        return self._store.attempt("metrics", call, note=False) is True
+
+
+def open_tracker(
+    settings: StoreSettings, *, params: Mapping[str, Any], tags: Mapping[str, str], description: str = ""
+) -> Tracker:
+    """Open the store, begin a run and record how it was made.
+
+    Args:
+        settings: where.
+        params: every choice and resolved option by dotted name.
+        tags: facts to search by: git commit, device, data source.
+        description: markdown for the run's page.
+
+    Raises:
+        TrackingError: the store cannot be reached or written; says what to do.
+    """
+    store = open_store(settings)
+    entities = import_mlflow().entities
+    values = {clean_key(key): as_text(value) for key, value in params.items()}
+    long = [key for key, value in values.items() if len(value) > MAX_PARAM]
+    all_tags = {**_system_tags(), **tags}
+    if description:
+        all_tags[DESCRIPTION] = description
+    if long:
+        all_tags["params.shortened"] = ", ".join(long)
+    try:
+        run = store.client.create_run(store.experiment_id, run_name=settings.run_name)
+        pairs = [entities.Param(key, shortened(value, MAX_PARAM)) for key, value in values.items()]
+        for part in _parts(pairs):
+            store.client.log_batch(run.info.run_id, params=part)
+        labels = [entities.RunTag(clean_key(k), shortened(str(v), MAX_TAG)) for k, v in all_tags.items()]
+        for part in _parts(labels):
+            store.client.log_batch(run.info.run_id, tags=part)
+    except Exception as error:
+        raise TrackingError(
+            f"tracking store {masked(store.uri)}: no run could be written ({explain(error)}). "
+            "Free its disk or mend its permissions, or train without it: tracking=none."
+        ) from error
+    return Tracker(store, str(run.info.run_id))
+
+
+def _system_tags() -> dict[str, str]:
+    """Tags that MLflow's UI has columns for."""
+    return {"mlflow.user": user_name(), "mlflow.source.name": "expkit", "mlflow.source.type": "LOCAL"}
+
+
+@lru_cache(maxsize=1024)
+def clean_key(key: str) -> str:
+    """Return a name that every MLflow store takes: letters, digits and ``_ - . / space``."""
+    return re.sub(r"[^\w\-./ ]", "_", key)[:MAX_KEY]
+
+
+def as_text(value: Any) -> str:
+    """Write a value as it would be written in an override: ``true``, ``null``, ``[20, 20]``."""
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, (bool, list, tuple, dict)):
+        return json.dumps(value, default=str)
+    return str(value)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return at most `limit` characters, the last one an ellipsis when some are missing."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _parts(items: list[Any]) -> list[list[Any]]:
+    return [items[i : i + PER_CALL] for i in range(0, len(items), PER_CALL)]
