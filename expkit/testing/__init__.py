@@ -1,0 +1,50 @@
+"""The conformance kit: a component that passes its check keeps the promises that the framework relies on.
+
+One check for each kind of component, and no test framework is needed. In a plugin's own tests:
+
+    from expkit.testing import check_model
+    from my_plugin import MyModel
+
+    def test_my_model_keeps_the_promises_of_a_model():
+        check_model(MyModel)
+
+Options are tried with `functools.partial(MyModel, hidden=[8])`. A component may refuse data that it is not
+made for by raising `ConfigError`; it must accept one of the specs, which are `example_specs()` unless given.
+`check_model` seeds Paddle's global generator.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from expkit.testing.base import ConformanceError, check_options, example_batch, example_specs
+from expkit.testing.engine import check_loss, check_model, check_optimizer, check_regularizer, check_schedule
+from expkit.testing.plain import check_callback, check_dataset, check_metric, check_transform
+
+__all__ = [
+    "CHECKS",
+    "ConformanceError",
+    "check_callback",
+    "check_dataset",
+    "check_loss",
+    "check_metric",
+    "check_model",
+    "check_optimizer",
+    "check_options",
+    "check_regularizer",
+    "check_schedule",
+    "check_transform",
+    "example_batch",
+    "example_specs",
+]
+
+CHECKS: Mapping[str, Callable[[Callable[..., Any]], None]] = {
+    "model": check_model,
+    "loss": check_loss,
+    "optimizer": check_optimizer,
+    "schedule": check_schedule,
+    "regularizer": check_regularizer,
+    "metric": check_metric,
+    "transform": check_transform,
+    "callback": check_callback,
+}
+"""The check of each kind of component that can be built from example data alone."""

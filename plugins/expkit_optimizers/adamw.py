@@ -1,0 +1,57 @@
+"""AdamW."""
+
+from collections.abc import Iterable
+
+import paddle
+
+from expkit.api import ConfigError
+
+from . import _checks
+
+
+def adamw(
+    parameters: Iterable[paddle.Tensor],
+    *,
+    learning_rate: float = 0.001,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.01,
+    clip_norm: float | None = None,
+) -> paddle.optimizer.AdamW:
+    """Adam with decoupled weight decay: w <- w - rate * weight_decay * w (Loshchilov and Hutter 2019).
+
+    Args:
+        parameters: supplied; none may have a `regularizer`.
+        learning_rate: size of a step; the framework passes a schedule in its place when one is chosen.
+        beta1: share of the gradients' running mean that is kept, from 0 to below 1.
+        beta2: share of the squares' running mean that is kept, from 0 to below 1.
+        epsilon: added to the divisor, so that it is never 0.
+        weight_decay: decoupled decay of every parameter, biases too; takes a regularizer's place.
+        clip_norm: scale gradients down when their common L2 norm exceeds this; null leaves them alone.
+
+    Raises:
+        ConfigError: a parameter has a regularizer, an option is out of range, or there are no parameters.
+    """
+    found = _checks.trainable(parameters)
+    regularized = sum(p.regularizer is not None for p in found)
+    if regularized:
+        raise ConfigError(
+            f"optimizer=adamw cannot take a regularizer, and {regularized} parameters have one. AdamW decays "
+            "weights by itself, decoupled from the gradient: choose regularizer=none and set "
+            "optimizer.weight_decay, or keep the regularizer with optimizer=adam."
+        )
+    _checks.rate(learning_rate)
+    _checks.share("beta1", beta1)
+    _checks.share("beta2", beta2)
+    _checks.above_zero("epsilon", epsilon)
+    _checks.not_negative("weight_decay", weight_decay)
+    return paddle.optimizer.AdamW(
+        learning_rate=learning_rate,
+        parameters=found,
+        grad_clip=_checks.clip(clip_norm),
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+    )

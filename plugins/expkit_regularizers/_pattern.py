@@ -1,0 +1,32 @@
+"""What the regularizers share: a coefficient, and which parameters it is for."""
+
+import math
+from fnmatch import fnmatchcase
+
+from expkit.api import ConfigError
+
+
+class Selection:
+    """The parameters whose structured names match one of several comma-separated patterns.
+
+    Args:
+        coefficient: 0 or above; with 0 nothing is selected.
+        pattern: such as "*.weight" or "conv*,head.*".
+
+    Raises:
+        ConfigError: the coefficient is negative or not finite; the pattern is empty.
+    """
+
+    def __init__(self, coefficient: float, pattern: str):
+        if not (math.isfinite(coefficient) and coefficient >= 0):
+            raise ConfigError(f"regularizer.coefficient={coefficient}: must be 0 or a number above 0.")
+        self._coefficient = coefficient
+        self._patterns = [part.strip() for part in pattern.split(",") if part.strip()]
+        if not self._patterns:
+            raise ConfigError(
+                f"regularizer.pattern={pattern!r} selects nothing. Give names such as '*.weight', or choose "
+                "regularizer=none."
+            )
+
+    def __contains__(self, name: str) -> bool:
+        return self._coefficient > 0 and any(fnmatchcase(name, pattern) for pattern in self._patterns)

@@ -1,0 +1,257 @@
+"""Every registered component keeps the promises of its kind, and the kit notices when a promise is broken."""
+
+import functools
+import importlib
+import os
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("GLOG_minloglevel", "2")
+
+from expkit.api import Batch, ConfigError, DataSpec, EpochEnd
+from expkit.registry import KINDS, Entry, entries
+from expkit.testing import CHECKS, ConformanceError, check_dataset, example_batch, example_specs
+from expkit.testing.base import check_options
+
+# Paddle looks for a compiler cache when it is imported and warns that there is none.
+pytestmark = pytest.mark.filterwarnings("ignore:No ccache found:UserWarning")
+
+BUILT_IN = [
+    entry
+    for kind in KINDS
+    if kind.name in CHECKS
+    for found in entries(kind).values()
+    for entry in found
+    if entry.distribution == "expkit"
+]
+
+
+def load(entry: Entry):
+    return getattr(importlib.import_module(entry.module), entry.attribute)
+
+
+def component(kind: str, name: str):
+    return load(next(e for e in BUILT_IN if e.kind.name == kind and e.name == name))
+
+
+@pytest.mark.parametrize("entry", BUILT_IN, ids=lambda e: f"{e.kind.name}/{e.name}")
+def test_built_in_component_conforms(entry):
+    CHECKS[entry.kind.name](load(entry))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options"),
+    [
+        ("model", "cnn", {"channels": [4], "kernel": 3}),
+        ("model", "mlp", {"hidden": [32], "activation": "tanh"}),
+        ("model", "mlp", {"hidden": [64], "dropout": 0.2}),
+        ("model", "mlp", {"hidden": []}),
+        ("loss", "cross_entropy", {"label_smoothing": 0.1}),
+        ("metric", "accuracy", {"top_k": 3}),
+        ("metric", "mae", {"own_unit": True}),
+        ("optimizer", "adam", {"fused": False}),
+        ("optimizer", "adam", {"clip_norm": 0.5}),
+        ("optimizer", "momentum", {"nesterov": True}),
+        ("optimizer", "rmsprop", {"centered": True, "momentum": 0.5}),
+        ("optimizer", "adamw", {"weight_decay": 0.0}),
+        ("schedule", "cosine", {"warmup": 1.0, "end": 0.1}),
+        ("schedule", "polynomial", {"power": 2.0, "end": 0.0}),
+        ("regularizer", "l2", {"pattern": "*.weight"}),
+        ("transform", "shift", {"pixels": 0}),
+        ("transform", "noise", {"std": 0.5}),
+        ("callback", "early_stopping", {"metric": "train/loss", "patience": 1}),
+    ],
+    ids=lambda value: ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value,
+)
+def test_built_in_component_conforms_with_other_options(kind, name, options):
+    CHECKS[kind](functools.partial(component(kind, name), **options))
+
+
+def test_every_kind_but_dataset_and_learner_has_a_check():
+    assert {kind.name for kind in KINDS} - set(CHECKS) == {"dataset", "learner"}
+
+
+class Writes:
+    """Write into the batch."""
+
+    def __call__(self, batch: Batch, generator: np.random.Generator) -> Batch:
+        batch.inputs[0] = 0
+        return batch
+
+
+class Global:
+    """Use the global generator."""
+
+    def __call__(self, batch: Batch, generator: np.random.Generator) -> Batch:
+        return Batch((batch.inputs + np.random.rand()).astype(batch.inputs.dtype), batch.targets)
+
+
+class Undocumented:
+    """Say nothing about its option."""
+
+    def __init__(self, *, size: int = 1):
+        pass
+
+
+class Untyped:
+    """Have an option of no simple type.
+
+    Args:
+        size: of it.
+    """
+
+    def __init__(self, *, size: dict = None):  # noqa: RUF013
+        pass
+
+
+class Forgetful:
+    """Measure the last batch only."""
+
+    higher_is_better = True
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        self.value = float("nan")
+
+    def update(self, outputs, targets):
+        self.value = float((outputs.argmax(1) == targets).mean()) if targets.ndim == 1 else 0.0
+
+    def compute(self):
+        return self.value
+
+
+class Amnesiac:
+    """Stop after four epochs, counted in a field that no checkpoint sees."""
+
+    def __init__(self):
+        self.seen = 0
+
+    def __getattr__(self, name):
+        return lambda *_: {} if name == "state_dict" else None
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        self.seen += 1
+        if self.seen > 4:
+            event.stop("enough")
+
+
+def sum_loss(outputs, targets):
+    """Add up instead of taking the mean."""
+    if outputs.shape != targets.shape:
+        raise ConfigError("one shape")
+    return (outputs - targets).square().sum()
+
+
+def broadcasting_loss(outputs, targets):
+    """Broadcast [N, 1] with [N]."""
+    return (outputs - targets).square().mean()
+
+
+class Function:
+    """Turn a function into a component that takes no spec."""
+
+    def __new__(cls):
+        return cls.function
+
+
+def stubborn(parameters, learning_rate: float = 0.1):
+    """Ignore regularizers.
+
+    Args:
+        parameters: supplied.
+        learning_rate: of it.
+    """
+    import paddle
+
+    optimizer = paddle.optimizer.SGD(learning_rate, parameters=parameters)
+    for parameter in parameters:
+        parameter.regularizer = None
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("kind", "broken", "message"),
+    [
+        ("transform", Writes, "Writes: writes into the batch"),
+        ("transform", Global, "another result|global generator"),
+        ("callback", Undocumented, "'size' has no line under Args"),
+        ("callback", Untyped, "'size' needs a simple type"),
+        ("metric", Forgetful, "depends on how samples are batched"),
+        ("callback", Amnesiac, "decides differently after a resume"),
+        ("optimizer", stubborn, "ignores a parameter's regularizer"),
+    ],
+)
+def test_kit_names_the_broken_promise(kind, broken, message):
+    with pytest.raises(ConformanceError, match=message):
+        CHECKS[kind](broken)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [(sum_loss, "must be the mean over the batch"), (broadcasting_loss, "must never be broadcast")],
+)
+def test_kit_names_the_broken_promise_of_a_loss(function, message):
+    class Loss(Function):
+        """A loss."""
+
+    Loss.function = staticmethod(function)
+    with pytest.raises(ConformanceError, match=message):
+        CHECKS["loss"](Loss, specs=[example_specs()[2]])
+
+
+def test_kit_notices_a_model_with_an_idle_parameter():
+    from paddle import nn
+
+    class Idle(nn.Layer):
+        """A linear layer and one that nobody asks."""
+
+        def __init__(self, spec: DataSpec):
+            super().__init__()
+            self.used = nn.Linear(13, 1)
+            self.idle = nn.Linear(13, 1)
+
+        def forward(self, inputs):
+            return self.used(inputs)
+
+    with pytest.raises(ConformanceError, match=r"parameter idle\.weight gets no gradient"):
+        CHECKS["model"](Idle, specs=[example_specs()[2]])
+
+
+def test_component_that_refuses_every_spec_does_not_conform():
+    with pytest.raises(ConformanceError, match="accepts none of the specs: model=cnn needs images"):
+        CHECKS["model"](component("model", "cnn"), specs=[example_specs()[2]])
+
+
+def test_supplied_parameters_need_no_documentation():
+    def schedule(learning_rate, epochs):
+        """Keep the rate."""
+
+    check_options("schedule", schedule)
+
+
+class TestDataset:
+    @staticmethod
+    def data(spec: DataSpec | None = None, **changes):
+        from expkit.api import ArraySplit, Data
+
+        spec = spec or example_specs()[0]
+        splits = {}
+        for seed, name in enumerate(("train", "valid", "test")):
+            batch = example_batch(spec, samples=20, seed=seed)
+            splits[name] = ArraySplit(batch.inputs, changes.get(name, batch.targets))
+        return Data(spec, **splits)
+
+    @pytest.mark.parametrize("spec", example_specs(), ids=lambda s: s.name)
+    def test_example_data_conforms(self, spec):
+        check_dataset(self.data(spec))
+
+    def test_class_out_of_range_is_noticed(self):
+        with pytest.raises(ConformanceError, match=r"split valid: a class is not within 0\.\.9"):
+            check_dataset(self.data(valid=np.full(20, 10)))
+
+    def test_wrong_target_dtype_is_noticed(self):
+        with pytest.raises(ConformanceError, match=r"split train: targets are int32 \(20,\); expected int64"):
+            check_dataset(self.data(train=np.zeros(20, dtype=np.int32)))
