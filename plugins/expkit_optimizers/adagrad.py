@@ -19,7 +19,7 @@ def adagrad(
 
     Args:
         parameters: supplied; a `regularizer` that one of them has is added to its gradient.
-        learning_rate: size of a step; the framework passes a schedule in its place when one is chosen.
+        learning_rate: size of a step; a chosen schedule starts from it and is passed in its place.
         epsilon: added to the divisor, so that it is never 0.
         initial: what the sum of squared gradients starts from.
         clip_norm: scale gradients down when their common L2 norm exceeds this; null leaves them alone.

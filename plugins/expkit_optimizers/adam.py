@@ -24,7 +24,7 @@ def adam(
 
     Args:
         parameters: supplied; a `regularizer` that one of them has is added to its gradient.
-        learning_rate: size of a step; the framework passes a schedule in its place when one is chosen.
+        learning_rate: size of a step; a chosen schedule starts from it and is passed in its place.
         beta1: share of the gradients' running mean that is kept, from 0 to below 1.
         beta2: share of the squares' running mean that is kept, from 0 to below 1.
         epsilon: added to the divisor, so that it is never 0.

@@ -23,7 +23,7 @@ def adamw(
 
     Args:
         parameters: supplied; none may have a `regularizer`.
-        learning_rate: size of a step; the framework passes a schedule in its place when one is chosen.
+        learning_rate: size of a step; a chosen schedule starts from it and is passed in its place.
         beta1: share of the gradients' running mean that is kept, from 0 to below 1.
         beta2: share of the squares' running mean that is kept, from 0 to below 1.
         epsilon: added to the divisor, so that it is never 0.
@@ -34,11 +34,11 @@ def adamw(
         ConfigError: a parameter has a regularizer, an option is out of range, or there are no parameters.
     """
     found = _checks.trainable(parameters)
-    regularized = sum(p.regularizer is not None for p in found)
+    regularized = sum(getattr(p, "regularizer", None) is not None for p in found)
     if regularized:
         raise ConfigError(
-            f"optimizer=adamw cannot take a regularizer, and {regularized} parameters have one. AdamW decays "
-            "weights by itself, decoupled from the gradient: choose regularizer=none and set "
+            f"optimizer=adamw takes no regularizer, but {regularized} of {len(found)} parameters have one. "
+            "AdamW decays weights by itself, decoupled from the gradient: choose regularizer=none and set "
             "optimizer.weight_decay, or keep the regularizer with optimizer=adam."
         )
     _checks.rate(learning_rate)

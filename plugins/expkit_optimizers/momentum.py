@@ -19,7 +19,7 @@ def momentum(
 
     Args:
         parameters: supplied; a `regularizer` that one of them has is added to its gradient.
-        learning_rate: size of a step; the framework passes a schedule in its place when one is chosen.
+        learning_rate: size of a step; a chosen schedule starts from it and is passed in its place.
         momentum: share of the last step's velocity that is kept, from 0 to below 1.
         nesterov: look ahead along the velocity (Sutskever et al. 2013).
         clip_norm: scale gradients down when their common L2 norm exceeds this; null leaves them alone.

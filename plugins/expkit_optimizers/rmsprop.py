@@ -21,7 +21,7 @@ def rmsprop(
 
     Args:
         parameters: supplied; a `regularizer` that one of them has is added to its gradient.
-        learning_rate: size of a step; the framework passes a schedule in its place when one is chosen.
+        learning_rate: size of a step; a chosen schedule starts from it and is passed in its place.
         rho: share of the running mean that is kept, from 0 to below 1.
         epsilon: added to the divisor, so that it is never 0.
         momentum: share of the last step's velocity that is kept, from 0 to below 1.
