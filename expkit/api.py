@@ -115,7 +115,11 @@ class Metric(Protocol):
 
 
 class Regularizer(Protocol):
-    """Says how each parameter decays."""
+    """Says how each parameter decays.
+
+    One that is meant for some parameters only may have an attribute `pattern: str`; a learner then refuses a model in
+    which nothing decays, because the pattern must be mistaken.
+    """
 
     def decay(self, name: str, shape: tuple[int, ...]) -> Any:
         """Return a `paddle.regularizer.L1Decay` or `L2Decay` for this parameter, or None to leave it alone.

@@ -35,15 +35,8 @@ class Component:
             ConfigError: its options do not fit its signature, or it refuses their values.
         """
         bound = self.factory()
-        try:
-            accepted = inspect.signature(bound).parameters
-        except (TypeError, ValueError):  # a class of an extension module may have no signature
-            accepted = {}  # type: ignore[assignment]
+        accepted = self._parameters(bound)
         given = {name: value for name, value in supplied.items() if name in accepted}
-        try:
-            inspect.signature(bound).bind(**given)
-        except TypeError as error:
-            raise ConfigError(f"{self.kind} {self.name!r} ({self.target}): {error}.") from error
         try:
             return bound(**given)
         except ExpkitError:
@@ -52,4 +45,14 @@ class Component:
             raise ConfigError(
                 f"{self.kind} {self.name!r} refused its options {dict(self.options)}: {error}. "
                 f"`python -m expkit show {self.kind}/{self.name}` explains them; EXPKIT_DEBUG=1 shows the traceback."
+            ) from error
+
+    def _parameters(self, bound: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+        try:
+            return inspect.signature(bound).parameters
+        except TypeError:  # a class of an extension module may have no signature
+            return {}
+        except ValueError as error:  # the options do not fit
+            raise ConfigError(
+                f"{self.kind} {self.name!r}: {self.target} does not take the options {dict(self.options)}."
             ) from error

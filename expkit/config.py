@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit import config_source, registry
 from expkit.component import Component
-from expkit.errors import ConfigError
+from expkit.errors import ConfigError, did_you_mean
 from expkit.paths import conf_dir
 from expkit.settings import (
     CheckpointSettings,
@@ -29,7 +29,7 @@ from expkit.settings import (
     TrainerSettings,
     check,
 )
-from expkit.signature import LOADER_OPTIONS
+from expkit.signature import LOADER_OPTIONS, describe
 
 LOADER_NAMES = frozenset(option.name for option in LOADER_OPTIONS)
 FRAMEWORK_NODES = ("trainer", "device", "tracking", "checkpoint", "export", "plots")
@@ -125,6 +125,10 @@ def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequen
     """
     resolved = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     picked = {group: str(name) for group, name in choices.items() if "hydra" not in group and name is not None}
+    unknown = [name for name in resolved if name not in Settings.__dataclass_fields__]
+    if unknown:
+        near = did_you_mean(unknown[0], Settings.__dataclass_fields__)
+        raise ConfigError(f"there is no option {unknown[0]!r}.{near} `python -m expkit --help` shows what there is.")
     known = {name: value for name, value in resolved.items() if name in Settings.__dataclass_fields__}
     schema = OmegaConf.merge(OmegaConf.structured(Settings), {k: known[k] for k in FRAMEWORK_NODES if k in known})
     settings = cast(Settings, OmegaConf.to_object(schema))
@@ -171,7 +175,22 @@ def _component(kind: str, chosen: str | None, node: Mapping[str, Any]) -> Compon
     options = {k: v for k, v in node.items() if k != "_target_"}
     if kind == "dataset":
         options = {k: v for k, v in options.items() if k not in LOADER_NAMES or _takes(target, k)}
+    _refuse_added(kind, name, target, options)
     return Component(kind, name, target, options, partial(_bind, kind, name, target, options))
+
+
+def _refuse_added(kind: str, name: str, target: str, options: Mapping[str, Any]) -> None:
+    """Refuse an option that `+model.typo=1` has added: Hydra lets a plus into a closed config."""
+    entries = registry.entries(registry.kind_named(kind)).get(name, ())
+    if len(entries) != 1 or entries[0].python_path != target:
+        return  # a class that no distribution announces is checked when it is built
+    known = {option.name for option in describe(entries[0]).options}
+    for option in options:
+        if option not in known:
+            raise ConfigError(
+                f"{kind} {name!r} has no option {option!r}.{did_you_mean(option, known)} "
+                f"Known: {', '.join(sorted(known)) or 'none'}. `python -m expkit show {kind}/{name}` explains them."
+            )
 
 
 def _name(kind: str, chosen: str | None, target: str) -> str:

@@ -7,11 +7,13 @@ comes and 24 ms with these two and the learner's two layer fixes.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 _AVX512 = {"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"}
 _AVX2 = {"avx2", "fma"}
@@ -23,6 +25,18 @@ def hush_import() -> None:
     """Silence what Paddle prints at import: glog's INFO lines, and the advice to install ccache (exactly that one)."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
+
+
+def import_paddle() -> Any:
+    """Import Paddle without the marks that its import leaves: what it prints, and a handler on the root logger."""
+    hush_import()
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level, root.propagate)
+    import paddle
+
+    root.handlers[:], root.propagate = before[0], before[2]
+    root.setLevel(before[1])
+    return paddle
 
 
 def apply() -> dict[str, str]:

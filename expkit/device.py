@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from expkit.cpu_tuning import import_paddle
 from expkit.errors import DeviceError
 
 
@@ -16,8 +17,7 @@ def select(name: str, index: int = 0, threads: int = 1) -> str:
     Raises:
         DeviceError: a GPU is asked for and there is none, or not that many.
     """
-    import paddle
-
+    paddle = import_paddle()
     paddle.base.core.set_num_threads(threads)
     gpus = paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
     if name == "gpu" or (name == "auto" and gpus):

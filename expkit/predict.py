@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from expkit.cpu_tuning import import_paddle
 from expkit.errors import ExportError
 from expkit.preprocess import UnreadableInputError, from_description
 
@@ -42,8 +43,6 @@ class Predictor:
     """
 
     def __init__(self, folder: Path) -> None:
-        import paddle
-
         missing = [n for n in ("model.yaml", "model.json", "model.pdiparams") if not (folder / n).is_file()]
         if missing:
             raise ExportError(
@@ -56,6 +55,7 @@ class Predictor:
             self._target = from_description(self.description["target"])
         except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
             raise ExportError(f"{folder / 'model.yaml'} is damaged: {error}.") from error
+        paddle = import_paddle()
         try:
             self._model = paddle.jit.load(str(folder / "model"))
         except (OSError, RuntimeError, ValueError) as error:

@@ -51,7 +51,6 @@ def prepare(config: ExperimentConfig) -> Prepared:
     Raises:
         ExpkitError: a component, a value or the data is not what it should be.
     """
-    cpu_tuning.hush_import()
     tuning = cpu_tuning.apply() if config.device.tune else {}
     used = device.select(config.device.name, config.device.index, config.device.threads)
     seeding.seed_everything(config.seed)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from expkit import provenance, tracking
+from expkit import provenance, registry, tracking
 from expkit.api import Callback
 from expkit.config import ExperimentConfig, to_yaml
 from expkit.errors import ConfigError
@@ -22,6 +22,7 @@ from expkit.preparation import Prepared
 from expkit.runs import write_record
 
 EXAMPLE_SAMPLES = 2
+CARD_CHOICES = tuple(kind.config_group for kind in registry.KINDS)
 
 
 class Recorder:
@@ -37,7 +38,7 @@ class Recorder:
         config: ExperimentConfig,
         prepared: Prepared,
         folder: Path,
-        tracker: tracking.Tracker | tracking.NullTracker,
+        tracker: tracking.NullTracker,
     ) -> None:
         self._config, self._prepared, self._folder, self._tracker = config, prepared, folder, tracker
         self.run_id = run_id(folder)
@@ -82,6 +83,7 @@ class Recorder:
                 f"the run folder {folder} cannot be written: {error.strerror}. Choose another: runs_dir=FOLDER."
             ) from error
         tracker.log_data(prepared.data.spec, prepared.sizes)
+        tracker.set_description(recorder._card({}, 0))
         return recorder
 
     @property
@@ -106,12 +108,13 @@ class Recorder:
         final = {n: v for n, v in metrics.items() if n.startswith("test/")}
         final.update({f"best/valid_{n[6:]}": v for n, v in metrics.items() if n.startswith("valid/")})
         tracker.log_metrics({**final, "best/epoch": best_epoch}, step=best_epoch)
+        model_uri = None
         if certificate is not None:
             self._record["export"] = asdict(certificate)
             tracker.log_metrics({"export/largest_difference": certificate.largest_difference}, step=best_epoch)
             raw, _ = self._prepared.data.valid.gather(np.arange(min(EXAMPLE_SAMPLES, len(self._prepared.data.valid))))
-            tracker.log_model(self._folder / "export", raw)
-        tracker.set_description(self._card(metrics, best_epoch))
+            model_uri = tracker.log_model(self._folder / "export", raw, step=best_epoch)
+        tracker.set_description(self._card(metrics, best_epoch, model_uri))
 
     def finish(self, status: str, reason: str = "") -> None:
         """Close the record.
@@ -133,14 +136,30 @@ class Recorder:
             if (folder / name).is_file():
                 tracker.log_artifact(folder / name, "config")
         if (folder / "run.log").is_file():
-            tracker.log_artifact(folder / "run.log", "")
+            tracker.log_artifact(folder / "run.log")
         if (folder / "plots").is_dir():
             tracker.log_artifacts(folder / "plots", "plots")
         if self._config.tracking.checkpoints and (folder / "checkpoints" / "index.json").is_file():
             tracker.log_artifacts(folder / "checkpoints", "checkpoints")
 
-    def _card(self, metrics: Mapping[str, float], best_epoch: int) -> str:
-        raise NotImplementedError
+    def _card(self, metrics: Mapping[str, float], best_epoch: int, model_uri: str | None = None) -> str:
+        spec, config = self._prepared.data.spec, self._config
+        return describe_run(
+            experiment=config.name,
+            choices={kind: config.choices[kind] for kind in CARD_CHOICES if config.choices.get(kind)},
+            data_name=spec.name,
+            data_source=f"{spec.source.kind}: {spec.source.location}",
+            stand_in_for=spec.source.stand_in_for,
+            fingerprint=spec.fingerprint,
+            sizes=self._prepared.sizes,
+            metrics=metrics,
+            best_epoch=best_epoch,
+            epochs=config.trainer.epochs,
+            facts={"seed": str(config.seed), "device": self._prepared.device, "folder": str(self._folder)},
+            repeat=command(config),
+            predict=f"python -m expkit predict {self._folder} FILE..." if config.export.enabled else "",
+            model_uri=model_uri,
+        )
 
 
 def run_id(folder: Path) -> str:
@@ -154,7 +173,7 @@ def _open_tracker(
     folder: Path,
     environment: Mapping[str, Any],
     git: provenance.GitState | None,
-) -> tracking.Tracker | tracking.NullTracker:
+) -> tracking.NullTracker:
     if config.tracking.kind == "none":
         return tracking.NullTracker()
     spec, chosen = prepared.data.spec, config.tracking

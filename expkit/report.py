@@ -43,8 +43,8 @@ def announce(
     if spec.source.stand_in_for:
         console.print(
             Panel(
-                f"This is NOT {spec.source.stand_in_for}. Its files were not found and could not be downloaded, so the "
-                f"run uses {spec.name}: {spec.source.location}.\nResults say nothing about "
+                f"This is NOT {spec.source.stand_in_for}. The run uses {spec.name}: {spec.source.location}.\n"
+                f"Why: {spec.source.note or 'no files were found'}\nResults say nothing about "
                 f"{spec.source.stand_in_for}. Give its folder with dataset.root=FOLDER or EXPKIT_DATA_DIR, or forbid "
                 "stand-ins with dataset.on_missing=error.",
                 title="STAND-IN DATA",
@@ -98,7 +98,7 @@ def conclude(
     """
     names = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
     splits = list(dict.fromkeys(name.partition("/")[0] for name in metrics))
-    table = Table(title=headline, title_justify="left", title_style="bold")
+    table = Table()
     table.add_column("split")
     for name in names:
         table.add_column(name, justify="right")
@@ -106,7 +106,7 @@ def conclude(
         cells = [f"{metrics[f'{split}/{name}']:.4f}" if f"{split}/{name}" in metrics else "-" for name in names]
         table.add_row(split, *cells)
         log.info("%s: %s", split, "  ".join(f"{n} {c}" for n, c in zip(names, cells, strict=True)))
-    console.print()
+    console.print(f"\n[bold]{headline}[/bold]")
     console.print(table)
     for what, where in places:
         console.print(f"{what:<11} {where}", soft_wrap=True)

@@ -37,12 +37,13 @@ def all_runs(runs_dir: Path) -> Iterator[Path]:
     yield from (p.parent for p in sorted(records, key=lambda p: (p.stat().st_mtime, str(p))))
 
 
-def find_run(reference: str, runs_dir: Path) -> Path:
+def find_run(reference: str, runs_dir: Path, having: str = "") -> Path:
     """Return the run folder that a user means.
 
     Args:
         reference: a folder, a run's id (or its last part), an MLflow run id, or "last".
         runs_dir: where runs are.
+        having: a file or folder that "last" must have, such as "export".
 
     Raises:
         RunNotFoundError: no run, or more than one, is called that.
@@ -56,7 +57,10 @@ def find_run(reference: str, runs_dir: Path) -> Path:
             f"no run {reference!r}: there are no runs in {runs_dir}. Start one: python -m expkit +experiment=mnist_cnn"
         )
     if reference == "last":
-        return runs[-1]
+        fitting = [run for run in runs if (run / having).exists()]
+        if not fitting:
+            raise RunNotFoundError(f"none of the {len(runs)} runs in {runs_dir} has {having}/.")
+        return fitting[-1]
     found = [run for run in runs if _is_called(run, reference)]
     if len(found) == 1:
         return found[0]

@@ -45,11 +45,13 @@ class DataSource:
         kind: "root", "env", "cache", "download", "stand-in", "generated" or a plugin's own word.
         location: folder, URL or package that holds it.
         stand_in_for: name of the dataset that was asked for, when this one only takes its place.
+        note: why this source was taken, for people.
     """
 
     kind: str
     location: str
     stand_in_for: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--runs-dir", default="runs", help="where runs are (default: runs)")
     parser.add_argument("--json", action="store_true", help="one JSON object a file, for programs")
     options = parser.parse_args(arguments)
-    folder = find_run(options.run, Path(options.runs_dir))
-
-    from expkit.cpu_tuning import hush_import
-
-    hush_import()
+    folder = find_run(options.run, Path(options.runs_dir), having="export")
     predictor = Predictor(folder / "export")
     answers = predictor.files(options.files)
     if options.json:

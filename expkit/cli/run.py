@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -31,15 +32,35 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us whole; `cli.report` shortens them
     before = sys.argv
     sys.argv = [before[0], *flags_first(arguments)]
+    failures: list[BaseException] = []
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_task)()
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        task = partial(_guarded, failures)
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+    except OSError as error:  # not of an experiment, whose errors are in `failures`: Hydra makes the run's folder
+        if failures:
+            raise
         raise ConfigError(
             f"the runs folder cannot be written: {error.filename}: {error.strerror}. Choose another: runs_dir=FOLDER."
         ) from error
     finally:
         sys.argv = before
+    if failures:
+        raise failures[0]
     return 0
+
+
+def _guarded(failures: list[BaseException], composed: DictConfig) -> float | None:
+    """Run an experiment; keep the error of a single run from Hydra, which would print its overrides above ours."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    try:
+        return _task(composed)
+    except BaseException as error:
+        failures.append(error)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        return None
 
 
 def _task(composed: DictConfig) -> float:

@@ -152,8 +152,8 @@ class PaddleLearner:
         for name, parameter in self._model.named_parameters():
             if not parameter.stop_gradient:
                 decays[name] = parameter.regularizer = regularizer.decay(name, tuple(parameter.shape))
-        pattern = getattr(regularizer, "pattern", None)
-        if pattern is not None and not any(decays.values()):
+        pattern = getattr(regularizer, "pattern", "")
+        if pattern and not any(decays.values()):
             raise ConfigError(f"regularizer.pattern={pattern!r} fits no parameter. The model has {', '.join(decays)}.")
 
     def _check_one_sample(self) -> None:

@@ -23,6 +23,7 @@ class L1:
     def __init__(self, *, coefficient: float = 1e-4, pattern: str = "*"):
         self._decay = L1Decay(coefficient)
         self._selection = Selection(coefficient, pattern)
+        self.pattern = pattern if coefficient > 0 else ""
 
     def decay(self, name: str, shape: tuple[int, ...]) -> L1Decay | None:
         """Return the decay of this parameter, or None to leave it alone.

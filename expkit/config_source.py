@@ -1,0 +1,195 @@
+"""Gives Hydra one config option a component (scheme ``expkit://``), made from its signature.
+
+``model=cnn`` finds the entry point "cnn" of the group "expkit.models" and answers with a typed, closed
+config: the `_target_` for Hydra's `instantiate` and the options that `signature.describe` finds. Names come
+from metadata alone; only a component that is chosen is looked at.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import dataclasses
+from collections.abc import Collection
+from typing import Any, cast
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from expkit import registry
+from expkit.conf_folders import distribution_folders, user_conf_dir
+from expkit.errors import ConfigError, PluginError, did_you_mean
+from expkit.registry import Entry, Kind
+from expkit.signature import REQUIRED, Option, describe
+
+SCHEME = "expkit"
+
+
+def register() -> None:
+    """Tell Hydra about the config source and the search path; doing so again changes nothing."""
+    plugins = Plugins.instance()
+    plugins.register(ExpkitSource)
+    plugins.register(ExpkitSearchPath)
+
+
+def schema(entry: Entry) -> DictConfig:
+    """Return the typed, closed config of a component.
+
+    Raises:
+        PluginError: it cannot be described, or a default of it cannot be a config value.
+    """
+    try:
+        config = OmegaConf.structured(_schema_class(entry))
+    except OmegaConfBaseException as error:
+        raise PluginError(
+            f"{entry.kind.name} {entry.name!r} of {entry.distribution} {entry.version} has an option that "
+            f"cannot be configured: {str(error).splitlines()[0]} ({error.full_key}). Its default has to be "
+            "None, a number, string, boolean, list or dict that fits its annotation."
+        ) from error
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def check_closed(config: DictConfig, known: Collection[str] = ()) -> None:
+    """Refuse keys that a ``+`` or ``++`` added, which Hydra lets pass even where a config is typed.
+
+    Args:
+        config: composed, with or without Hydra's own node.
+        known: the keys that may stand at the top; empty for any.
+
+    Raises:
+        ConfigError: the top, a component or a typed group has a key that it does not know.
+    """
+    for name in config:
+        if known and name not in known and name != "hydra":
+            near = did_you_mean(str(name), known)
+            raise ConfigError(f"there is no option {str(name)!r}.{near} Known: {', '.join(known)}.")
+        node = config._get_node(name)
+        if isinstance(node, DictConfig) and not node._is_missing() and not node._is_none():
+            _check_node(node)
+            check_closed(node)
+
+
+def _check_node(node: DictConfig) -> None:
+    owner = OmegaConf.get_type(node)
+    if owner is None or not dataclasses.is_dataclass(owner):
+        return
+    known = [field.name for field in dataclasses.fields(owner)]
+    for key in node:
+        if key in known:
+            continue
+        path = node._get_full_key(str(key))
+        entry = getattr(owner, "entry", None)
+        options = [name for name in known if name != "_target_"]
+        what = f"{entry.kind.name} {entry.name!r}" if isinstance(entry, Entry) else path.rpartition(".")[0]
+        raise ConfigError(
+            f"{path}: {what} has no option {str(key)!r}.{did_you_mean(str(key), options)} "
+            f"Options: {', '.join(options) or 'none'}."
+        )
+
+
+class ExpkitSource(ConfigSource):
+    """Hydra's view of all announced components: groups are kinds, configs are components."""
+
+    # Hydra passes these parameters by name.
+
+    @staticmethod
+    def scheme() -> str:
+        """Return "expkit"."""
+        return SCHEME
+
+    def available(self) -> bool:
+        """Say that this source is always there."""
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        """Say whether a path names a kind."""
+        return config_path.strip("/") in ("", *_kinds())
+
+    def is_config(self, config_path: str) -> bool:
+        """Say whether anyone announces a component of this path; it may yet prove unusable when loaded."""
+        kind, name = _split(config_path)
+        return kind is not None and name in registry.entries(kind)
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return the config of one component.
+
+        Raises:
+            PluginError: it is broken, or two distributions announce it.
+        """
+        kind, name = _split(config_path)
+        if kind is None or name not in registry.entries(kind):
+            raise ConfigLoadError(f"Config not found : {config_path}")
+        package = f"{kind.config_group}.{name}" if kind.many else None
+        return ConfigResult(
+            provider=self.provider,
+            path=f"{SCHEME}://{self.path}",
+            config=schema(registry.find(kind, name)),
+            header={"package": package},
+        )
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Return the names of kinds (at the root) or of components (in a kind)."""
+        path = config_path.strip("/")
+        if path == "":
+            return sorted(_kinds()) if results_filter != ObjectType.CONFIG else []
+        kind = _kinds().get(path)
+        return sorted(registry.entries(kind)) if kind and results_filter != ObjectType.GROUP else []
+
+
+class ExpkitSearchPath(SearchPathPlugin):
+    """Where configs are looked for: the user's ./conf, ours, other distributions', then components."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Put our folders around the main one."""
+        own = user_conf_dir()
+        if own is not None:
+            search_path.prepend("user", f"file://{own}")
+        for folder in distribution_folders():  # as files: Hydra would import a package to look into pkg://
+            search_path.append(folder.owner, f"file://{folder.path}")
+        search_path.append(SCHEME, f"{SCHEME}://plugins")
+
+
+def _kinds() -> dict[str, Kind]:
+    return {kind.config_group: kind for kind in registry.KINDS}
+
+
+def _split(config_path: str) -> tuple[Kind | None, str]:
+    group, _, name = config_path.strip("/").removesuffix(".yaml").rpartition("/")
+    return _kinds().get(group), name
+
+
+class _SchemaType(type):
+    """Type of the generated dataclasses, so that a config that holds one can be sent to another process."""
+
+    entry: Entry
+
+
+class _Schema(metaclass=_SchemaType):
+    """Base of the generated dataclasses."""
+
+
+def _schema_class(entry: Entry) -> _SchemaType:
+    fields: list[Any] = [("_target_", str, dataclasses.field(default=entry.python_path))]
+    fields += [(option.name, option.type, _field(option)) for option in describe(entry).options]
+    name = entry.attribute.rpartition(".")[2]
+    made = cast(_SchemaType, dataclasses.make_dataclass(name, fields, bases=(_Schema,)))
+    made.entry = entry
+    return made
+
+
+def _field(option: Option) -> Any:
+    default = MISSING if option.default is REQUIRED else option.default
+    return dataclasses.field(default_factory=lambda: default)
+
+
+def _reduce(made: _SchemaType) -> tuple[Any, ...]:
+    """Pickle a generated class as the call that makes it anew."""
+    return _schema_class, (made.entry,)
+
+
+copyreg.pickle(_SchemaType, _reduce)

@@ -1,0 +1,311 @@
+"""Describes a component: its options with types, defaults and docs, from its source and without importing it.
+
+The source is enough for a plain function, or a class with its own `__init__`, whose defaults are literals.
+Everything else (inherited or decorated signatures, computed defaults, dataclasses, ``**kwargs``) is imported
+and inspected.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from expkit.docstring import option_docs, summary_line
+from expkit.errors import PluginError
+from expkit.option_types import option_type, type_text
+from expkit.registry import Entry
+from expkit.source import (
+    Definition,
+    find_definition,
+    may_define,
+    missing_imports,
+    module_spec,
+    parse,
+    source_file,
+)
+
+
+class Required:
+    """Stands in the place of a default that does not exist."""
+
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED: Final = Required()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a component.
+
+    Attributes:
+        name: as typed after "model.".
+        type: a type that OmegaConf can check, or Any.
+        type_text: the type as the author wrote it, or "" for none.
+        default: plain value (tuples are lists, paths are strings), or `REQUIRED`.
+        doc: from the docstring, on one line.
+    """
+
+    name: str
+    type: Any
+    type_text: str
+    default: Any
+    doc: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What there is to know about a component before it is imported.
+
+    Attributes:
+        summary: first paragraph of its docstring, on one line.
+        doc: the whole docstring.
+        options: in the order of the signature.
+        source: the file that defines it.
+        line: where in that file, counted from 1.
+    """
+
+    summary: str
+    doc: str
+    options: tuple[Option, ...]
+    source: Path
+    line: int
+
+
+LOADER_OPTIONS: Final = (
+    Option("batch_size", int, "int", 64, "samples in one optimizer step"),
+    Option("shuffle", bool, "bool", True, "new order of the training split each epoch"),
+    Option("drop_last", bool, "bool", False, "leave out the last, smaller batch of an epoch"),
+)
+"""Options that the framework adds to every dataset; a dataset's own option of that name comes first."""
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    name: str
+    annotation: str
+    default: Any
+
+
+def describe(entry: Entry) -> Description:
+    """Describe a component.
+
+    Raises:
+        PluginError: its module is missing or broken, or does not have the announced attribute.
+    """
+    definition = _definition(entry)
+    if definition is None:
+        return _describe_object(entry, _import(entry))
+    node = definition.node
+    parameters = _static_parameters(node)
+    if parameters is None:
+        parameters = _runtime_parameters(entry, imported := _import(entry))
+        docs = _runtime_docs(imported)
+    else:
+        docs = _static_docs(node)
+    doc = ast.get_docstring(node) or ""
+    options = _options(entry, parameters, docs)
+    return Description(summary_line(doc), doc, options, definition.path, node.lineno)
+
+
+def summarize(entry: Entry) -> str:
+    """Return a component's one-line description from its source alone; empty if only an import could tell.
+
+    Raises:
+        PluginError: as far as the source shows, the component cannot be used.
+    """
+    definition = _definition(entry)
+    if definition is not None:
+        return summary_line(ast.get_docstring(definition.node) or "")
+    path = source_file(entry.module)
+    if path is not None and not may_define(parse(path), entry.attribute.partition(".")[0]):
+        raise _broken(entry, f"{path} defines no {entry.attribute!r}", _REMEDY_AUTHOR)
+    return ""
+
+
+_REMEDY_AUTHOR = "Correct the entry point in its pyproject.toml, or tell its author."
+
+
+def _broken(entry: Entry, cause: str, remedy: str) -> PluginError:
+    owner = f"{entry.distribution} {entry.version}"
+    return PluginError(
+        f"{entry.kind.name} {entry.name!r} of {owner} ({entry.target}) cannot be used: {cause}. {remedy}"
+    )
+
+
+def _definition(entry: Entry) -> Definition | None:
+    try:
+        if module_spec(entry.module) is None:
+            raise _broken(
+                entry,
+                f"there is no module {entry.module!r}",
+                f"Install {entry.distribution} again (`pip install -e .` for a checkout).",
+            )
+        definition = find_definition(entry.module, entry.attribute)
+    except SyntaxError as error:
+        cause = f"syntax error in {error.filename}:{error.lineno}: {error.msg}"
+        raise _broken(entry, cause, "Correct that file.") from error
+    except PluginError:
+        raise
+    except Exception as error:  # importing a parent package runs its author's code
+        raise _import_failed(entry, error) from error
+    missing = missing_imports(definition.module) if definition is not None else []
+    if missing:
+        modules = " and ".join(repr(name) for name in missing)
+        remedy = f"Install what provides it, or uninstall {entry.distribution}."
+        raise _broken(entry, f"it imports {modules}, which is not installed", remedy)
+    return definition
+
+
+def _import(entry: Entry) -> Any:
+    try:
+        found = importlib.import_module(entry.module)
+        for name in entry.attribute.split("."):
+            found = getattr(found, name)
+    except AttributeError as error:
+        raise _broken(entry, str(error), _REMEDY_AUTHOR) from error
+    except Exception as error:  # an import runs its author's code
+        raise _import_failed(entry, error) from error
+    return found
+
+
+def _import_failed(entry: Entry, error: Exception) -> PluginError:
+    if isinstance(error, ModuleNotFoundError):
+        return _broken(
+            entry, str(error), f"Install what provides it, or update {entry.distribution} {entry.version}."
+        )
+    cause = f"importing it raises {type(error).__name__}: {error}"
+    return _broken(entry, cause, f"Update {entry.distribution}, or uninstall it.")
+
+
+def _describe_object(entry: Entry, found: Any) -> Description:
+    options = _options(entry, _runtime_parameters(entry, found), _runtime_docs(found))
+    doc = inspect.getdoc(found) or ""
+    try:
+        path = Path(inspect.getsourcefile(found) or inspect.getfile(found))
+        line = inspect.getsourcelines(found)[1]
+    except (OSError, TypeError):  # a compiled or computed object
+        path, line = source_file(entry.module) or Path(entry.module), 1
+    return Description(summary_line(doc), doc, options, path, line)
+
+
+def _static_parameters(node: ast.ClassDef | ast.FunctionDef) -> list[_Parameter] | None:
+    """Read the parameters from the syntax tree; None where that could be wrong."""
+    if node.decorator_list:
+        return None
+    if isinstance(node, ast.FunctionDef):
+        return _arguments(node.args, skip_first=False)
+    methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
+    if "__new__" in methods or node.keywords:
+        return None
+    init = methods.get("__init__")
+    if init is None:
+        return None if node.bases else []
+    return None if init.decorator_list else _arguments(init.args, skip_first=True)
+
+
+def _arguments(arguments: ast.arguments, skip_first: bool) -> list[_Parameter] | None:
+    if arguments.vararg or arguments.kwarg:
+        return None
+    positional = [*arguments.posonlyargs, *arguments.args]
+    none: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+    pairs = list(zip(positional, [*none, *arguments.defaults], strict=True))[1 if skip_first else 0 :]
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    try:
+        return [
+            _Parameter(
+                argument.arg,
+                ast.unparse(argument.annotation) if argument.annotation else "",
+                REQUIRED if default is None else ast.literal_eval(default),
+            )
+            for argument, default in pairs
+        ]
+    except (ValueError, TypeError):  # a computed default
+        return None
+
+
+def _runtime_parameters(entry: Entry, found: Any) -> list[_Parameter]:
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError) as error:
+        raise _broken(entry, f"its parameters cannot be read ({error})", _REMEDY_AUTHOR) from error
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    factories = _default_factories(found)
+    return [
+        _Parameter(
+            name,
+            "" if parameter.annotation is parameter.empty else inspect.formatannotation(parameter.annotation),
+            factories[name]()
+            if name in factories
+            else REQUIRED
+            if parameter.default is parameter.empty
+            else parameter.default,
+        )
+        for name, parameter in signature.parameters.items()
+        if parameter.kind not in variadic
+    ]
+
+
+def _default_factories(found: Any) -> dict[str, Any]:
+    """Return the `default_factory` of each field of a dataclass that has one."""
+    if not dataclasses.is_dataclass(found):
+        return {}
+    missing = dataclasses.MISSING
+    return {f.name: f.default_factory for f in dataclasses.fields(found) if f.default_factory is not missing}
+
+
+def _static_docs(node: ast.ClassDef | ast.FunctionDef) -> dict[str, str]:
+    docs = option_docs(ast.get_docstring(node) or "")
+    if isinstance(node, ast.ClassDef):
+        for item in node.body:
+            if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+                docs |= option_docs(ast.get_docstring(item) or "")
+    return docs
+
+
+def _runtime_docs(found: Any) -> dict[str, str]:
+    """Collect option docs of a function, or of a class and those it inherits from; the nearest wins."""
+    docs: dict[str, str] = {}
+    for owner in reversed(inspect.getmro(found)) if inspect.isclass(found) else (found,):
+        docs |= option_docs(inspect.cleandoc(owner.__doc__ or ""))
+        if inspect.isclass(owner) and "__init__" in vars(owner):
+            docs |= option_docs(inspect.cleandoc(owner.__init__.__doc__ or ""))
+    return docs
+
+
+def _options(entry: Entry, parameters: list[_Parameter], docs: dict[str, str]) -> tuple[Option, ...]:
+    options = [
+        Option(
+            parameter.name,
+            _type(parameter),
+            type_text(parameter.annotation),
+            _plain(parameter.default),
+            docs.get(parameter.name, ""),
+        )
+        for parameter in parameters
+        if parameter.name not in entry.kind.supplied
+    ]
+    if entry.kind.name == "dataset":
+        own = {option.name for option in options}
+        options += [option for option in LOADER_OPTIONS if option.name not in own]
+    return tuple(options)
+
+
+def _type(parameter: _Parameter) -> Any:
+    found = option_type(parameter.annotation)
+    return found | None if parameter.default is None and found is not Any else found
+
+
+def _plain(value: Any) -> Any:
+    """Turn a default into what a YAML file could hold."""
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Path) else value

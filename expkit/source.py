@@ -1,0 +1,161 @@
+"""Finds Python source files and what they define, without importing them."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import tokenize
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+_MAX_HOPS = 5  # re-exports that are followed: `from .cnn import CNN`
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Where a class or function is written.
+
+    Attributes:
+        node: its syntax tree.
+        module: syntax tree of the file around it.
+        path: the file.
+    """
+
+    node: ast.ClassDef | ast.FunctionDef
+    module: ast.Module
+    path: Path
+
+
+def module_spec(module: str) -> ModuleSpec | None:
+    """Return where a module comes from, or None if there is no such module.
+
+    Parent packages are not imported where they are ordinary folders; only when a package's own import hook is
+    needed does Python's lookup import them.
+    """
+    top, *parts = module.split(".")
+    name, spec = top, _top_level_spec(top)
+    for part in parts:
+        if spec is None or spec.submodule_search_locations is None:
+            break
+        name = f"{name}.{part}"
+        spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))
+    if spec is not None and spec.name == module:
+        return spec
+    try:
+        return importlib.util.find_spec(module)
+    except (ModuleNotFoundError, ValueError):  # a parent is missing; a hand-made module without a spec
+        return None
+
+
+def source_file(module: str) -> Path | None:
+    """Return the `.py` file of a module, or None if it has none that can be read."""
+    spec = module_spec(module)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    path = Path(spec.origin)
+    return path if path.is_file() else None
+
+
+def package_folder(package: str) -> Path | None:
+    """Return the folder of a package, or None if it has none on disk."""
+    spec = module_spec(package)
+    locations = list(spec.submodule_search_locations or ()) if spec is not None else []
+    folder = Path(locations[0]) if locations else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def parse(path: Path) -> ast.Module:
+    """Read a source file in the encoding it declares.
+
+    Raises:
+        SyntaxError: it is not Python.
+        OSError: it cannot be read.
+    """
+    with tokenize.open(path) as file:
+        return ast.parse(file.read(), filename=str(path))
+
+
+def find_definition(module: str, attribute: str) -> Definition | None:
+    """Find the top-level class or function that `module.attribute` stands for, through plain re-exports.
+
+    Returns:
+        None if that cannot be said from the source alone (no source, a computed or conditional definition).
+
+    Raises:
+        SyntaxError: a file on the way is not Python.
+    """
+    for _ in range(_MAX_HOPS):
+        path = source_file(module)
+        if path is None:
+            return None
+        tree = parse(path)
+        statement = _last_binding(tree, attribute)
+        if isinstance(statement, (ast.ClassDef, ast.FunctionDef)):
+            return Definition(statement, tree, path) if statement.name == attribute else None
+        if not isinstance(statement, ast.ImportFrom):
+            return None
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        target = _imported_module(statement, package)
+        if target is None:
+            return None
+        module = target
+        attribute = next(a.name for a in statement.names if (a.asname or a.name) == attribute)
+    return None
+
+
+def may_define(tree: ast.Module, name: str) -> bool:
+    """Say whether a module can have this attribute: bound, imported by `*` or made by `__getattr__`."""
+    stars = any(isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in ast.walk(tree))
+    return stars or any(_binds(s, name) or _binds(s, "__getattr__") for s in tree.body)
+
+
+def missing_imports(tree: ast.Module) -> list[str]:
+    """Return the packages that a module imports unconditionally and that are not installed."""
+    names: dict[str, None] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.Import):
+            names.update(dict.fromkeys(alias.name.partition(".")[0] for alias in statement.names))
+        elif isinstance(statement, ast.ImportFrom) and statement.level == 0 and statement.module:
+            names[statement.module.partition(".")[0]] = None
+    return [name for name in names if not _is_installed(name)]
+
+
+def _top_level_spec(name: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except ValueError:  # in sys.modules without a spec
+        return None
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # in sys.modules without a spec: it is there
+        return True
+
+
+def _imported_module(statement: ast.ImportFrom, package: str) -> str | None:
+    """Return the absolute name of the module that `from ... import` names."""
+    try:
+        return importlib.util.resolve_name("." * statement.level + (statement.module or ""), package)
+    except ImportError:  # more dots than packages
+        return None
+
+
+def _last_binding(tree: ast.Module, name: str) -> ast.stmt | None:
+    return next((statement for statement in reversed(tree.body) if _binds(statement, name)), None)
+
+
+def _binds(statement: ast.stmt, name: str) -> bool:
+    """Say whether a top-level statement gives this name a value."""
+    if isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        return statement.name == name
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name:
+            return True
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name:
+            return True
+        if isinstance(node, ast.alias) and (node.asname or node.name.partition(".")[0]) == name:
+            return True
+    return False
