@@ -1,0 +1,88 @@
+"""Turns arrays of labelled images into `Data`: limit, normalisation of the training split, fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from expkit.api import Array, ArraySplit, Classes, ConfigError, Data, DataSource, DataSpec, ImageInput
+
+Labelled = tuple[Array, Array]
+"""Images [N, H, W] uint8 and labels [N] of any integer type."""
+
+DIGITS = tuple("0123456789")
+_CHUNK = 1 << 16
+
+
+def image_data(
+    name: str,
+    source: DataSource,
+    *,
+    train: Labelled,
+    valid: Labelled,
+    test: Labelled,
+    limit: int | None = None,
+) -> Data:
+    """Make `Data` of bright-on-dark grey digits.
+
+    Args:
+        name: the data's true name.
+        source: where the data came from.
+        train: images [N, H, W] uint8 and labels [N]; mean and standard deviation are learned here only.
+        valid: likewise.
+        test: likewise.
+        limit: keep the first `limit` samples of train and a fifth as many of valid and test; None keeps all.
+    """
+    part = None if limit is None else max(1, limit // 5)
+    splits = [_split(pair, keep) for pair, keep in ((train, limit), (valid, part), (test, part))]
+    mean, std = pixel_statistics(splits[0].inputs)
+    _, height, width = splits[0].inputs.shape
+    image = ImageInput(height=height, width=width, channels=1, mean=(mean,), std=(std,), invert="auto")
+    spec = DataSpec(name, image, Classes(DIGITS), source, fingerprint(splits))
+    return Data(spec, *splits)
+
+
+def check_limit(dataset: str, limit: int | None) -> None:
+    """Refuse a `limit` that keeps nothing.
+
+    Raises:
+        ConfigError: it is below 1.
+    """
+    if limit is not None and limit < 1:
+        expected = "expected 1 or more, or null for all samples"
+        raise ConfigError(f"dataset '{dataset}': limit is {limit}; {expected}. Set dataset.limit.")
+
+
+def pixel_statistics(images: Array) -> tuple[float, float]:
+    """Return mean and standard deviation of pixel / 255, from a histogram, so the same on every machine.
+
+    A standard deviation of 0 (all pixels equal) is given as 1, so that dividing by it is harmless.
+    """
+    flat = images.reshape(-1)
+    counts = np.zeros(256, dtype=np.int64)
+    for start in range(
+        0, flat.size, _CHUNK
+    ):  # bincount copies to int64: in pieces, it stays in the CPU's cache
+        counts += np.bincount(flat[start : start + _CHUNK], minlength=256)
+    values = np.arange(256, dtype=np.float64) / 255.0
+    mean = float(counts @ values / flat.size)
+    variance = float(counts @ (values - mean) ** 2 / flat.size)
+    return mean, variance**0.5 or 1.0
+
+
+def fingerprint(splits: list[ArraySplit]) -> str:
+    """Return the SHA-256 (hex) over shapes and bytes of all splits, in order."""
+    digest = hashlib.sha256()
+    for split in splits:
+        for values in (split.inputs, split.targets):
+            digest.update(f"{values.dtype.str}{values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).reshape(-1).data)
+    return digest.hexdigest()
+
+
+def _split(pair: Labelled, keep: int | None) -> ArraySplit:
+    images, labels = pair
+    if keep is not None and keep < len(images):
+        images = images[:keep].copy()  # a view would hold on to the whole
+    return ArraySplit(np.ascontiguousarray(images), labels[:keep].astype(np.int64))
