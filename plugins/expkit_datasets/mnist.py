@@ -160,7 +160,8 @@ def _without_files(reason: str, on_missing: str, limit: int | None) -> Data:
         )
     name = f"digits (stand-in for {NAME})"
     _log.warning("dataset '%s': no files: %s. Going on with %s.", NAME, reason, name)
-    return digits.load(name, DataSource("stand-in", digits.LOCATION, stand_in_for=NAME), limit)
+    source = DataSource("stand-in", digits.LOCATION, stand_in_for=NAME, note=reason)
+    return digits.load(name, source, limit)
 
 
 def _files(folder: Path) -> dict[str, tuple[Path, Array]]:

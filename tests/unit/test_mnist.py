@@ -223,6 +223,7 @@ def test_without_files_the_stand_in_says_what_it_is(caplog: pytest.LogCaptureFix
     assert data.spec.source.location == "scikit-learn load_digits"
     assert [len(data.train), len(data.valid), len(data.test)] == [1297, 200, 300]
     assert "download is switched off" in caplog.text
+    assert "download is switched off" in data.spec.source.note
     assert "digits (stand-in for mnist)" in caplog.text
 
 
