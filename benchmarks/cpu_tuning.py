@@ -31,7 +31,13 @@ def child(side: str, steps: int) -> None:
     from expkit.config import compose
     from expkit.preparation import prepare
 
-    overrides = ["dataset=mnist", "model=cnn", "metrics=[accuracy]", "dataset.download=false", "optimizer.fused=false"]
+    overrides = [
+        "dataset=mnist",
+        "model=cnn",
+        "metrics=[accuracy]",
+        "dataset.download=false",
+        "optimizer.fused=false",
+    ]
     prepared = prepare(compose([*overrides, f"device.tune={str(side == 'tuned').lower()}", "device=cpu"]))
     random = np.random.default_rng(0)
     images = random.standard_normal((64, 1, 28, 28)).astype(np.float32)
@@ -46,13 +52,18 @@ def child(side: str, steps: int) -> None:
 
 def measure(side: str, steps: int) -> float:
     done = subprocess.run(
-        [sys.executable, __file__, "--child", side, "--steps", str(steps)], capture_output=True, text=True, check=True
+        [sys.executable, __file__, "--child", side, "--steps", str(steps)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return float(json.loads(done.stdout.splitlines()[-1])["ms"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--settings-only", action="store_true", help="compare without the layer fixes")
@@ -66,11 +77,15 @@ def main() -> None:
     for number in range(options.rounds):
         for side, found in times.items():
             found.append(measure(side, options.steps))
-        print(f"round {number + 1}: " + "  ".join(f"{side} {found[-1]:.1f} ms" for side, found in times.items()))
+        print(
+            f"round {number + 1}: " + "  ".join(f"{side} {found[-1]:.1f} ms" for side, found in times.items())
+        )
     ratios = [a / b for a, b in zip(times["stock"], times[other], strict=True)]
     for side, found in times.items():
         print(f"{side}: median {statistics.median(found):.1f} ms a step")
-    print(f"stock / {other}: median ratio {statistics.median(ratios):.2f}x  (rounds {min(ratios):.2f}-{max(ratios):.2f})")
+    print(
+        f"stock / {other}: median ratio {statistics.median(ratios):.2f}x  (rounds {min(ratios):.2f}-{max(ratios):.2f})"
+    )
 
 
 if __name__ == "__main__":

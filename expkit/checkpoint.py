@@ -130,7 +130,9 @@ def read_snapshot(folder: Path) -> Snapshot:
 
     manifest = _json(folder / "manifest.json")
     if manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{folder} has format {manifest.get('format')!r}; this expkit reads format {FORMAT}.")
+        raise CheckpointError(
+            f"{folder} has format {manifest.get('format')!r}; this expkit reads format {FORMAT}."
+        )
     contents = {}
     for name, facts in manifest["files"].items():
         try:

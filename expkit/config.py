@@ -124,13 +124,19 @@ def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequen
         ConfigError: a value is out of range, or a needed part was not chosen.
     """
     resolved = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
-    picked = {group: str(name) for group, name in choices.items() if "hydra" not in group and name is not None}
+    picked = {
+        group: str(name) for group, name in choices.items() if "hydra" not in group and name is not None
+    }
     unknown = [name for name in resolved if name not in Settings.__dataclass_fields__]
     if unknown:
         near = did_you_mean(unknown[0], Settings.__dataclass_fields__)
-        raise ConfigError(f"there is no option {unknown[0]!r}.{near} `python -m expkit --help` shows what there is.")
+        raise ConfigError(
+            f"there is no option {unknown[0]!r}.{near} `python -m expkit --help` shows what there is."
+        )
     known = {name: value for name, value in resolved.items() if name in Settings.__dataclass_fields__}
-    schema = OmegaConf.merge(OmegaConf.structured(Settings), {k: known[k] for k in FRAMEWORK_NODES if k in known})
+    schema = OmegaConf.merge(
+        OmegaConf.structured(Settings), {k: known[k] for k in FRAMEWORK_NODES if k in known}
+    )
     settings = cast(Settings, OmegaConf.to_object(schema))
     settings.name, settings.seed, settings.runs_dir = known["name"], known["seed"], known["runs_dir"]
     check(settings)
@@ -142,7 +148,9 @@ def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequen
             singles[kind.config_group] = {n: _component(kind.name, n, o) for n, o in (node or {}).items()}
             picked[kind.config_group] = ",".join(node or {})
         else:
-            singles[kind.config_group] = _component(kind.name, picked.get(kind.config_group), node) if node else None
+            singles[kind.config_group] = (
+                _component(kind.name, picked.get(kind.config_group), node) if node else None
+            )
     for needed in ("dataset", "learner"):
         if singles[needed] is None:
             raise ConfigError(f"no {needed} was chosen. Choose an experiment, or write {needed}=NAME.")
@@ -161,7 +169,7 @@ def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequen
 
 def to_yaml(values: Mapping[str, Any] | Sequence[str]) -> str:
     """Write plain values as YAML."""
-    return OmegaConf.to_yaml(OmegaConf.create(values))  # type: ignore[call-overload,no-any-return]
+    return OmegaConf.to_yaml(OmegaConf.create(values))  # type: ignore[call-overload]
 
 
 def _component(kind: str, chosen: str | None, node: Mapping[str, Any]) -> Component:
@@ -212,9 +220,12 @@ def _bind(kind: str, name: str, target: str, options: Mapping[str, Any]) -> Call
             instantiate({"_target_": target, **options}, _partial_=True, _convert_="all"),
         )
     except InstantiationException as error:
-        cause = error.__cause__ or error
-        lines = str(cause).strip().splitlines()
-        raise ConfigError(f"{kind} {name!r}: {target} cannot be loaded: {lines[0] if lines else cause!r}") from error
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise ConfigError(
+            f"{kind} {name!r}: {target} cannot be loaded: {type(cause).__name__}: {cause}"
+        ) from error
 
 
 def _takes(target: str, parameter: str) -> bool:

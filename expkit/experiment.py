@@ -169,7 +169,9 @@ class _Run:
         outputs, targets = self._answers()
         if spec.is_classification:
             plotting.draw_confusion(plots, self.title, spec, outputs, targets)
-            plotting.draw_mistakes(plots, self.title, spec, split, outputs, targets, self.config.plots.mistakes)
+            plotting.draw_mistakes(
+                plots, self.title, spec, split, outputs, targets, self.config.plots.mistakes
+            )
         else:
             plotting.draw_values(plots, self.title, spec, outputs, targets)
 
@@ -191,7 +193,9 @@ class _Run:
             "metrics": {name: round(value, 6) for name, value in metrics.items()},
         }
         target = self.folder / "export"
-        certificate = export_model(self.prepared.learner, self.prepared.data, target, self.config.export, facts)
+        certificate = export_model(
+            self.prepared.learner, self.prepared.data, target, self.config.export, facts
+        )
         log.info("exported: %s", asdict(certificate))
         return certificate
 
@@ -199,7 +203,9 @@ class _Run:
         config, folder = self.config, report.quote_path(self.folder)
         places = [("run folder", folder)]
         if self.recorder.tracked:
-            places.append(("MLflow run", f"{self.recorder.mlflow_run_id}  (experiment {self.recorder.experiment})"))
+            places.append(
+                ("MLflow run", f"{self.recorder.mlflow_run_id}  (experiment {self.recorder.experiment})")
+            )
         if result.certificate is not None:
             c = result.certificate
             places.append(
@@ -215,11 +221,15 @@ class _Run:
             headline=f"best epoch {result.best_epoch} of {self.trainer.progress.epoch} "
             f"({self.prepared.monitor.name} {result.monitored:.4f})",
             places=places,
-            next_commands=next_commands(config, folder, tracked=self.recorder.tracked, exported=config.export.enabled),
+            next_commands=next_commands(
+                config, folder, tracked=self.recorder.tracked, exported=config.export.enabled
+            ),
         )
 
 
-def next_commands(config: ExperimentConfig, folder: str, *, tracked: bool, exported: bool) -> list[tuple[str, str]]:
+def next_commands(
+    config: ExperimentConfig, folder: str, *, tracked: bool, exported: bool
+) -> list[tuple[str, str]]:
     """Return up to three (purpose, command) that a user would want after a run."""
     experiment = config.choices.get("experiment")
     commands = []
@@ -230,6 +240,9 @@ def next_commands(config: ExperimentConfig, folder: str, *, tracked: bool, expor
         commands.append(("compare runs in the browser", f"python -m expkit ui{runs}"))
     if experiment:
         commands.append(
-            ("try other optimizers", f"python -m expkit -m +experiment={experiment} optimizer=sgd,momentum,adam")
+            (
+                "try other optimizers",
+                f"python -m expkit -m +experiment={experiment} optimizer=sgd,momentum,adam",
+            )
         )
     return commands

@@ -62,7 +62,9 @@ def export_model(
         raw, _ = data.valid.gather(np.arange(count))
         inputs = data.spec.input.normalise(raw)
         certificate = _compare(learner.predict(inputs), exported(inputs), data, settings.tolerance)
-        (unfinished / "certificate.json").write_text(json.dumps(asdict(certificate), indent=2), encoding="utf-8")
+        (unfinished / "certificate.json").write_text(
+            json.dumps(asdict(certificate), indent=2), encoding="utf-8"
+        )
         _describe(unfinished, data, facts)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
@@ -77,7 +79,9 @@ def _compare(own: Array, exported: Array, data: Data, tolerance: float) -> Certi
     if own.shape != exported.shape:
         raise ExportError(f"the export answers {exported.shape} where the model answers {own.shape}.")
     largest = float(np.abs(own.astype(np.float64) - exported.astype(np.float64)).max())
-    same = float((own.argmax(axis=1) == exported.argmax(axis=1)).mean()) if data.spec.is_classification else 1.0
+    same = (
+        float((own.argmax(axis=1) == exported.argmax(axis=1)).mean()) if data.spec.is_classification else 1.0
+    )
     if not largest <= tolerance:  # so that NaN is an error too
         raise ExportError(
             f"the exported model differs from the trained one by up to {largest:.3g} on {len(own)} samples "

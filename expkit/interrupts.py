@@ -25,7 +25,9 @@ class StopRequests:
     def __enter__(self) -> StopRequests:
         """Install the handlers."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {
+                number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+            }
         return self
 
     def __exit__(

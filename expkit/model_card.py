@@ -43,7 +43,7 @@ def describe_run(
         model_uri: of the model in MLflow.
     """
     blocks = [
-        f"### {experiment}: {_what(choices, data_name)}",
+        f"### {experiment}: {_what(choices, data_name)}{_headline(metrics)}",
         _warning(data_name, stand_in_for),
         "#### Result",
         _result(metrics, best_epoch, epochs),
@@ -61,6 +61,14 @@ def describe_run(
 def _what(choices: Mapping[str, str], data_name: str) -> str:
     parts = [choices[kind] for kind in ("model", "optimizer") if choices.get(kind)]
     return f"{' + '.join(parts) or 'a model'} on {data_name}"
+
+
+def _headline(metrics: Mapping[str, float]) -> str:
+    """The test result in words: MLflow shows little more than the first line before "Show more"."""
+    tested = {name[5:]: value for name, value in metrics.items() if name.startswith("test/")}
+    for name in sorted(tested, key=lambda name: name == "loss"):
+        return f": test {name} {_number(tested[name])}"
+    return ""
 
 
 def _warning(data_name: str, stand_in_for: str | None) -> str:

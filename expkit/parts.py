@@ -21,7 +21,9 @@ class ConfiguredParts:
         device: as Paddle calls it.
     """
 
-    def __init__(self, config: ExperimentConfig, spec: DataSpec, *, steps_per_epoch: int, device: str) -> None:
+    def __init__(
+        self, config: ExperimentConfig, spec: DataSpec, *, steps_per_epoch: int, device: str
+    ) -> None:
         self._config = config
         self.spec = spec
         self.epochs = config.trainer.epochs
@@ -59,5 +61,7 @@ class ConfiguredParts:
 
     def _needed(self, component: Component | None, kind: str) -> Component:
         if component is None:
-            raise ConfigError(f"this learner needs a {kind}. Choose one: {kind}=NAME (`python -m expkit list {kind}`).")
+            raise ConfigError(
+                f"this learner needs a {kind}. Choose one: {kind}=NAME (`python -m expkit list {kind}`)."
+            )
         return component

@@ -14,7 +14,9 @@ from expkit.preprocess import ImageInput
 TRAIN, VALID, INK = "#2563eb", "#ea580c", "#334155"
 
 
-def draw_curves(folder: Path, title: str, steps: Sequence[float], epochs: Sequence[Mapping[str, float]]) -> None:
+def draw_curves(
+    folder: Path, title: str, steps: Sequence[float], epochs: Sequence[Mapping[str, float]]
+) -> None:
     """Draw `curves.png`: the loss, and each metric, of train and valid over epochs.
 
     Args:

@@ -50,7 +50,9 @@ class Predictor:
                 "with export=none?"
             )
         try:
-            self.description: dict[str, Any] = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
+            self.description: dict[str, Any] = yaml.safe_load(
+                (folder / "model.yaml").read_text(encoding="utf-8")
+            )
             self._input = from_description(self.description["input"])
             self._target = from_description(self.description["target"])
         except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:

@@ -56,7 +56,9 @@ def prepare(config: ExperimentConfig) -> Prepared:
     seeding.seed_everything(config.seed)
     data = config.dataset.build()
     if not isinstance(data, Data):
-        raise PluginError(f"dataset {config.dataset.name!r} returned a {type(data).__name__}, not an expkit.api.Data.")
+        raise PluginError(
+            f"dataset {config.dataset.name!r} returned a {type(data).__name__}, not an expkit.api.Data."
+        )
     batches = _batches(config, data)
     meters = {
         use: Meter({name: c.build(spec=data.spec) for name, c in config.metrics.items()})

@@ -60,7 +60,9 @@ class ImageInput:
     def normalise(self, raw: Array) -> Array:
         """Turn raw [N, H, W] or [N, H, W, C] uint8 into [N, C, H, W] float32: (pixel / 255 - mean) / std."""
         scale = (1.0 / (255.0 * np.asarray(self.std, dtype=np.float64))).astype(np.float32)
-        shift = (-np.asarray(self.mean, dtype=np.float64) / np.asarray(self.std, dtype=np.float64)).astype(np.float32)
+        shift = (-np.asarray(self.mean, dtype=np.float64) / np.asarray(self.std, dtype=np.float64)).astype(
+            np.float32
+        )
         if self.channels == 1:
             out = raw.reshape(len(raw), 1, self.height, self.width).astype(np.float32)
             out *= scale[0]
@@ -82,7 +84,9 @@ class ImageInput:
         try:
             with Image.open(path) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
-                    raise UnreadableInputError(f"{opened.width} x {opened.height} pixels; at most {MAX_PIXELS:,}")
+                    raise UnreadableInputError(
+                        f"{opened.width} x {opened.height} pixels; at most {MAX_PIXELS:,}"
+                    )
                 image = ImageOps.exif_transpose(opened)
                 image = _flat(image).convert("L" if self.channels == 1 else "RGB")
         except UnreadableInputError:
@@ -138,7 +142,9 @@ class TableInput:
         """
         try:
             with Path(path).open(newline="", encoding="utf-8-sig") as file:
-                rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(c.strip() for c in row)]
+                rows = [
+                    [cell.strip() for cell in row] for row in csv.reader(file) if any(c.strip() for c in row)
+                ]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UnreadableInputError(f"not a readable CSV file ({error})") from error
         if not rows:
@@ -148,9 +154,13 @@ class TableInput:
         if any(_number(cell) is None for cell in rows[0]):
             missing = [c for c in self.columns if c not in rows[0]]
             if missing:
-                raise UnreadableInputError(f"no column {', '.join(missing)}; expected {', '.join(self.columns)}")
+                raise UnreadableInputError(
+                    f"no column {', '.join(missing)}; expected {', '.join(self.columns)}"
+                )
             order, rows, first = [rows[0].index(c) for c in self.columns], rows[1:], 2
-        return np.array([self._row(r, order, line) for line, r in enumerate(rows, start=first)], dtype=np.float64)
+        return np.array(
+            [self._row(r, order, line) for line, r in enumerate(rows, start=first)], dtype=np.float64
+        )
 
     def _row(self, cells: list[str], order: list[int], line: int) -> list[float]:
         if len(cells) <= max(order):
@@ -223,13 +233,16 @@ class Values:
 
     def normalise(self, raw: Array) -> Array:
         """Turn raw targets [N, K] into normalised float32 [N, K]."""
-        return ((np.asarray(raw, dtype=np.float64) - np.asarray(self.mean)) / np.asarray(self.scale)).astype(np.float32)
+        return ((np.asarray(raw, dtype=np.float64) - np.asarray(self.mean)) / np.asarray(self.scale)).astype(
+            np.float32
+        )
 
     def decode(self, outputs: Array) -> list[dict[str, Any]]:
         """Turn normalised outputs [N, K] back into values in their own unit, one answer a sample."""
         values = outputs.astype(np.float64) * np.asarray(self.scale) + np.asarray(self.mean)
         return [
-            {"values": {n: float(x) for n, x in zip(self.names, row, strict=True)}, "unit": self.unit} for row in values
+            {"values": {n: float(x) for n, x in zip(self.names, row, strict=True)}, "unit": self.unit}
+            for row in values
         ]
 
     def describe(self) -> dict[str, Any]:

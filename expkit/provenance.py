@@ -13,7 +13,16 @@ from typing import Any
 
 from expkit import registry
 
-PACKAGES = ("expkit", "paddlepaddle", "paddlepaddle-gpu", "numpy", "hydra-core", "omegaconf", "mlflow", "safetensors")
+PACKAGES = (
+    "expkit",
+    "paddlepaddle",
+    "paddlepaddle-gpu",
+    "numpy",
+    "hydra-core",
+    "omegaconf",
+    "mlflow",
+    "safetensors",
+)
 GIT_SECONDS = 10
 
 

@@ -71,7 +71,9 @@ class Recorder:
             (folder / "config.yaml").write_text(to_yaml(config.resolved), encoding="utf-8")
             (folder / "overrides.yaml").write_text(to_yaml(list(config.overrides)), encoding="utf-8")
             (folder / "environment.json").write_text(
-                json.dumps({**environment, "git": _git_facts(git), "tuning": dict(prepared.tuning)}, indent=2),
+                json.dumps(
+                    {**environment, "git": _git_facts(git), "tuning": dict(prepared.tuning)}, indent=2
+                ),
                 encoding="utf-8",
             )
             if git is not None and git.dirty:
@@ -111,8 +113,12 @@ class Recorder:
         model_uri = None
         if certificate is not None:
             self._record["export"] = asdict(certificate)
-            tracker.log_metrics({"export/largest_difference": certificate.largest_difference}, step=best_epoch)
-            raw, _ = self._prepared.data.valid.gather(np.arange(min(EXAMPLE_SAMPLES, len(self._prepared.data.valid))))
+            tracker.log_metrics(
+                {"export/largest_difference": certificate.largest_difference}, step=best_epoch
+            )
+            raw, _ = self._prepared.data.valid.gather(
+                np.arange(min(EXAMPLE_SAMPLES, len(self._prepared.data.valid)))
+            )
             model_uri = tracker.log_model(self._folder / "export", raw, step=best_epoch)
         tracker.set_description(self._card(metrics, best_epoch, model_uri))
 

@@ -90,7 +90,9 @@ def kind_named(word: str) -> Kind:
         if word in (kind.name, plural, kind.config_group, kind.entry_point_group):
             return kind
     names = [k.name for k in KINDS]
-    raise PluginError(f"no kind of component is called {word!r}.{did_you_mean(word, names)} Kinds: {', '.join(names)}")
+    raise PluginError(
+        f"no kind of component is called {word!r}.{did_you_mean(word, names)} Kinds: {', '.join(names)}"
+    )
 
 
 def entries(kind: Kind) -> dict[str, tuple[Entry, ...]]:
@@ -113,14 +115,19 @@ def find(kind: Kind, name: str) -> Entry:
         )
     if len(found) > 1:
         owners = " and ".join(f"{e.distribution} {e.version} ({e.target})" for e in found)
-        raise PluginError(f"{kind.name} {name!r} is announced by {owners}. Uninstall one, or rename its entry point.")
+        raise PluginError(
+            f"{kind.name} {name!r} is announced by {owners}. Uninstall one, or rename its entry point."
+        )
     return found[0]
 
 
 def config_dirs() -> list[tuple[str, str]]:
     """Return (name, package) of the Hydra config folders that distributions bring (group `expkit.conf`)."""
     return sorted(
-        (point.name, point.value) for dist in _unique() for point in dist.entry_points if point.group == "expkit.conf"
+        (point.name, point.value)
+        for dist in _unique()
+        for point in dist.entry_points
+        if point.group == "expkit.conf"
     )
 
 

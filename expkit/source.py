@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import pkgutil
 import tokenize
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 _MAX_HOPS = 5  # re-exports that are followed: `from .cnn import CNN`
@@ -39,7 +40,7 @@ def module_spec(module: str) -> ModuleSpec | None:
         if spec is None or spec.submodule_search_locations is None:
             break
         name = f"{name}.{part}"
-        spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))
+        spec = _submodule_spec(name, list(spec.submodule_search_locations))
     if spec is not None and spec.name == module:
         return spec
     try:
@@ -126,6 +127,20 @@ def _top_level_spec(name: str) -> ModuleSpec | None:
         return importlib.util.find_spec(name)
     except ValueError:  # in sys.modules without a spec
         return None
+
+
+def _submodule_spec(name: str, locations: list[str]) -> ModuleSpec | None:
+    """Look into folders as Python's PathFinder does, but without asking for the parent in `sys.modules`."""
+    namespace = ModuleSpec(name, None, is_package=True)
+    folders: list[str] = []
+    for location in locations:
+        finder = pkgutil.get_importer(location)
+        spec = finder.find_spec(name) if finder is not None else None
+        if spec is not None and spec.loader is not None:
+            return spec
+        folders += (spec.submodule_search_locations or ()) if spec is not None else ()
+    namespace.submodule_search_locations = folders
+    return namespace if folders else None
 
 
 def _is_installed(name: str) -> bool:

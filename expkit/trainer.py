@@ -109,7 +109,10 @@ class Trainer:
             Interrupted: training was asked to stop; callbacks have been told.
             TrainingStoppedError: the loss is not finite.
         """
-        self._tell("on_fit_start", FitStart(self.train.spec, self.epochs, len(self.train), self.progress.step, self.folder))
+        self._tell(
+            "on_fit_start",
+            FitStart(self.train.spec, self.epochs, len(self.train), self.progress.step, self.folder),
+        )
         end = FitEnd("failed", "an error", 0, 0)
         try:
             for epoch in range(self.progress.epoch + 1, self.epochs + 1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,6 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 _SIDE = 28
-_log = logging.getLogger("expkit.data")
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,6 @@ def _without_files(reason: str, on_missing: str, limit: int | None) -> Data:
             "or dataset.on_missing=stand-in to train on scikit-learn's digits."
         )
     name = f"digits (stand-in for {NAME})"
-    _log.warning("dataset '%s': no files: %s. Going on with %s.", NAME, reason, name)
     source = DataSource("stand-in", digits.LOCATION, stand_in_for=NAME, note=reason)
     return digits.load(name, source, limit)
 

@@ -26,7 +26,9 @@ class PaddleLearner:
         with unique_name.guard(self._names):
             self._model = parts.model()
         if not isinstance(self._model, nn.Layer):
-            raise ConfigError(f"the model is a {type(self._model).__name__}; learner=paddle trains a paddle.nn.Layer.")
+            raise ConfigError(
+                f"the model is a {type(self._model).__name__}; learner=paddle trains a paddle.nn.Layer."
+            )
         self._regularize()
         self._loss = parts.loss()
         trainable = [p for p in self._model.parameters() if not p.stop_gradient]
@@ -94,7 +96,9 @@ class PaddleLearner:
         given = {name: tuple(array.shape) for name, array in state.model.items()}
         if own != given:
             differ = sorted(set(own.items()) ^ set(given.items()))
-            raise ConfigError(f"the saved weights belong to another model; they differ in {dict(differ[:4])}.")
+            raise ConfigError(
+                f"the saved weights belong to another model; they differ in {dict(differ[:4])}."
+            )
         self._model.set_state_dict({name: paddle.to_tensor(array) for name, array in state.model.items()})
         if not state.optimizer and "schedule" not in state.extra:
             return
@@ -109,7 +113,9 @@ class PaddleLearner:
 
     def summary(self) -> Mapping[str, float]:
         """Return the number of trainable parameters."""
-        return {"parameters": sum(int(np.prod(p.shape)) for p in self._model.parameters() if not p.stop_gradient)}
+        return {
+            "parameters": sum(int(np.prod(p.shape)) for p in self._model.parameters() if not p.stop_gradient)
+        }
 
     def export(self, folder: Path) -> Callable[[Array], Array]:
         """Write `model.json` and `model.pdiparams` with `paddle.jit.save`, and return what `paddle.jit.load` reads back.
@@ -154,7 +160,9 @@ class PaddleLearner:
                 decays[name] = parameter.regularizer = regularizer.decay(name, tuple(parameter.shape))
         pattern = getattr(regularizer, "pattern", "")
         if pattern and not any(decays.values()):
-            raise ConfigError(f"regularizer.pattern={pattern!r} fits no parameter. The model has {', '.join(decays)}.")
+            raise ConfigError(
+                f"regularizer.pattern={pattern!r} fits no parameter. The model has {', '.join(decays)}."
+            )
 
     def _check_one_sample(self) -> None:
         """Try the model's output shape on zeros, so that a misfit is an error before anything is written."""

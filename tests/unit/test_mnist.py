@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import logging
 import os
 import shutil
 import time
@@ -215,16 +214,13 @@ def test_a_foreign_set_needs_check_false_and_does_not_pass_for_mnist(tmp_path: P
 # --- no files -------------------------------------------------------------------------------------
 
 
-def test_without_files_the_stand_in_says_what_it_is(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, logger="expkit.data"):
-        data = mnist(download=False)
+def test_without_files_the_stand_in_says_what_it_is_and_why() -> None:
+    data = mnist(download=False)
     assert data.spec.name == "digits (stand-in for mnist)"
     assert (data.spec.source.kind, data.spec.source.stand_in_for) == ("stand-in", "mnist")
     assert data.spec.source.location == "scikit-learn load_digits"
     assert [len(data.train), len(data.valid), len(data.test)] == [1297, 200, 300]
-    assert "download is switched off" in caplog.text
     assert "download is switched off" in data.spec.source.note
-    assert "digits (stand-in for mnist)" in caplog.text
 
 
 def test_limit_holds_for_the_stand_in() -> None:
@@ -239,21 +235,18 @@ def test_on_missing_error_forbids_the_stand_in() -> None:
         mnist(download=False, on_missing="error")
 
 
-def test_without_network_the_stand_in_comes_quickly(caplog: pytest.LogCaptureFixture) -> None:
-    started = time.monotonic()
+def test_without_network_the_stand_in_takes_over_and_names_what_failed() -> None:
     data = mnist(mirrors=["http://127.0.0.1:9"])
     assert data.spec.source.kind == "stand-in"
-    assert (
-        "download failed (http://127.0.0.1:9/train-images-idx3-ubyte.gz: Connection refused)" in caplog.text
-    )
-    assert time.monotonic() - started < 5.0
+    expected = "download failed (http://127.0.0.1:9/train-images-idx3-ubyte.gz: Connection refused)"
+    assert expected in data.spec.source.note
 
 
-def test_a_mirror_with_foreign_files_is_not_trusted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_mirror_with_foreign_files_is_not_trusted(tmp_path: Path) -> None:
     served = write_set(tmp_path / "served", small_set())
     data = mnist(mirrors=[served.as_uri()])
     assert data.spec.source.kind == "stand-in"
-    assert "not the official file" in caplog.text
+    assert "not the official file" in data.spec.source.note
     assert list((tmp_path / "cache" / "mnist").iterdir()) == []
 
 

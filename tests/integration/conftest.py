@@ -1,0 +1,100 @@
+"""Runs of the real command line, in real processes, in empty folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+QUICK = (
+    "+experiment=mnist_cnn",
+    "trainer.epochs=1",
+    "trainer.limit_train_batches=8",
+    "dataset.download=false",
+)
+
+
+class CommandLine:
+    """`python -m expkit` in a folder of its own, without genuine data unless a test gives some."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("EXPKIT_", "MLFLOW_"))}
+        self.environment.update(EXPKIT_CACHE_DIR=str(folder / "cache"), COLUMNS="120", PYTHONUNBUFFERED="1")
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "expkit", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            **options,
+        )
+
+    def __call__(
+        self, *arguments: str, code: int = 0, seconds: float = 180
+    ) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        try:
+            out, err = process.communicate(timeout=seconds)
+        finally:
+            process.kill()
+        done = subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
+        return done
+
+    def runs(self) -> list[Path]:
+        return sorted(p.parent for p in (self.folder / "runs").rglob("run.json"))
+
+    def record(self) -> dict[str, Any]:
+        (run,) = self.runs()
+        return dict(json.loads((run / "run.json").read_text()))
+
+    def mlflow_runs(self) -> list[Any]:
+        from expkit.tracking.store import import_mlflow
+
+        mlflow = import_mlflow()
+        client = mlflow.MlflowClient(f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}")
+        ids = [e.experiment_id for e in client.search_experiments()]
+        return list(client.search_runs(ids, order_by=["attributes.start_time ASC"]))
+
+
+@pytest.fixture
+def expkit(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def quick_run(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[CommandLine, subprocess.CompletedProcess[str]]:
+    """One short run of the main job on the stand-in, shared by the tests that only look at it."""
+    line = CommandLine(tmp_path_factory.mktemp("quick"))
+    return line, line(*QUICK)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float, process: subprocess.Popen[str]) -> None:
+    """Wait until `condition()` is true; fail when the process ends first or the time is over."""
+    import time
+
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if process.poll() is not None:
+            out, err = process.communicate()
+            pytest.fail(f"ended with {process.returncode}\n{out}\n{err}")
+        assert time.monotonic() < deadline, "took too long"
+        time.sleep(0.05)
+
+
+def with_environment(line: CommandLine, extra: Mapping[str, str]) -> CommandLine:
+    line.environment.update(extra)
+    return line
