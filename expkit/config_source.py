@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copyreg
 import dataclasses
-from collections.abc import Collection
 from typing import Any, cast
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -22,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expkit import registry
 from expkit.conf_folders import distribution_folders, user_conf_dir
-from expkit.errors import ConfigError, PluginError, did_you_mean
+from expkit.errors import PluginError
 from expkit.registry import Entry, Kind
 from expkit.signature import REQUIRED, Option, describe
 
@@ -52,44 +51,6 @@ def schema(entry: Entry) -> DictConfig:
         ) from error
     assert isinstance(config, DictConfig)
     return config
-
-
-def check_closed(config: DictConfig, known: Collection[str] = ()) -> None:
-    """Refuse keys that a ``+`` or ``++`` added, which Hydra lets pass even where a config is typed.
-
-    Args:
-        config: composed, with or without Hydra's own node.
-        known: the keys that may stand at the top; empty for any.
-
-    Raises:
-        ConfigError: the top, a component or a typed group has a key that it does not know.
-    """
-    for name in config:
-        if known and name not in known and name != "hydra":
-            near = did_you_mean(str(name), known)
-            raise ConfigError(f"there is no option {str(name)!r}.{near} Known: {', '.join(known)}.")
-        node = config._get_node(name)
-        if isinstance(node, DictConfig) and not node._is_missing() and not node._is_none():
-            _check_node(node)
-            check_closed(node)
-
-
-def _check_node(node: DictConfig) -> None:
-    owner = OmegaConf.get_type(node)
-    if owner is None or not dataclasses.is_dataclass(owner):
-        return
-    known = [field.name for field in dataclasses.fields(owner)]
-    for key in node:
-        if key in known:
-            continue
-        path = node._get_full_key(str(key))
-        entry = getattr(owner, "entry", None)
-        options = [name for name in known if name != "_target_"]
-        what = f"{entry.kind.name} {entry.name!r}" if isinstance(entry, Entry) else path.rpartition(".")[0]
-        raise ConfigError(
-            f"{path}: {what} has no option {str(key)!r}.{did_you_mean(str(key), options)} "
-            f"Options: {', '.join(options) or 'none'}."
-        )
 
 
 class ExpkitSource(ConfigSource):

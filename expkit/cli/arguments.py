@@ -1,0 +1,85 @@
+"""Orders the command line so that Hydra can read it, and finds mistakes that Hydra would explain badly."""
+
+from __future__ import annotations
+
+from expkit.cli.experiments import experiment_names
+from expkit.errors import ConfigError, did_you_mean
+
+_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+_WITH_VALUE = frozenset(
+    {
+        *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
+        *("--config-dir", "-cd", "--experimental-rerun"),
+    }
+)
+_BARE = frozenset(
+    {
+        *("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m"),
+        *("--shell-completion", "-sc", "--info", "-i"),
+    }
+)
+
+
+def flags_first(arguments: list[str]) -> list[str]:
+    """Move flags, with their values, before the overrides: argparse cannot read ``x=1 -m lr=1,2``.
+
+    Args:
+        arguments: of the command line, without the program.
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not is_flag(argument):
+            overrides.append(argument)
+        elif argument in _WITH_VALUE and rest:
+            flags += [argument, rest.pop(0)]
+        elif argument in ("--info", "-i"):  # its value may be left out, and the next override must not be it
+            flags.append(f"--info={rest.pop(0) if rest and rest[0] in _INFO else 'all'}")
+        else:
+            flags.append(argument)
+    return [*flags, *overrides]
+
+
+def is_flag(argument: str) -> bool:
+    """Say whether an argument is a flag such as `-m` or `--cfg=job`."""
+    return len(argument) > 1 and argument.startswith("-")
+
+
+def check(arguments: list[str]) -> None:
+    """Refuse what Hydra would take for something else.
+
+    Raises:
+        ConfigError: a flag that does not exist, or an experiment that is chosen without its plus.
+    """
+    flags = flags_first(arguments)
+    values = {i + 1 for i, argument in enumerate(flags) if argument in _WITH_VALUE}
+    for position, argument in enumerate(flags):
+        if position not in values:
+            _check_flag(argument) if is_flag(argument) else _check_experiment(argument)
+
+
+def _check_flag(argument: str) -> None:
+    flag, _, value = argument.partition("=")
+    known = sorted(_WITH_VALUE | _BARE)
+    if not flag.startswith("--") or any(name.startswith(flag) for name in known):
+        return  # a short one may have its value glued on: argparse sees to it
+    key = flag.removeprefix("--").replace("-", "_")
+    raise ConfigError(
+        f"there is no flag {flag!r}.{did_you_mean(flag, known)} An option is written without dashes: "
+        f"{key}={value or 'VALUE'}. `python -m expkit --help` shows what can be written."
+    )
+
+
+def _check_experiment(argument: str) -> None:
+    key, equals, name = argument.partition("=")
+    bare = key.lstrip("+")
+    if not equals or (
+        key != "experiment" and not (bare != "experiment" and did_you_mean(bare, ["experiment"]))
+    ):
+        return
+    known = experiment_names()
+    names = name.split(",")
+    near = "".join(did_you_mean(one, known) for one in names if one not in known)
+    raise ConfigError(f"{argument!r}: an experiment is added with a plus. Write +experiment={name}.{near}")

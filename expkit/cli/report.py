@@ -1,0 +1,91 @@
+"""Prints an error as one short screen and says which exit code it has."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+
+from expkit import registry
+from expkit.errors import ExpkitError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def report(error: BaseException) -> int:
+    """Print what went wrong on stderr; with EXPKIT_DEBUG=1 the whole traceback.
+
+    Args:
+        error: anything that was raised.
+
+    Returns:
+        The exit code: 2 for a mistake of the user, 1 for a failure, 130 for Ctrl-C.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError) and _stdout_is_gone():
+        _close_quietly()
+        return BROKEN_PIPE
+    if os.environ.get("EXPKIT_DEBUG") == "1":
+        traceback.print_exception(error)
+    code, message = _explained(error)
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+def _explained(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, ExpkitError):
+        return error.exit_code, str(error)
+    if "omegaconf" in sys.modules:  # else it cannot be an error of a config
+        from expkit.cli.explain import component_failure, explain, user_error_in
+
+        wrapped = user_error_in(error)
+        if wrapped is not None:
+            return wrapped.exit_code, str(wrapped)
+        message = explain(error)
+        if message is not None:
+            return 2, message
+        error = component_failure(error) or error
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    return 1, f"{what}{_place(error)}\nEXPKIT_DEBUG=1 shows the whole traceback."
+
+
+def _place(error: BaseException) -> str:
+    """Name the last line of a plugin or of the user's code that the error went through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(Path(frame.filename))]
+    chosen = own or list(frames)
+    if not chosen:
+        return ""
+    return f"\n  at {chosen[-1].filename}:{chosen[-1].lineno}, in {chosen[-1].name}"
+
+
+def _is_users(path: Path) -> bool:
+    """Say whether a file belongs to a plugin or to the user, rather than to Python, a library or expkit."""
+    if not path.is_file() or path.is_relative_to(Path(__file__).resolve().parents[1]):
+        return False
+    libraries = [Path(folder) for name, folder in sysconfig.get_paths().items() if name.endswith("lib")]
+    if not any(path.is_relative_to(folder) for folder in libraries):
+        return True
+    found = [entry for kind in registry.KINDS for same in registry.entries(kind).values() for entry in same]
+    plugins = {entry.module.partition(".")[0] for entry in found}
+    parts = set(path.with_suffix("").parts)
+    return bool(plugins & parts)
+
+
+def _stdout_is_gone() -> bool:
+    """Say whether it was stdout that broke (`| head`) and not some connection."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
+
+
+def _close_quietly() -> None:
+    """Point stdout at nothing, so that Python does not complain again when it flushes at exit."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
