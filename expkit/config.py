@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from expkit import config_source, registry
 from expkit.component import Component
 from expkit.errors import ConfigError, did_you_mean
-from expkit.paths import conf_dir
+from expkit.paths import ROOT_CONFIG, conf_dir
 from expkit.settings import (
     CheckpointSettings,
     DeviceSettings,
@@ -105,7 +105,7 @@ def compose(overrides: Sequence[str] = ()) -> ExperimentConfig:
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="expkit"):
-        composed = hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+        composed = hydra_compose(ROOT_CONFIG, overrides=list(overrides), return_hydra_config=True)
     choices = composed.hydra.runtime.choices
     OmegaConf.set_struct(composed, False)
     composed.pop("hydra")

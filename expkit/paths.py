@@ -6,6 +6,9 @@ import os
 import sys
 from pathlib import Path
 
+ROOT_CONFIG = "expkit"
+"""Name of the root config. Not "config": a user's ./conf comes first, and many projects have a conf/config.yaml."""
+
 
 def cache_dir() -> Path:
     """Folder for downloaded data: `$EXPKIT_CACHE_DIR`, else `expkit` in the user's cache folder; not created here."""

@@ -88,7 +88,7 @@ def refused_override(error: OmegaConfBaseException, outer: BaseException) -> str
 def _where(outer: BaseException) -> str:
     """Name the config file that is at fault; nothing for the command line."""
     match = re.match(r"In '([^']+)'", str(outer))
-    return f"in config {match[1]!r}: " if match and match[1] != "config" else ""
+    return f"in config {match[1]!r}: " if match and match[1] != "expkit" else ""
 
 
 def wrong_value(error: ValidationError, outer: BaseException) -> str | None:

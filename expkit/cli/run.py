@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.cli.arguments import flags_first
 from expkit.errors import ConfigError
-from expkit.paths import conf_dir
+from expkit.paths import ROOT_CONFIG, conf_dir
 
 
 def main(arguments: list[str]) -> int:
@@ -31,11 +31,11 @@ def main(arguments: list[str]) -> int:
     config.register()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us whole; `cli.report` shortens them
     before = sys.argv
-    sys.argv = [before[0], *flags_first(arguments)]
+    sys.argv = ["expkit", *flags_first(arguments)]
     failures: list[BaseException] = []
     try:
         task = partial(_guarded, failures)
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=ROOT_CONFIG)(task)()
     except (
         OSError
     ) as error:  # not of an experiment, whose errors are in `failures`: Hydra makes the run's folder
