@@ -10,7 +10,8 @@ class TrackingCallback(Callback):
     """Records every step and every epoch.
 
     MLflow draws one group of charts for each prefix before "/": ``step/...`` over optimizer steps;
-    ``train/...``, ``valid/...`` and ``epoch/seconds`` over epochs.
+    ``train/...``, ``valid/...`` and ``time/epoch_seconds`` over epochs. The groups stand in alphabetical
+    order, so these names put the curves of the steps first.
 
     Args:
         tracker: takes the values.
@@ -34,4 +35,4 @@ class TrackingCallback(Callback):
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Record what was measured over the epoch."""
-        self._tracker.log_metrics({**event.metrics, "epoch/seconds": event.seconds}, event.epoch)
+        self._tracker.log_metrics({**event.metrics, "time/epoch_seconds": event.seconds}, event.epoch)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ def log_model(
     *,
     name: str,
     step: int,
+    params: Mapping[str, str],
     results: Sequence[Point],
+    test_data: tuple[str, str] | None = None,
 ) -> str | None:
     """Record an export as a model of the run; only `MlflowClient` is used, so no "active run" is touched.
 
@@ -41,7 +43,9 @@ def log_model(
         input_example: raw inputs [N, ...].
         name: in the UI.
         step: optimizer step of the weights.
+        params: of the run, shown with the model too.
         results: points of the run that measure this model.
+        test_data: name and digest of what it was measured on.
 
     Returns:
         URI of the model, or None when the store fails.
@@ -58,7 +62,9 @@ def log_model(
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 
     def create() -> Any:
-        return store.client.create_logged_model(store.experiment_id, name=name, source_run_id=run_id)
+        return store.client.create_logged_model(
+            store.experiment_id, name=name, source_run_id=run_id, params=dict(params)
+        )
 
     model = store.attempt(f"the model {name!r}", create)
     if model is None:
@@ -67,7 +73,11 @@ def log_model(
     def upload() -> str:
         store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
         store.client.log_model_artifacts(model.model_id, str(folder))
-        metrics = [Metric(*point, model_id=model.model_id) for point in results]
+        dataset, digest = test_data or (None, None)
+        metrics = [
+            Metric(*point, model_id=model.model_id, dataset_name=dataset, dataset_digest=digest)
+            for point in results
+        ]
         if metrics:
             store.client.log_batch(run_id, metrics=metrics)
         store.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)

@@ -18,6 +18,7 @@ from typing import IO, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from expkit.errors import TrackingError
+from expkit.tracking.view import experiment_tags
 
 logger = logging.getLogger("expkit.tracking")
 
@@ -111,34 +112,35 @@ class Store:
         self.experiment_id = experiment_id
         self.failures: list[str] = []
         self.last_error = ""
-        self._rests_until = 0.0
+        self._rests_until = {True: 0.0, False: 0.0}  # by `background`
         self._warned = False
 
-    def attempt(self, what: str, call: Callable[[], T], *, note: bool = True) -> T | None:
+    def attempt(self, what: str, call: Callable[[], T], *, background: bool = False) -> T | None:
         """Return `call()`, or None when the store fails; the first failure is a warning, the rest are noted.
 
         Args:
             what: is being stored, for people ("artifact plots/loss.png").
             call: does it.
-            note: whether a failure belongs into `failures` (metric points are counted elsewhere).
+            background: for the metrics' thread: it tries again by itself, so a failure is not noted, and does not
+                keep other calls from trying.
         """
-        if time.monotonic() >= self._rests_until:
+        if time.monotonic() >= self._rests_until[background]:
             try:
                 with _own_call():
                     return call()
             except Exception as error:  # noqa: BLE001 - a store may raise anything, and training must go on
                 self._failed(what, error)
-        if note:
+                self._rests_until[background] = time.monotonic() + REST_SECONDS
+        if not background:
             self.failures.append(what)
         return None
 
     def wake(self) -> None:
         """Ask the store again at once, however it answered last."""
-        self._rests_until = 0.0
+        self._rests_until = {True: 0.0, False: 0.0}
 
     def _failed(self, what: str, error: Exception) -> None:
         self.last_error = explain(error)
-        self._rests_until = time.monotonic() + REST_SECONDS
         if not self._warned:
             self._warned = True
             logger.warning(
@@ -221,6 +223,9 @@ def masked(uri: str) -> str:
 def explain(error: BaseException) -> str:
     """First line of an error, or the cause that urllib3 hides at its end; without passwords."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [
+        line for line in lines if not line.startswith("(raised as a result of")
+    ] or lines  # SQLAlchemy's preface
     text = masked(lines[0]) if lines else type(error).__name__
     cause = re.search(r"Caused by \w+\([\"'](?:HTTPS?Connection\w*\(.*?\): )?(.*?)[\"']?\)+$", text)
     return (cause[1] if cause else text)[:300].rstrip(". ")
@@ -320,10 +325,8 @@ def _experiment(client: Any, found: Any, name: str, artifacts: Path | None) -> s
     try:
         if found is None:
             location = None if artifacts is None else (artifacts.resolve() / _slug(name)).as_uri()
-            # Without the tag the UI asks every visitor whether this is a GenAI project.
-            tags = {"mlflow.experimentKind": "custom_model_development"}
             try:
-                return str(client.create_experiment(name, artifact_location=location, tags=tags))
+                return str(client.create_experiment(name, artifact_location=location, tags=experiment_tags()))
             except Exception:
                 found = client.get_experiment_by_name(name)
                 if found is None:

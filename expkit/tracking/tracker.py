@@ -24,6 +24,7 @@ from expkit.tracking.store import (
     open_store,
     user_name,
 )
+from expkit.tracking.view import COLOR, next_color
 from expkit.tracking.writer import MetricWriter, Point, now_ms
 
 MAX_KEY = 250
@@ -31,7 +32,8 @@ MAX_PARAM = 6000
 MAX_TAG = 8000
 PER_CALL = 100
 """MLflow takes at most so many parameters, and so many tags, in one call."""
-MAX_DIGEST = 36
+DIGEST = 8
+"""Characters, as in MLflow's own digests (36 at most); the whole fingerprint is a tag."""
 DESCRIPTION = "mlflow.note.content"
 
 
@@ -87,13 +89,15 @@ class Tracker(NullTracker):
         uri: of the store, absolute.
     """
 
-    def __init__(self, store: Store, run_id: str) -> None:
+    def __init__(self, store: Store, run_id: str, params: Mapping[str, str]) -> None:
         self.run_id = run_id
         self.experiment_id = store.experiment_id
         self.uri = store.uri
         self._store = store
         self._finished = False
+        self._params = params
         self._results: dict[str, Point] = {}
+        self._test_data: tuple[str, str] | None = None
         self._writer = MetricWriter(self._send)
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
@@ -124,11 +128,13 @@ class Tracker(NullTracker):
             dataset = entities.Dataset(
                 # MLflow keeps one input for each pair of name and digest: the split must be part of the name.
                 name=f"{spec.name}, {split}",
-                digest=spec.fingerprint[:MAX_DIGEST],
+                digest=spec.fingerprint[:DIGEST],
                 source_type="http" if remote else "local",
                 source=json.dumps({"url" if remote else "uri": location}),
                 profile=json.dumps({"num_rows": size, "input_shape": list(spec.input_shape)}),
             )
+            if split == "test":
+                self._test_data = (dataset.name, dataset.digest)
             pairs = [entities.InputTag(key, value) for key, value in tags.items() if value]
             inputs.append(entities.DatasetInput(dataset, pairs))
         self._store.attempt(
@@ -185,9 +191,16 @@ class Tracker(NullTracker):
         Raises:
             ExportError: the export does not predict.
         """
-        results = list(self._results.values())
         return log_model(
-            self._store, self.run_id, export_folder, input_example, name=name, step=step, results=results
+            self._store,
+            self.run_id,
+            export_folder,
+            input_example,
+            name=name,
+            step=step,
+            params=self._params,
+            results=list(self._results.values()),
+            test_data=self._test_data,
         )
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -213,6 +226,7 @@ class Tracker(NullTracker):
         self._finished = True
         self._store.wake()
         lost = self._writer.close()
+        self._store.wake()
         if reason:
             self.set_tags({"status.reason": reason})
         self._store.attempt(
@@ -236,7 +250,7 @@ class Tracker(NullTracker):
             self._store.client.log_batch(self.run_id, metrics=metrics)
             return True
 
-        return self._store.attempt("metrics", call, note=False) is True
+        return self._store.attempt("metrics", call, background=True) is True
 
 
 def open_tracker(
@@ -255,16 +269,18 @@ def open_tracker(
     """
     store = open_store(settings)
     entities = import_mlflow().entities
-    values = {clean_key(key): as_text(value) for key, value in params.items()}
-    long = [key for key, value in values.items() if len(value) > MAX_PARAM]
+    texts = {clean_key(key): as_text(value) for key, value in params.items()}
+    long = [key for key, text in texts.items() if len(text) > MAX_PARAM]
+    values = {key: shortened(text, MAX_PARAM) for key, text in texts.items()}
     all_tags = {**_system_tags(), **tags}
     if description:
         all_tags[DESCRIPTION] = description
     if long:
         all_tags["params.shortened"] = ", ".join(long)
     try:
+        all_tags.setdefault(COLOR, next_color(store.client, store.experiment_id))
         run = store.client.create_run(store.experiment_id, run_name=settings.run_name)
-        pairs = [entities.Param(key, shortened(value, MAX_PARAM)) for key, value in values.items()]
+        pairs = [entities.Param(key, value) for key, value in values.items()]
         for part in _parts(pairs):
             store.client.log_batch(run.info.run_id, params=part)
         labels = [entities.RunTag(clean_key(k), shortened(str(v), MAX_TAG)) for k, v in all_tags.items()]
@@ -275,7 +291,7 @@ def open_tracker(
             f"tracking store {masked(store.uri)}: no run could be written ({explain(error)}). "
             "Free its disk or mend its permissions, or train without it: tracking=none."
         ) from error
-    return Tracker(store, str(run.info.run_id))
+    return Tracker(store, str(run.info.run_id), values)
 
 
 def _system_tags() -> dict[str, str]:

@@ -1,0 +1,245 @@
+"""``python -m expkit ui``: MLflow's web page for the default store, on this machine only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import IO
+from urllib.parse import quote
+
+from rich.console import Console
+
+from expkit.errors import TrackingError
+from expkit.tracking.view import VIEW_KEY
+
+DEFAULT_PORT = 5000
+START_SECONDS = 90.0
+STOP_SECONDS = 5.0
+_PORTS_TRIED = 50
+_VIEW = f"mlflow.sharedViewState.{VIEW_KEY}"
+
+
+def main(arguments: list[str]) -> int:
+    """Serve the store until Ctrl-C.
+
+    Args:
+        arguments: see ``python -m expkit ui --help``.
+
+    Returns:
+        Exit code: 0 after Ctrl-C.
+
+    Raises:
+        TrackingError: there is no store yet, the port is taken, or the server does not start.
+    """
+    chosen = _parser().parse_args(arguments)
+    database = Path(chosen.runs_dir).expanduser().resolve() / "mlflow.db"
+    if not database.is_file():
+        raise TrackingError(
+            f"there is no tracking store {database}: run an experiment first (python -m expkit "
+            "+experiment=mnist_cnn), or name the folder of your runs: --runs-dir FOLDER."
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    port = _choose_port(chosen.host, chosen.port, console)
+    if chosen.host not in ("127.0.0.1", "localhost", "::1"):
+        console.print(f"[bold yellow]Anyone who reaches {chosen.host} can read and delete these runs.[/]")
+    try:
+        with (
+            tempfile.TemporaryFile() as log,
+            _stop_on_sigterm(),
+            _server(database, chosen.host, port, log) as server,
+        ):
+            address = f"http://{'127.0.0.1' if chosen.host == '0.0.0.0' else chosen.host}:{port}"
+            _wait_until_it_answers(address, server, log)
+            page = _first_page(address)
+            console.print(f"Runs of {database.parent}: [bold]{page}[/] (Ctrl-C ends it)")
+            if not chosen.no_browser and _can_browse():
+                webbrowser.open(page)
+            server.wait()
+            raise TrackingError(f"the MLflow server ended by itself.\n{_tail(log)}")
+    except KeyboardInterrupt:
+        console.print("The page is closed; the runs stay where they are.")
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m expkit ui", description="Open MLflow's page for the runs of this folder."
+    )
+    parser.add_argument("--runs-dir", default="runs", help="folder of the runs (default: %(default)s)")
+    parser.add_argument("--port", type=_port, help=f"default: {DEFAULT_PORT}, or the next one that is free")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    return parser
+
+
+def _port(text: str) -> int:
+    value = int(text) if text.isdigit() else 0
+    if not 1 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; use a number from 1 to 65535")
+    return value
+
+
+def _choose_port(host: str, wanted: int | None, console: Console) -> int:
+    """The wanted port must be free; of the default one, the next free one is as good."""
+    first = wanted or DEFAULT_PORT
+    if _is_free(host, first):
+        return first
+    free = next((p for p in range(first + 1, min(first + _PORTS_TRIED, 65536)) if _is_free(host, p)), None)
+    if wanted is not None or free is None:
+        hint = f" Try --port {free}." if free else " Name another with --port."
+        raise TrackingError(f"port {first} on {host} is taken by another program.{hint}")
+    console.print(f"Port {first} is taken; using {free}.")
+    return free
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if sys.platform != "win32":  # as servers do: a port that was just closed counts as free
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except socket.gaierror as error:
+            raise TrackingError(f"--host {host}: {error.strerror}. Use 127.0.0.1.") from error
+        except OverflowError:
+            return False
+        except OSError as error:
+            if error.errno is not None and "assign" in os.strerror(error.errno).lower():
+                raise TrackingError(
+                    f"--host {host} is not an address of this machine. Use 127.0.0.1."
+                ) from error
+            return False
+    return True
+
+
+@contextmanager
+def _server(database: Path, host: str, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the MLflow server in a process group of its own, and end the whole group."""
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", "sqlite:///" + quote(database.as_posix(), safe="/: ")),
+        *("--default-artifact-root", (database.parent / "mlartifacts").as_uri()),
+    ]
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "1",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    server = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=sys.platform != "win32",
+    )
+    try:
+        yield server
+    finally:
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(server.pid)], capture_output=True, check=False)
+        server.wait()
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, number)
+        except ProcessLookupError:
+            break
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline:
+            server.poll()
+            if not _group_lives(server.pid):
+                break
+            time.sleep(0.05)
+    server.wait()
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C, so that the server never outlives us."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    opener = _opener()
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise TrackingError(f"the MLflow server did not start.\n{_tail(log)}")
+        try:
+            with opener.open(f"{address}/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise TrackingError(f"the MLflow server did not answer within {START_SECONDS:.0f} s.\n{_tail(log)}")
+
+
+def _first_page(address: str) -> str:
+    """Table of the newest experiment with expkit's columns; else the list of all experiments."""
+    training = "workflowType=machine_learning"  # MLflow shows its pages for GenAI otherwise
+    query = {"max_results": 1, "order_by": ["last_update_time DESC"], "filter": f"tags.`{_VIEW}` LIKE '%'"}
+    request = urllib.request.Request(
+        f"{address}/api/2.0/mlflow/experiments/search",
+        data=json.dumps(query).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with _opener().open(request, timeout=10) as answer:
+            newest = json.load(answer)["experiments"][0]["experiment_id"]
+    except (OSError, ValueError, LookupError):
+        return f"{address}/#/experiments?{training}"
+    return f"{address}/#/experiments/{newest}/runs?{training}&viewStateShareKey={VIEW_KEY}"
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens addresses of this machine, whatever proxy is set."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _tail(log: IO[bytes], lines: int = 15) -> str:
+    log.seek(0)
+    return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+
+
+def _can_browse() -> bool:
+    """Whether someone sits before a screen."""
+    if not sys.stdout.isatty():
+        return False
+    return sys.platform in ("win32", "darwin") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )

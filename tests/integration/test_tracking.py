@@ -1,0 +1,532 @@
+"""Real stores, real processes: SQLite files, MLflow's client, models loaded where there is no expkit."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import math
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from expkit import preprocess
+from expkit.api import Classes, DataSource, DataSpec, EpochEnd, ImageInput, StepEnd, TableInput, Values
+from expkit.errors import ExportError, TrackingError
+from expkit.tracking import NullTracker, StoreSettings, Tracker, TrackingCallback, open_tracker
+from expkit.tracking.store import explain, file_lock, import_mlflow, masked, resolve_uri
+from expkit.tracking.tracker import as_text, clean_key, shortened
+from expkit.tracking.writer import BATCH, MetricWriter, Point
+
+SPEC = DataSpec(
+    name="digits (stand-in for mnist)",
+    input=ImageInput(28, 28, 1, (0.13,), (0.31,)),
+    target=Classes(tuple("0123456789")),
+    source=DataSource("stand-in", "scikit-learn", "mnist"),
+    fingerprint="0123456789abcdef" * 4,
+)
+
+
+def settings(folder: Path, uri: str | None = None, experiment: str = "mnist_cnn") -> StoreSettings:
+    return StoreSettings(uri, experiment, "cnn-adam", folder, folder / "mlartifacts")
+
+
+def client(folder: Path) -> Any:
+    return import_mlflow().MlflowClient(f"sqlite:///{folder}/mlflow.db")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for the tests that need no fresh one; its creation takes 2 s."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def tracker(runs: Path) -> Iterator[Tracker]:
+    opened = open_tracker(settings(runs), params={"model": "cnn"}, tags={}, description="")
+    yield opened
+    opened.finish()
+
+
+# --- a run -----------------------------------------------------------------------------------------------------
+
+
+def test_run_holds_parameters_tags_description_and_status(runs: Path) -> None:
+    params = {
+        "model": "cnn",
+        "model.channels": [20, 20],
+        "schedule.power": None,
+        "tune": True,
+        "learning_rate": 1e-3,
+    }
+    tracker = open_tracker(settings(runs), params=params, tags={"data.source": "cache"}, description="# card")
+    tracker.finish("KILLED", "interrupted with Ctrl-C")
+    run = client(runs).get_run(tracker.run_id)
+    assert run.data.params == {
+        "model": "cnn",
+        "model.channels": "[20, 20]",
+        "schedule.power": "null",
+        "tune": "true",
+        "learning_rate": "0.001",
+    }
+    assert run.info.status == "KILLED"
+    assert run.info.run_name == "cnn-adam"
+    assert run.info.end_time >= run.info.start_time
+    assert run.data.tags["data.source"] == "cache"
+    assert run.data.tags["mlflow.note.content"] == "# card"
+    assert run.data.tags["status.reason"] == "interrupted with Ctrl-C"
+
+
+def test_artifacts_lie_below_the_artifact_root(runs: Path, tracker: Tracker, tmp_path: Path) -> None:
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "loss.png").write_bytes(b"png")
+    (tmp_path / "run.log").write_text("log")
+    tracker.log_artifacts(tmp_path / "plots", "plots")
+    tracker.log_artifact(tmp_path / "run.log", "")
+    assert sorted(f.path for f in client(runs).list_artifacts(tracker.run_id)) == ["plots", "run.log"]
+    assert (
+        runs / "mlartifacts/mnist_cnn" / tracker.run_id / "artifacts/plots/loss.png"
+    ).read_bytes() == b"png"
+    with pytest.raises(FileNotFoundError):
+        tracker.log_artifact(tmp_path / "missing.png")
+
+
+def test_hundreds_of_parameters_long_values_and_odd_names_are_taken(runs: Path) -> None:
+    params = {f"p{i}": i for i in range(250)} | {"long": "x" * 7000, "odd@key[1]": 1}
+    tracker = open_tracker(settings(runs), params=params, tags={"big": "y" * 9000}, description="")
+    tracker.finish()
+    run = client(runs).get_run(tracker.run_id)
+    assert len(run.data.params) == 252
+    assert run.data.params["long"] == "x" * 5999 + "…"
+    assert run.data.params["odd_key_1_"] == "1"
+    assert run.data.tags["params.shortened"] == "long"
+    assert run.data.tags["big"] == "y" * 7999 + "…"
+
+
+def test_every_step_and_epoch_becomes_a_point(runs: Path, tracker: Tracker) -> None:
+    callback = TrackingCallback(tracker)
+    for step in range(1, 2501):
+        callback.on_step_end(StepEnd(1, step, step, 64, 1 / step, 0.01, {"accuracy": step / 2500}))
+    epoch = {"train/loss": 0.1, "valid/accuracy": 0.9}
+    callback.on_epoch_end(EpochEnd(1, 2500, epoch, True, 12.5, lambda reason: None))
+    tracker.finish()
+    store = client(runs)
+    loss = store.get_metric_history(tracker.run_id, "step/loss")
+    assert [(m.step, m.value) for m in loss] == [(step, 1 / step) for step in range(1, 2501)]
+    assert store.get_run(tracker.run_id).data.metrics == {
+        "step/loss": 1 / 2500,
+        "step/accuracy": 1.0,
+        "step/learning_rate": 0.01,
+        "train/loss": 0.1,
+        "valid/accuracy": 0.9,
+        "time/epoch_seconds": 12.5,
+    }
+    assert store.get_metric_history(tracker.run_id, "valid/accuracy")[0].step == 1
+
+
+def test_log_every_keeps_the_first_step_and_every_nth(runs: Path, tracker: Tracker) -> None:
+    callback = TrackingCallback(tracker, log_every=10)
+    for step in range(1, 31):
+        callback.on_step_end(StepEnd(1, step, step, 64, 1.0, 0.01, {}))
+    tracker.finish()
+    assert [m.step for m in client(runs).get_metric_history(tracker.run_id, "step/loss")] == [1, 10, 20, 30]
+    with pytest.raises(ValueError, match="at least 1"):
+        TrackingCallback(tracker, log_every=0)
+
+
+def test_nan_and_infinity_are_stored_as_mlflow_does(runs: Path, tracker: Tracker) -> None:
+    tracker.log_metrics({"nan": math.nan, "inf": math.inf, "-inf": -math.inf}, step=1)
+    tracker.finish()
+    values = client(runs).get_run(tracker.run_id).data.metrics
+    assert math.isnan(values["nan"])
+    assert values["inf"] == -values["-inf"] == sys.float_info.max
+
+
+def test_points_reach_the_store_while_training_goes_on(runs: Path, tracker: Tracker) -> None:
+    tracker.log_metrics({"step/loss": 1.0}, step=1)
+    deadline = time.monotonic() + 10
+    while not client(runs).get_metric_history(tracker.run_id, "step/loss"):
+        assert time.monotonic() < deadline, "nothing was written within 10 s"
+        time.sleep(0.1)
+
+
+def test_data_is_an_input_for_each_split(runs: Path, tracker: Tracker) -> None:
+    tracker.log_data(SPEC, {"train": 1347, "valid": 200, "test": 250})
+    inputs = client(runs).get_run(tracker.run_id).inputs.dataset_inputs
+    seen = {tag.value: i for i in inputs for tag in i.tags if tag.key == "mlflow.data.context"}
+    assert set(seen) == {"train", "valid", "test"}
+    train = seen["train"]
+    assert (train.dataset.name, train.dataset.digest) == ("digits (stand-in for mnist), train", "01234567")
+    assert {t.key: t.value for t in train.tags} == {
+        "mlflow.data.context": "train",
+        "samples": "1347",
+        "source": "stand-in",
+        "stand_in_for": "mnist",
+    }
+    assert json.loads(train.dataset.source) == {"uri": "scikit-learn"}
+
+
+def test_neighbouring_runs_get_different_colours(runs: Path) -> None:
+    colours = []
+    for _ in range(3):
+        tracker = open_tracker(settings(runs, experiment="colours"), params={}, tags={})
+        tracker.finish()
+        colours.append(client(runs).get_run(tracker.run_id).data.tags["mlflow.runColor"])
+        time.sleep(0.01)  # the newest run is found by its start in milliseconds
+    assert len(set(colours)) == 3
+
+
+def test_null_tracker_has_every_method_of_the_real_one() -> None:
+    for name, method in inspect.getmembers(Tracker, inspect.isfunction):
+        if not name.startswith("_"):
+            assert inspect.signature(method) == inspect.signature(getattr(NullTracker, name)), name
+    TrackingCallback(NullTracker()).on_step_end(StepEnd(1, 1, 1, 1, 0.0, 0.0, {}))
+
+
+def test_importing_the_module_does_not_import_mlflow() -> None:
+    code = "import sys, expkit.tracking; sys.exit('mlflow' in sys.modules or 'paddle' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# --- many processes ----------------------------------------------------------------------------------------------
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from expkit.tracking import StoreSettings, open_tracker
+folder, start, number = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+settings = StoreSettings(None, "sweep", "job " + number, folder, folder / "mlartifacts")
+from expkit.tracking.store import import_mlflow
+import_mlflow()
+time.sleep(max(0.0, start - time.time()))  # all at the same instant
+tracker = open_tracker(settings, params={"job": number}, tags={}, description="")
+for step in range(500):
+    tracker.log_metrics({"loss": step}, step)
+tracker.finish()
+"""
+
+
+@pytest.mark.slow
+def test_eight_processes_start_together_on_a_fresh_store(tmp_path: Path) -> None:
+    start = str(time.time() + 10)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(tmp_path), start, str(i)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(8)
+    ]
+    for worker in workers:
+        out, err = worker.communicate(timeout=120)
+        assert (worker.returncode, out, err) == (0, "", ""), (
+            "MLflow's and alembic's chatter must be silent too"
+        )
+    store = client(tmp_path)
+    found = store.search_runs([store.get_experiment_by_name("sweep").experiment_id])
+    assert sorted(run.data.params["job"] for run in found) == list("01234567")
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert {len(store.get_metric_history(run.info.run_id, "loss")) for run in found} == {500}
+
+
+def test_lock_is_released_when_its_holder_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from expkit.tracking.store import file_lock\n"
+        "with file_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    with holder.stdout:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(TrackingError, match="another process has held"),
+            file_lock(tmp_path / "lock", 0.2),
+        ):
+            pass
+        holder.kill()
+        holder.wait()
+    with file_lock(tmp_path / "lock", 5):
+        pass
+
+
+# --- stores that fail ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("foo://x", "not a tracking store. Allowed: sqlite"),
+        ("/tmp/folder", "not a folder"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite:////proc/nowhere/mlflow.db", "cannot create the folder"),
+        ("http://127.0.0.1:9", "Connection refused.*tracking=none"),
+        ("postgresql://me:secret@127.0.0.1:9/runs", r"me:\*\*\*@.*refused"),
+    ],
+)
+def test_bad_store_is_a_quick_error_with_a_remedy(tmp_path: Path, uri: str, message: str) -> None:
+    before = time.monotonic()
+    with pytest.raises(TrackingError, match=message) as caught:
+        open_tracker(settings(tmp_path, uri), params={}, tags={})
+    assert time.monotonic() - before < 10
+    assert "secret" not in str(caught.value)
+
+
+def test_server_that_never_answers_is_given_up_within_ten_seconds(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        before = time.monotonic()
+        with pytest.raises(TrackingError, match="timed out"):
+            open_tracker(
+                settings(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}"), params={}, tags={}
+            )
+        assert time.monotonic() - before < 10
+
+
+def test_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("hello " * 1000)
+    with pytest.raises(TrackingError, match=r"not an SQLite database\. Move it away"):
+        open_tracker(settings(tmp_path), params={}, tags={})
+
+
+def test_deleted_experiment_says_how_to_restore_it(runs: Path) -> None:
+    open_tracker(settings(runs, experiment="gone"), params={}, tags={}).finish()
+    store = client(runs)
+    store.delete_experiment(store.get_experiment_by_name("gone").experiment_id)
+    with pytest.raises(TrackingError, match="mlflow experiments restore --experiment-id"):
+        open_tracker(settings(runs, experiment="gone"), params={}, tags={})
+
+
+def test_training_goes_on_when_the_store_breaks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tracker = open_tracker(settings(tmp_path), params={}, tags={})
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("ALTER TABLE metrics RENAME TO lost")
+    (tmp_path / "a.txt").write_text("a")
+    with caplog.at_level(logging.WARNING, logger="expkit.tracking"):
+        before = time.monotonic()
+        for step in range(100):
+            tracker.log_metrics({"loss": 1.0, "accuracy": 0.5}, step)
+        assert time.monotonic() - before < 0.5
+        time.sleep(2.5)  # two rounds of the background thread
+        assert len(caplog.records) == 1
+        assert "Training goes on" in caplog.text
+        tracker.log_artifact(tmp_path / "a.txt")
+        tracker.finish()
+    assert len(caplog.records) == 2
+    assert "mlflow.db: 200 metric points. The last error" in caplog.records[-1].getMessage()
+    assert "no such table: metrics" in caplog.records[-1].getMessage()
+    assert list((tmp_path / "mlartifacts").rglob("a.txt")), "what the store does take is stored"
+
+
+def test_points_wait_for_a_store_that_comes_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tracker = open_tracker(settings(tmp_path), params={}, tags={})
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("ALTER TABLE metrics RENAME TO lost")
+    tracker.log_metrics({"loss": 1.0}, 1)
+    time.sleep(1.5)
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("ALTER TABLE lost RENAME TO metrics")
+    tracker.finish()
+    assert "not stored" not in caplog.records[-1].getMessage().lower().replace("was not stored is listed", "")
+    assert [m.value for m in client(tmp_path).get_metric_history(tracker.run_id, "loss")] == [1.0]
+
+
+def test_paths_with_spaces_and_percent_signs_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "my runs 100%20"
+    tracker = open_tracker(settings(folder), params={}, tags={})
+    tracker.log_metrics({"loss": 1.0}, 1)
+    (tmp_path / "a.txt").write_text("a")
+    tracker.log_artifact(tmp_path / "a.txt")
+    tracker.finish()
+    assert sorted(p.name for p in folder.iterdir()) == ["mlartifacts", "mlflow.db", "mlflow.db.lock"]
+    assert list(tmp_path.glob("my runs 100%20/mlartifacts/**/a.txt"))
+
+
+# --- the buffer ----------------------------------------------------------------------------------------------------
+
+
+def points(count: int) -> list[Point]:
+    return [Point("loss", 1.0, 0, step) for step in range(count)]
+
+
+def test_batches_are_in_order_and_at_most_a_thousand() -> None:
+    sent: list[list[Point]] = []
+    writer = MetricWriter(lambda batch: bool(sent.append(list(batch))) or True, interval=60)
+    writer.put(points(2500))
+    assert writer.close() == 0
+    assert [len(batch) for batch in sent] == [BATCH, BATCH, 500]
+    assert [p.step for batch in sent for p in batch] == list(range(2500))
+
+
+def test_full_buffer_waits_for_a_healthy_store() -> None:
+    may_send = threading.Event()
+    writer = MetricWriter(lambda batch: may_send.wait(30), capacity=1000, interval=0.01)
+    writer.put(points(1000))
+    putting = threading.Thread(target=writer.put, args=(points(10),))
+    putting.start()
+    putting.join(0.2)
+    assert putting.is_alive()
+    may_send.set()
+    putting.join(10)
+    assert not putting.is_alive()
+    assert writer.close() == 0
+
+
+def test_full_buffer_of_a_failing_store_drops_and_counts() -> None:
+    failed = threading.Event()
+
+    def fail(batch: Sequence[Point]) -> bool:
+        failed.set()
+        return False
+
+    writer = MetricWriter(fail, capacity=1000, interval=0.01)
+    writer.put(points(1000))
+    assert failed.wait(10)
+    writer.put(points(10))
+    assert writer.close() == 1010
+
+
+# --- models --------------------------------------------------------------------------------------------------------
+
+PREDICT = """
+import sys, json
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("expkit", "expkit_models"):
+            raise ImportError("expkit is not installed here")
+sys.meta_path.insert(0, Blocked())
+import mlflow, numpy as np, pandas as pd
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model(sys.argv[2])
+raw = np.load(sys.argv[3], allow_pickle=False)
+if sys.argv[4:]:
+    raw = pd.DataFrame(raw, columns=sys.argv[4:])
+print(model.predict(raw).to_json(orient="records"))
+assert "expkit" not in sys.modules
+"""
+
+
+def export(folder: Path, shape: tuple[int, ...], outputs: int, about: dict[str, Any]) -> Any:
+    """What the exporter writes, by hand; answers the network."""
+    import paddle
+    import yaml
+
+    folder.mkdir()
+    paddle.seed(1)
+    network = paddle.nn.Sequential(paddle.nn.Flatten(), paddle.nn.Linear(math.prod(shape), outputs))
+    network.eval()
+    paddle.jit.save(
+        network, str(folder / "model"), input_spec=[paddle.static.InputSpec([None, *shape], "float32")]
+    )
+    (folder / "model.yaml").write_text(yaml.safe_dump(about))
+    shutil.copy(preprocess.__file__, folder / "preprocess.py")
+    return network
+
+
+def predict_elsewhere(tracker: Tracker, uri: str, raw: Any, folder: Path, columns: Sequence[str] = ()) -> Any:
+    np.save(folder / "raw.npy", raw)
+    done = subprocess.run(
+        [sys.executable, "-c", PREDICT, tracker.uri, uri, str(folder / "raw.npy"), *columns],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_image_model_predicts_where_there_is_no_expkit(runs: Path, tracker: Tracker, tmp_path: Path) -> None:
+    import paddle
+
+    about = {"name": "cnn", "input": SPEC.input.describe(), "target": SPEC.target.describe()}
+    network = export(tmp_path / "export", (1, 28, 28), 10, about)
+    raw = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    tracker.log_data(SPEC, {"test": 250})
+    tracker.log_metrics({"test/accuracy": 0.98, "step/loss": 0.1}, step=4)
+    uri = tracker.log_model(tmp_path / "export", raw[:1], step=100)
+    assert uri is not None
+    assert import_mlflow().active_run() is None
+
+    answers = predict_elsewhere(tracker, uri, raw, tmp_path)
+    logits = network(paddle.to_tensor(SPEC.input.normalise(raw))).numpy()
+    for answer, expected in zip(answers, SPEC.target.decode(logits), strict=True):
+        assert answer["label"] == expected["label"]
+        assert answer["probability"] == pytest.approx(expected["probability"], abs=1e-5)
+        assert answer["p(3)"] == pytest.approx(expected["probabilities"]["3"], abs=1e-5)
+
+    store = client(runs)
+    run = store.get_run(tracker.run_id)
+    model = store.get_logged_model(uri.removeprefix("models:/"))
+    assert run.info.status == "RUNNING"
+    assert [(o.model_id, o.step) for o in run.outputs.model_outputs] == [(model.model_id, 100)]
+    assert (model.source_run_id, str(model.status)) == (tracker.run_id, "READY")
+    assert [(m.key, m.value, m.dataset_name) for m in model.metrics] == [
+        ("test/accuracy", 0.98, "digits (stand-in for mnist), test")
+    ]
+    assert model.params == {"model": "cnn"}
+    tracker.finish()
+    assert len(store.get_metric_history(tracker.run_id, "test/accuracy")) == 1, "not recorded twice"
+
+    meta = import_mlflow().models.Model.load(Path(model.artifact_location.removeprefix("file://")))
+    assert str(meta.signature.inputs) == "[Tensor('uint8', (-1, 28, 28))]"
+    assert meta.signature.outputs.input_names()[:2] == ["label", "probability"]
+    assert meta.saved_input_example_info["artifact_path"] == "input_example.json"
+    pinned = Path(model.artifact_location.removeprefix("file://"), "requirements.txt").read_text()
+    assert all(f"{name}==" in pinned for name in ("numpy", "pillow", "pyyaml", "mlflow"))
+    assert "paddlepaddle" in pinned
+
+
+def test_table_model_takes_named_columns_in_any_order(tracker: Tracker, tmp_path: Path) -> None:
+    import paddle
+
+    table = TableInput(("rooms", "age", "tax"), (1.0, 2.0, 3.0), (1.0, 2.0, 4.0))
+    target = Values(("price",), (22.5,), (9.2,), "1000 dollars")
+    network = export(tmp_path / "export", (3,), 1, {"input": table.describe(), "target": target.describe()})
+    raw = np.array([[6.5, 65.0, 296.0], [5.0, 20.0, 300.0]])
+    uri = tracker.log_model(tmp_path / "export", raw)
+    assert uri is not None
+    answers = predict_elsewhere(tracker, uri, raw[:, ::-1].copy(), tmp_path, ("tax", "age", "rooms"))
+    outputs = network(paddle.to_tensor(table.normalise(raw))).numpy()
+    expected = [answer["values"]["price"] for answer in target.decode(outputs)]
+    assert [answer["price"] for answer in answers] == pytest.approx(expected, rel=1e-5)
+
+
+def test_export_that_is_damaged_is_an_export_error(runs: Path, tracker: Tracker, tmp_path: Path) -> None:
+    about = {"input": SPEC.input.describe(), "target": SPEC.target.describe()}
+    export(tmp_path / "export", (1, 28, 28), 10, about)
+    (tmp_path / "export" / "model.json").write_text("{}")
+    with pytest.raises(ExportError, match=r"does not predict|not a working model"):
+        tracker.log_model(tmp_path / "export", np.zeros((1, 28, 28), np.uint8))
+    (tmp_path / "export" / "model.yaml").unlink()
+    with pytest.raises(ExportError, match=r"not an export: model\.yaml missing"):
+        tracker.log_model(tmp_path / "export", np.zeros((1, 28, 28), np.uint8))
+    found = client(runs).search_logged_models([tracker.experiment_id], filter_string="name = 'model'")
+    mine = [model for model in found if model.source_run_id == tracker.run_id]
+    assert [str(model.status) for model in mine] == ["FAILED"]
+
+
+# --- small functions -------------------------------------------------------------------------------------------------
+
+
+def test_small_functions() -> None:
+    assert as_text("cnn") == "cnn"
+    assert as_text((8, 16)) == "[8, 16]"
+    assert as_text(Path("a")) == "a"
+    assert clean_key("f1@5 (macro)") == "f1_5 _macro_"
+    assert shortened("abc", 3) == "abc"
+    assert shortened("abcd", 3) == "ab…"
+    assert masked("http://me:s3cret@host:1/x") == "http://me:***@host:1/x"
+    assert explain(ValueError()) == "ValueError"
+    assert resolve_uri(settings(Path("runs"), "sqlite:///x.db")) == f"sqlite:///{Path('x.db').resolve()}"
