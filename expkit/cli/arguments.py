@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from expkit.cli.experiments import experiment_names
 from expkit.errors import ConfigError, did_you_mean
+from expkit.settings import Settings
 
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 _WITH_VALUE = frozenset(
@@ -75,9 +76,8 @@ def _check_flag(argument: str) -> None:
 def _check_experiment(argument: str) -> None:
     key, equals, name = argument.partition("=")
     bare = key.lstrip("+")
-    if not equals or (
-        key != "experiment" and not (bare != "experiment" and did_you_mean(bare, ["experiment"]))
-    ):
+    misspelt = bare not in Settings.__dataclass_fields__ and bare != "experiment" and did_you_mean(bare, ["experiment"])
+    if not equals or not (key == "experiment" or misspelt):
         return
     known = experiment_names()
     names = name.split(",")
