@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
         The exit code.
     """
     import hydra
+    from hydra.errors import HydraException
 
     from expkit import config
 
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     except (
         OSError
     ) as error:  # not of an experiment, whose errors are in `failures`: Hydra makes the run's folder
-        if failures:
+        if failures or isinstance(error, HydraException):
             raise
         raise ConfigError(
             f"the runs folder cannot be written: {error.filename}: {error.strerror}. Choose another: runs_dir=FOLDER."
@@ -81,11 +82,13 @@ def _task(composed: DictConfig) -> float:
         )
         return experiment.run(parsed, folder).monitored
     finally:
-        _remove_empty(folder)
+        _remove_empty(folder, Path(composed.runs_dir).absolute())
 
 
-def _remove_empty(folder: Path) -> None:
-    """Remove the folder that Hydra made for a run that never began, and its parents, where nothing is in them."""
-    for path in (folder, *list(folder.parents)[:2]):
+def _remove_empty(folder: Path, runs_dir: Path) -> None:
+    """Remove the folder that Hydra made for a run that never began, up to `runs_dir`, where nothing is in it."""
+    for path in (folder, *folder.parents):
+        if not path.is_relative_to(runs_dir):
+            return
         with contextlib.suppress(OSError):  # not empty, or gone already: it stays as it is
             path.rmdir()

@@ -1,0 +1,37 @@
+"""Every experiment file composes, says what it is, and runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from expkit.config import compose
+from expkit.paths import conf_dir
+from tests.integration.conftest import CommandLine
+
+EXPERIMENTS = sorted((conf_dir() / "experiment").glob("*.yaml"))
+BRIEF = ("trainer.epochs=1", "trainer.limit_train_batches=3", "dataset.download=false", "tracking=none")
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_an_experiment_is_named_after_its_file_and_opens_with_its_command(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("# @package _global_\n# ")
+    assert re.search(rf"^#   python -m expkit \+experiment={file.stem}\b", text, re.M)
+    assert re.search(r"^# Expect", text, re.M)
+    config = compose([f"+experiment={file.stem}"])
+    assert config.name == file.stem
+    assert config.choices["experiment"] == file.stem
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_an_experiment_runs(file: Path, expkit: CommandLine) -> None:
+    expkit(f"+experiment={file.stem}", *BRIEF)
+    assert expkit.record()["status"] == "FINISHED"
+
+
+def test_the_smoke_preset_runs_everything_in_a_few_steps() -> None:
+    config = compose(["+experiment=mnist_cnn", "+debug=smoke"])
+    assert (config.trainer.epochs, config.trainer.limit_train_batches) == (1, 5)
