@@ -19,6 +19,7 @@ from expkit.errors import ConfigError
 from expkit.export import Certificate
 from expkit.model_card import describe_run
 from expkit.preparation import Prepared
+from expkit.runlog import log
 from expkit.runs import write_record
 
 EXAMPLE_SAMPLES = 2
@@ -108,14 +109,12 @@ class Recorder:
         self._record.update(metrics=dict(metrics), best_epoch=best_epoch)
         tracker = self._tracker
         final = {n: v for n, v in metrics.items() if n.startswith("test/")}
-        final.update({f"best/valid_{n[6:]}": v for n, v in metrics.items() if n.startswith("valid/")})
-        tracker.log_metrics({**final, "best/epoch": best_epoch}, step=best_epoch)
+        final.update({f"valid/best_{n[6:]}": v for n, v in metrics.items() if n.startswith("valid/")})
+        tracker.log_metrics({**final, "valid/best_epoch": best_epoch}, step=best_epoch)
         model_uri = None
         if certificate is not None:
             self._record["export"] = asdict(certificate)
-            tracker.log_metrics(
-                {"export/largest_difference": certificate.largest_difference}, step=best_epoch
-            )
+            tracker.set_tags({f"export.{key}": str(value) for key, value in asdict(certificate).items()})
             raw, _ = self._prepared.data.valid.gather(
                 np.arange(min(EXAMPLE_SAMPLES, len(self._prepared.data.valid)))
             )
@@ -133,6 +132,8 @@ class Recorder:
         try:
             write_record(self._folder, self._record)
             self._store_files()
+        except OSError as error:  # a full disk must not hide why the run ended
+            log.warning("The record of the run in %s is incomplete: %s", self._folder, error)
         finally:
             self._tracker.finish(status, reason)
 
@@ -186,7 +187,7 @@ def _open_tracker(
     names = [c.name for c in (config.model, config.optimizer) if c is not None] or [config.learner.name]
     label = "-".join([*names, run_id(folder).rpartition("-")[2]])
     if spec.source.stand_in_for:
-        label += f" {spec.name}"
+        label = f"{spec.name}: {label}"
     store = tracking.StoreSettings(
         uri=chosen.uri,
         experiment=chosen.experiment or config.name,

@@ -66,7 +66,7 @@ def test_mlflow_has_choices_options_metrics_tags_data_pictures_and_the_model(qui
     assert data.params["model.channels"] == "[20, 20]"
     assert data.params["optimizer.learning_rate"] == "0.001"
     assert data.params["metrics"] == "accuracy"
-    for name in ("step/loss", "step/accuracy", "train/loss", "valid/accuracy", "test/accuracy", "best/epoch"):
+    for name in ("step/loss", "step/accuracy", "train/loss", "valid/accuracy", "test/accuracy", "valid/best_epoch"):
         assert name in data.metrics, name
     assert data.tags["data.stand_in_for"] == "mnist"
     assert len(data.tags["data.fingerprint"]) == 64
