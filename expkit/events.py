@@ -107,7 +107,7 @@ class Callback:
         >>> class Beep(Callback):
         ...     def on_epoch_end(self, event: EpochEnd) -> None:
         ...         if event.is_best:
-        ...             print("\\a")
+        ...             print("a new best")
     """
 
     def on_fit_start(self, event: FitStart) -> None:

@@ -132,7 +132,8 @@ class TableInput:
     def normalise(self, raw: Array) -> Array:
         """Turn raw [N, F] numbers into [N, F] float32."""
         centred = np.asarray(raw, dtype=np.float64) - np.asarray(self.mean)
-        return (centred / np.asarray(self.scale)).astype(np.float32)
+        normalised: Array = (centred / np.asarray(self.scale)).astype(np.float32)
+        return normalised
 
     def read(self, path: str | Path) -> Array:
         """Read a CSV file as raw [N, F] float64: with a header (columns in any order) or without (in our order).
@@ -233,9 +234,9 @@ class Values:
 
     def normalise(self, raw: Array) -> Array:
         """Turn raw targets [N, K] into normalised float32 [N, K]."""
-        return ((np.asarray(raw, dtype=np.float64) - np.asarray(self.mean)) / np.asarray(self.scale)).astype(
-            np.float32
-        )
+        centred = np.asarray(raw, dtype=np.float64) - np.asarray(self.mean)
+        normalised: Array = (centred / np.asarray(self.scale)).astype(np.float32)
+        return normalised
 
     def decode(self, outputs: Array) -> list[dict[str, Any]]:
         """Turn normalised outputs [N, K] back into values in their own unit, one answer a sample."""

@@ -10,7 +10,6 @@ from rich.panel import Panel
 from rich.table import Table
 
 from expkit.api import Callback, DataSpec, EpochEnd, FitEnd
-from expkit.export import Certificate
 from expkit.progress import epoch_line
 from expkit.runlog import log
 

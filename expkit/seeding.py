@@ -13,7 +13,7 @@ def seed_everything(seed: int) -> None:
     import paddle
 
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - for plugins that use the global generator
+    np.random.seed(seed)  # for plugins that use the global generator
     paddle.seed(seed)
 
 
@@ -30,7 +30,7 @@ def random_state() -> dict[str, Any]:
     import paddle
 
     version, internal, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    name, keys, position, has_gauss, cached = np.random.get_state()
     return {
         "python": [version, list(internal), gauss],
         "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, cached],
@@ -45,7 +45,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, np.asarray(keys, dtype=np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    np.random.set_state((name, np.asarray(keys, dtype=np.uint32), position, has_gauss, cached))
     current = paddle.get_rng_state()
     for target, values in zip(current, state["paddle"], strict=True):
         device, seed, offset, engine = values

@@ -118,7 +118,7 @@ class PaddleLearner:
         }
 
     def export(self, folder: Path) -> Callable[[Array], Array]:
-        """Write `model.json` and `model.pdiparams` with `paddle.jit.save`, and return what `paddle.jit.load` reads back.
+        """Write `model.json` and `model.pdiparams` with `paddle.jit.save`; return what `paddle.jit.load` reads back.
 
         The graph is traced from a fresh model in evaluation mode, free of the changes that speed up training, with a
         dynamic batch size.
@@ -136,7 +136,7 @@ class PaddleLearner:
             paddle.jit.save(model, str(folder / "model"), input_spec=signature)
         except OSError:
             raise
-        except Exception as error:  # noqa: BLE001 - tracing runs the model's own code, which may raise anything
+        except Exception as error:  # tracing runs the model's own code
             raise ExportError(
                 f"{type(model).__name__} cannot be turned into a static graph: {type(error).__name__}: {error}. "
                 "Control flow on tensor values and Python side effects in `forward` are the usual causes; "
