@@ -1,0 +1,266 @@
+"""What may import what, and how long a file or a function may be. Read from the source; nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# A module imports from its own layer and from those below. Every module has to be in the table; `*` stands for the
+# modules of a package.
+LAYERS: dict[int, tuple[str, ...]] = {
+    1: (
+        "expkit",
+        "expkit.errors",
+        "expkit.paths",  # where things are; reads the environment
+        "expkit.preprocess",  # is copied beside an export, so that it imports nothing of expkit
+    ),
+    2: ("expkit.api", "expkit.events", "expkit.spec"),
+    # Components and the config that chooses them; how a run computes.
+    3: (
+        "expkit.component",
+        "expkit.conf_folders",
+        "expkit.config",
+        "expkit.config_source",
+        "expkit.cpu_tuning",
+        "expkit.data",
+        "expkit.device",
+        "expkit.docstring",
+        "expkit.metrics",
+        "expkit.option_types",
+        "expkit.parts",
+        "expkit.registry",
+        "expkit.seeding",
+        "expkit.settings",
+        "expkit.signature",
+        "expkit.source",
+    ),
+    # The services of a run: training, and everything that watches, keeps or shows it.
+    4: (
+        "expkit.callbacks",
+        "expkit.checkpoint",
+        "expkit.export",
+        "expkit.interrupts",
+        "expkit.model_card",
+        "expkit.plotting",
+        "expkit.predict",
+        "expkit.preparation",
+        "expkit.progress",
+        "expkit.provenance",
+        "expkit.record",
+        "expkit.report",
+        "expkit.runlog",
+        "expkit.runs",
+        "expkit.serving_model",
+        "expkit.tracking",
+        "expkit.tracking.*",
+        "expkit.trainer",
+    ),
+    5: ("expkit.experiment",),
+    6: ("expkit.cli", "expkit.cli.*"),
+    # Entrances, which nothing imports: `python -m expkit`, and the kit for the tests of plugin authors.
+    7: ("expkit.__main__", "expkit.testing", "expkit.testing.*"),
+}
+
+# Only these know Hydra and OmegaConf: the command line, which starts Hydra and explains its errors, and the two
+# modules between which a config is composed from components and turned into plain values.
+HYDRA = ("expkit.cli", "expkit.cli.*", "expkit.config", "expkit.config_source", "hydra_plugins.*")
+# The model that MLflow itself loads and serves is written in its terms.
+MLFLOW = ("expkit.tracking", "expkit.tracking.*", "expkit.serving_model")
+
+# Slow to import, hence imported where they are used: `list`, `show` and completion answer without them.
+SLOW = ("paddle", "mlflow", "matplotlib", "sklearn", "pandas", "sqlalchemy")
+SLOW_AT_TOP = {"expkit.serving_model"}  # is run by MLflow, which has imported them by then
+
+LONGEST_FILE = 350
+LONGEST_FUNCTION = 40  # lines of code, without its docstring
+LONGER_FUNCTIONS = {
+    "expkit.config.parse": "one list of the parts of a config; its halves would pass ten values around",
+    "expkit.tracking.model.log_model": "one sequence of MLflow calls, with what each needs beside it",
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: by whom, of what, and whether it happens when the importing module is imported."""
+
+    importer: str
+    imported: str
+    at_top: bool
+
+
+@dataclass(frozen=True)
+class Module:
+    """A source file."""
+
+    name: str
+    path: Path
+
+    @property
+    def package(self) -> str:
+        return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
+
+    def tree(self) -> ast.Module:
+        return ast.parse(self.path.read_text(encoding="utf-8"))
+
+    def imports(self) -> Iterator[Import]:
+        yield from self._imports(self.tree(), at_top=True)
+
+    def _imports(self, node: ast.AST, *, at_top: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from (Import(self.name, alias.name, at_top) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                yield from (Import(self.name, name, at_top) for name in self._from(child))
+            later = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) or _is_type_checking(child)
+            yield from self._imports(child, at_top=at_top and not later)
+
+    def _from(self, node: ast.ImportFrom) -> Iterator[str]:
+        base = node.module or ""
+        if node.level:
+            parents = self.package.split(".")
+            base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [base])])
+        for alias in node.names:
+            inner = f"{base}.{alias.name}"
+            yield inner if inner in NAMES else base
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def modules(folder: Path) -> list[Module]:
+    """Return all modules below a folder of packages."""
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder).with_suffix("").parts
+        found.append(Module(".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
+    return found
+
+
+FRAMEWORK = [m for m in modules(ROOT) if m.name.partition(".")[0] == "expkit"]
+PLUGINS = modules(ROOT / "plugins")
+STRANGERS = modules(ROOT / "tests/fixtures/acme/src")
+NAMES = {m.name for m in (*FRAMEWORK, *PLUGINS, *STRANGERS)}
+IMPORTS = [found for module in FRAMEWORK for found in module.imports()]
+
+
+def layer(module: str) -> int | None:
+    fitting = [n for n, names in LAYERS.items() if any(fnmatchcase(module, name) for name in names)]
+    assert len(fitting) < 2, f"{module} is in layers {fitting}"
+    return fitting[0] if fitting else None
+
+
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    return name.partition(".")[0] in packages
+
+
+def may(module: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(module, pattern) for pattern in patterns)
+
+
+def test_every_module_has_a_layer() -> None:
+    assert [m.name for m in FRAMEWORK if layer(m.name) is None] == []
+
+
+def test_every_line_of_the_table_stands_for_a_module() -> None:
+    patterns = [name for names in LAYERS.values() for name in names] + list(MLFLOW)
+    assert [p for p in patterns if not any(fnmatchcase(m.name, p) for m in FRAMEWORK)] == []
+
+
+def test_imports_go_down() -> None:
+    up = [
+        f"{i.importer} imports {i.imported}"
+        for i in IMPORTS
+        if within(i.imported, ("expkit",)) and (layer(i.imported) or 99) > (layer(i.importer) or 0)
+    ]
+    assert up == []
+
+
+def test_there_is_no_circle() -> None:
+    graph: dict[str, set[str]] = {m.name: set() for m in FRAMEWORK}
+    for found in IMPORTS:
+        if found.at_top and found.imported in graph:
+            graph[found.importer].add(found.imported)
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_preprocess_stands_alone() -> None:
+    assert not [i for i in IMPORTS if i.importer == "expkit.preprocess" and within(i.imported, ("expkit",))]
+
+
+def test_the_framework_imports_no_plugin() -> None:
+    plugins = {m.name.partition(".")[0] for m in PLUGINS}
+    assert "expkit_models" in plugins
+    assert [i for i in IMPORTS if i.imported.partition(".")[0] in plugins] == []
+
+
+@pytest.mark.parametrize("module", [*PLUGINS, *STRANGERS], ids=lambda m: m.name)
+def test_a_plugin_imports_the_api_and_its_own_package_only(module: Module) -> None:
+    own = module.name.partition(".")[0]
+    foreign = [
+        i.imported
+        for i in module.imports()
+        if i.imported.startswith(("expkit", "acme_"))
+        and i.imported != "expkit.api"
+        and not within(i.imported, (own,))
+    ]
+    assert foreign == []
+
+
+def test_hydra_stays_at_the_edge() -> None:
+    users = {i.importer for i in IMPORTS if within(i.imported, ("hydra", "omegaconf"))}
+    assert {user for user in users if not may(user, HYDRA)} == set()
+
+
+def test_mlflow_stays_in_tracking() -> None:
+    users = {i.importer for i in IMPORTS if within(i.imported, ("mlflow",))}
+    assert {user for user in users if not may(user, MLFLOW)} == set()
+
+
+def test_slow_packages_are_imported_where_they_are_used() -> None:
+    early = [i for i in IMPORTS if i.at_top and within(i.imported, SLOW) and i.importer not in SLOW_AT_TOP]
+    assert early == []
+
+
+def test_importing_the_framework_loads_nothing_slow() -> None:
+    names = [m.name for m in FRAMEWORK if m.name not in SLOW_AT_TOP | {"expkit.__main__"}]
+    code = f"import importlib, sys\nfor n in {names}: importlib.import_module(n)\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(SLOW).isdisjoint(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", [*FRAMEWORK, *PLUGINS, *STRANGERS], ids=lambda m: m.name)
+def test_files_and_functions_are_short(module: Module) -> None:
+    assert len(module.path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+    long = {
+        f"{module.name}.{node.name}": lines
+        for node in ast.walk(module.tree())
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (lines := code_lines(node)) > LONGEST_FUNCTION
+    }
+    assert {name: lines for name, lines in long.items() if name not in LONGER_FUNCTIONS} == {}
+
+
+def test_every_longer_function_is_still_longer() -> None:
+    allowed = {name: name.rpartition(".") for name in LONGER_FUNCTIONS}
+    by_name = {m.name: m for m in (*FRAMEWORK, *PLUGINS)}
+    for name, (module, _, function) in allowed.items():
+        nodes = [n for n in ast.walk(by_name[module].tree()) if getattr(n, "name", "") == function]
+        assert max(code_lines(n) for n in nodes if isinstance(n, ast.FunctionDef)) > LONGEST_FUNCTION, name
+
+
+def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Count the lines of a function without its docstring."""
+    doc = node.body[0] if ast.get_docstring(node) is not None else None
+    first, last = node.lineno, node.end_lineno or node.lineno
+    return last - first + 1 - (0 if doc is None else (doc.end_lineno or doc.lineno) - doc.lineno + 1)
