@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib.metadata
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,6 +78,18 @@ LAYERS: dict[int, tuple[str, ...]] = {
 HYDRA = ("expkit.cli", "expkit.cli.*", "expkit.config", "expkit.config_source", "hydra_plugins.*")
 # The model that MLflow itself loads and serves is written in its terms.
 MLFLOW = ("expkit.tracking", "expkit.tracking.*", "expkit.serving_model")
+
+# What a dependency is imported as, where that is not its own name.
+IMPORTED_AS = {
+    "hydra-core": "hydra",
+    "paddlepaddle": "paddle",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+}
+# Brought by MLflow, and used by what talks to MLflow in their terms.
+WITH_MLFLOW = {"pandas", "sqlalchemy"}
+FIXED = {"hydra-core", "omegaconf", "paddlepaddle", "numpy", "mlflow", "matplotlib", "pillow"}
 
 # Slow to import, hence imported where they are used: `list`, `show` and completion answer without them.
 SLOW = ("paddle", "mlflow", "matplotlib", "sklearn", "pandas", "sqlalchemy")
@@ -237,6 +251,27 @@ def test_importing_the_framework_loads_nothing_slow() -> None:
     code = f"import importlib, sys\nfor n in {names}: importlib.import_module(n)\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(SLOW).isdisjoint(done.stdout.split())
+
+
+def required(*, extra: str | None = None) -> set[str]:
+    """Return the names of the distributions that ours, or an extra of it, depends on."""
+    found = importlib.metadata.requires("expkit") or []
+    marker = f"extra == '{extra}'"
+    chosen = [r for r in found if (marker in r.replace('"', "'") if extra else "extra ==" not in r)]
+    return {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in chosen}
+
+
+def test_what_is_imported_is_declared() -> None:
+    declared = {IMPORTED_AS.get(name, name) for name in required()} | WITH_MLFLOW
+    imported = {i.imported.partition(".")[0] for m in (*FRAMEWORK, *PLUGINS) for i in m.imports()}
+    own = {m.name.partition(".")[0] for m in (*FRAMEWORK, *PLUGINS)}
+    assert imported - own - sys.stdlib_module_names - declared == set()
+
+
+def test_every_dependency_beyond_the_fixed_ones_has_its_reason() -> None:
+    text = (ROOT / "docs/design/dependencies.md").read_text(encoding="utf-8")
+    reasons = set(re.findall(r"^\| ([\w-]+) \|", text, re.M)) - {"package"}
+    assert (required() | required(extra="dev")) - FIXED == reasons
 
 
 @pytest.mark.parametrize("module", [*FRAMEWORK, *PLUGINS, *STRANGERS], ids=lambda m: m.name)
