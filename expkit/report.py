@@ -56,7 +56,7 @@ def announce(
         f"experiment  {title}",
         f"data        {spec.name}: {counts}  ({spec.source.kind}: {spec.source.location})",
         f"training    {parts}",
-        f"folder      {folder}",
+        f"folder      {quote_path(folder)}",
     ]
     for line in lines:
         console.print(line, soft_wrap=True)
