@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from expkit.api import Metric, StepResult
+from expkit.errors import ConfigError
 from expkit.spec import Array
 
 
@@ -13,9 +15,16 @@ class Meter:
 
     Args:
         metrics: by name; the meter resets and updates them, so each meter needs its own.
+
+    Raises:
+        ConfigError: a metric is called "loss", the name of what is measured anyway.
     """
 
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        if "loss" in metrics:
+            raise ConfigError(
+                "a metric is called 'loss', which is measured anyway. Give the metric another name."
+            )
         self._metrics = metrics
         self.reset()
 
@@ -33,7 +42,10 @@ class Meter:
             metric.update(result.outputs, targets)
 
     def compute(self, prefix: str = "") -> dict[str, float]:
-        """Return {"loss": ..., "accuracy": ...} over all batches since the reset, each name after the prefix."""
-        values = {"loss": self._loss / max(self._samples, 1)}
+        """Return {"loss": ..., "accuracy": ...} over all batches since the reset, each name after the prefix.
+
+        Every value is NaN when there were none.
+        """
+        values = {"loss": self._loss / self._samples if self._samples else math.nan}
         values.update({name: float(metric.compute()) for name, metric in self._metrics.items()})
         return {prefix + name: value for name, value in values.items()}

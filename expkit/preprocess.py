@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import math
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,11 @@ class ImageInput:
         from PIL import Image, ImageOps
 
         try:
-            with Image.open(path) as opened:
+            with warnings.catch_warnings():
+                # Pillow's own limit is higher and only warns; ours is checked below.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                opened_file = Image.open(path)
+            with opened_file as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise UnreadableInputError(
                         f"{opened.width} x {opened.height} pixels; at most {MAX_PIXELS:,}"
@@ -91,8 +96,7 @@ class ImageInput:
                 image = _flat(image).convert("L" if self.channels == 1 else "RGB")
         except UnreadableInputError:
             raise
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            # Pillow raises SyntaxError and ValueError for damaged files of some formats.
+        except Exception as error:  # noqa: BLE001 - for damaged files, Pillow's formats raise nearly anything
             raise UnreadableInputError(f"not a readable image ({error})") from error
         small = image.resize((self.width, self.height), Image.Resampling.LANCZOS)
         pixels = np.asarray(small, dtype=np.uint8)
@@ -143,29 +147,32 @@ class TableInput:
         """
         try:
             with Path(path).open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.reader(file)
                 rows = [
-                    [cell.strip() for cell in row] for row in csv.reader(file) if any(c.strip() for c in row)
+                    (reader.line_num, [c.strip() for c in row])
+                    for row in reader
+                    if any(c.strip() for c in row)
                 ]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UnreadableInputError(f"not a readable CSV file ({error})") from error
         if not rows:
             raise UnreadableInputError("the file is empty")
         order: list[int] = list(range(len(self.columns)))
-        first = 1
-        if any(_number(cell) is None for cell in rows[0]):
-            missing = [c for c in self.columns if c not in rows[0]]
+        width, head = len(self.columns), rows[0][1]
+        if any(_number(cell) is None for cell in head):
+            missing = [c for c in self.columns if c not in head]
             if missing:
                 raise UnreadableInputError(
                     f"no column {', '.join(missing)}; expected {', '.join(self.columns)}"
                 )
-            order, rows, first = [rows[0].index(c) for c in self.columns], rows[1:], 2
-        return np.array(
-            [self._row(r, order, line) for line, r in enumerate(rows, start=first)], dtype=np.float64
-        )
+            order, width, rows = [head.index(c) for c in self.columns], len(head), rows[1:]
+            if not rows:
+                raise UnreadableInputError("there is no row below the header")
+        return np.array([self._row(cells, order, width, line) for line, cells in rows], dtype=np.float64)
 
-    def _row(self, cells: list[str], order: list[int], line: int) -> list[float]:
-        if len(cells) <= max(order):
-            raise UnreadableInputError(f"line {line} has {len(cells)} values; expected {len(self.columns)}")
+    def _row(self, cells: list[str], order: list[int], width: int, line: int) -> list[float]:
+        if len(cells) != width:  # without a header, one value too many would shift all that follow it
+            raise UnreadableInputError(f"line {line} has {len(cells)} values; expected {width}")
         values = [_number(cells[i]) for i in order]
         for name, value, i in zip(self.columns, values, order, strict=True):
             if value is None or not math.isfinite(value):
@@ -268,7 +275,14 @@ def from_description(description: dict[str, Any]) -> Any:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    """Turn tuples into lists and NumPy's numbers into Python's, which YAML and JSON can write."""
+    return {
+        k: [_python(x) for x in v] if isinstance(v, (tuple, list)) else _python(v) for k, v in values.items()
+    }
+
+
+def _python(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _number(text: str) -> float | None:

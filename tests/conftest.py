@@ -1,0 +1,50 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from expkit.api import DataSpec
+from expkit.cpu_tuning import import_paddle
+from expkit.testing import example_specs
+
+# Once and here, where the noise of this import is hushed: with warnings as errors, a test must not be the first.
+import_paddle()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the user's cache of downloaded data out of every test, and every test out of it."""
+    folder = tmp_path_factory.getbasetemp() / "cache-of-no-test"
+    monkeypatch.setenv("EXPKIT_CACHE_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def tiny_spec() -> DataSpec:
+    """Grey 28 x 28 images of ten digits."""
+    return example_specs()[0]
+
+
+@pytest.fixture
+def colour_spec() -> DataSpec:
+    """Colour 32 x 32 images of five classes."""
+    return example_specs()[1]
+
+
+@pytest.fixture
+def table_spec() -> DataSpec:
+    """Thirteen columns and one value."""
+    return example_specs()[2]
+
+
+@pytest.fixture
+def genuine_data() -> Path:
+    """Folder with the genuine data sets, for tests that are about them."""
+    folder = os.environ.get("EXPKIT_DATA_DIR", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("EXPKIT_DATA_DIR names no folder with genuine data")
+    return Path(folder)
