@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit import config_source, registry
 from expkit.component import Component
-from expkit.errors import ConfigError, did_you_mean
+from expkit.errors import ConfigError, PluginError, did_you_mean
 from expkit.paths import ROOT_CONFIG, conf_dir
 from expkit.settings import (
     CheckpointSettings,
@@ -189,16 +189,25 @@ def _component(kind: str, chosen: str | None, node: Mapping[str, Any]) -> Compon
 
 def _refuse_added(kind: str, name: str, target: str, options: Mapping[str, Any]) -> None:
     """Refuse an option that `+model.typo=1` has added: Hydra lets a plus into a closed config."""
-    entries = registry.entries(registry.kind_named(kind)).get(name, ())
-    if len(entries) != 1 or entries[0].python_path != target:
+    entry = _announced(kind, target)
+    if entry is None:
         return  # a class that no distribution announces is checked when it is built
-    known = {option.name for option in describe(entries[0]).options}
+    known = {option.name for option in describe(entry).options}
     for option in options:
         if option not in known:
             raise ConfigError(
                 f"{kind} {name!r} has no option {option!r}.{did_you_mean(option, known)} "
-                f"Known: {', '.join(sorted(known)) or 'none'}. `python -m expkit show {kind}/{name}` explains them."
+                f"Known: {', '.join(sorted(known)) or 'none'}. `python -m expkit show {kind}/{entry.name}` explains them."
             )
+
+
+def _announced(kind: str, target: str) -> registry.Entry | None:
+    """Return the entry point behind a target, also when it was chosen through a preset."""
+    for found in registry.entries(registry.kind_named(kind)).values():
+        for entry in found:
+            if entry.python_path == target:
+                return entry
+    return None
 
 
 def _name(kind: str, chosen: str | None, target: str) -> str:

@@ -12,6 +12,8 @@ import os
 import platform
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,23 @@ def hush_import() -> None:
     warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
 
 
-def import_paddle() -> Any:
-    """Import Paddle without the marks that its import leaves: what it prints, and a handler on the root logger."""
+@contextmanager
+def quiet_import() -> Iterator[None]:
+    """Within this context an import of Paddle prints nothing, and leaves no handler on the root logger."""
     hush_import()
     root = logging.getLogger()
-    before = (root.handlers[:], root.level, root.propagate)
-    import paddle
+    handlers, level, propagate = root.handlers[:], root.level, root.propagate
+    try:
+        yield
+    finally:
+        root.handlers[:], root.propagate = handlers, propagate
+        root.setLevel(level)
 
-    root.handlers[:], root.propagate = before[0], before[2]
-    root.setLevel(before[1])
+
+def import_paddle() -> Any:
+    """Import Paddle quietly."""
+    with quiet_import():
+        import paddle
     return paddle
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -231,18 +232,14 @@ def next_commands(
     config: ExperimentConfig, folder: str, *, tracked: bool, exported: bool
 ) -> list[tuple[str, str]]:
     """Return up to three (purpose, command) that a user would want after a run."""
-    experiment = config.choices.get("experiment")
     commands = []
     if exported:
         commands.append(("ask the model about files", f"python -m expkit predict {folder} FILE..."))
     if tracked:
         runs = "" if str(config.runs_dir) == "runs" else f" --runs-dir {config.runs_dir}"
         commands.append(("compare runs in the browser", f"python -m expkit ui{runs}"))
-    if experiment:
-        commands.append(
-            (
-                "try other optimizers",
-                f"python -m expkit -m +experiment={experiment} optimizer=sgd,momentum,adam",
-            )
-        )
+    if config.overrides:
+        others = [override for override in config.overrides if not override.startswith("seed=")]
+        again = shlex.join(["-m", *others, "seed=0,1,2"])
+        commands.append(("see how much is chance", f"python -m expkit {again}"))
     return commands

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from expkit.cpu_tuning import quiet_import
 from expkit.docstring import option_docs, summary_line
 from expkit.errors import PluginError
 from expkit.option_types import option_type, type_text
@@ -165,7 +166,8 @@ def _definition(entry: Entry) -> Definition | None:
 
 def _import(entry: Entry) -> Any:
     try:
-        found = importlib.import_module(entry.module)
+        with quiet_import():
+            found = importlib.import_module(entry.module)
         for name in entry.attribute.split("."):
             found = getattr(found, name)
     except AttributeError as error:

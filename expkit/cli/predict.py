@@ -57,12 +57,12 @@ def _show(answers: Sequence[FileAnswer], description: dict[str, Any]) -> None:
     table = Table()
     table.add_column("file", overflow="fold")
     kind = description["target"]["kind"]
-    for column in ("label", "probability", "next best") if kind == "classes" else ("row", "answer"):
+    for column in ("label", "probability", "next best") if kind == "classes" else ("answer",):
         table.add_column(column)
     for answer in answers:
         for number, one in enumerate(answer.answers, start=1):
-            cells = _class_cells(one) if kind == "classes" else (str(number), _values(one))
-            table.add_row(answer.file, *cells)
+            name = answer.file if len(answer.answers) == 1 else f"{answer.file}, row {number}"
+            table.add_row(name, *(_class_cells(one) if kind == "classes" else (_values(one),)))
     if table.row_count:
         console.print(table)
     for answer in answers:
