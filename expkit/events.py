@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ class FitStart:
         steps_per_epoch: optimizer steps in one epoch.
         step: optimizer steps already done (0 unless resumed).
         folder: the run folder; a callback may write files there.
+        higher_is_better: direction of every metric that an epoch will measure: {"valid/accuracy": True, ...}.
     """
 
     spec: DataSpec
@@ -27,6 +28,7 @@ class FitStart:
     steps_per_epoch: int
     step: int
     folder: Path
+    higher_is_better: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
