@@ -46,11 +46,14 @@ def restore_random_state(state: dict[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, np.asarray(keys, dtype=np.uint32), position, has_gauss, cached))
-    current = paddle.get_rng_state()
-    for target, values in zip(current, state["paddle"], strict=True):
+    restored = []
+    for current, values in zip(paddle.get_rng_state(), state["paddle"], strict=True):
         device, seed, offset, engine = values
-        target.__setstate__((device, seed, offset, list(engine.encode())))
-    paddle.set_rng_state(current)
+        # A new object, as unpickling makes one: __setstate__ does nothing to one that has a state.
+        made = type(current).__new__(type(current))
+        made.__setstate__((device, seed, offset, list(engine.encode())))
+        restored.append(made)
+    paddle.set_rng_state(restored)
 
 
 def _paddle_values(state: Any) -> list[Any]:
