@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,8 @@ from expkit.api import Callback, EpochEnd, EpochStart, FitEnd, FitStart, Learner
 from expkit.data import Batches
 from expkit.errors import ConfigError, TrainingStoppedError
 from expkit.metrics import Meter
+
+log = logging.getLogger("expkit")
 
 
 class Interrupted(BaseException):
@@ -109,26 +112,26 @@ class Trainer:
             Interrupted: training was asked to stop; callbacks have been told.
             TrainingStoppedError: the loss is not finite.
         """
-        self._tell(
-            "on_fit_start",
-            FitStart(self.train.spec, self.epochs, len(self.train), self.progress.step, self.folder),
-        )
         end = FitEnd("failed", "an error", 0, 0)
         try:
+            self._tell(
+                "on_fit_start",
+                FitStart(self.train.spec, self.epochs, len(self.train), self.progress.step, self.folder),
+            )
             for epoch in range(self.progress.epoch + 1, self.epochs + 1):
                 self._epoch(epoch)
                 if self._stop_reason:
                     break
             status = "stopped" if self._stop_reason else "finished"
             end = self._end(status, self._stop_reason)
-        except (Interrupted, KeyboardInterrupt):
+        except Interrupted:
             end = self._end("interrupted", "asked to stop")
             raise
-        except Exception as error:
+        except BaseException as error:  # KeyboardInterrupt may have torn a step apart: nothing to save
             end = self._end("failed", f"{type(error).__name__}: {error}")
             raise
         finally:
-            self._tell("on_fit_end", end)
+            self._tell_end(end)
         return end
 
     def evaluate(self, batches: Batches) -> dict[str, float]:
@@ -187,7 +190,7 @@ class Trainer:
         return True
 
     def _stop(self, reason: str) -> None:
-        self._stop_reason = self._stop_reason or reason
+        self._stop_reason = self._stop_reason or reason or "a callback asked to stop"
 
     def _check_interrupt(self) -> None:
         if self._interrupted():
@@ -195,6 +198,20 @@ class Trainer:
 
     def _end(self, status: str, reason: str) -> FitEnd:
         return FitEnd(status, reason, self.progress.epoch, self.progress.step)
+
+    def _tell_end(self, end: FitEnd) -> None:
+        """Tell every callback, even when one of them fails; an error that ended training outranks theirs."""
+        first: Exception | None = None
+        for callback in self.callbacks:
+            try:
+                callback.on_fit_end(end)
+            except Exception as error:  # noqa: BLE001 - a plugin's code; raised again below
+                log.warning(
+                    "%s.on_fit_end failed: %s: %s", type(callback).__name__, type(error).__name__, error
+                )
+                first = first or error
+        if first is not None and end.status != "failed":
+            raise first
 
     def _tell(self, method: str, event: Any) -> None:
         for callback in self.callbacks:

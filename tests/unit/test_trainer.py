@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+import pytest
+
+from expkit.api import ArraySplit, Callback, ConfigError, FitEnd, StepResult, TrainingStoppedError
+from expkit.data import Batches
+from expkit.metrics import Meter
+from expkit.trainer import Interrupted, Monitor, Trainer
+
+
+class FakeLearner:
+    """Gives the losses that a test lists, one after the other; 1 where the list ends."""
+
+    learning_rate = 0.5
+
+    def __init__(self, train=(), valid=()):
+        self.train, self.valid = list(train), list(valid)
+        self.steps = 0
+
+    def train_step(self, inputs, targets):
+        self.steps += 1
+        return StepResult(self.train.pop(0) if self.train else 1.0, np.zeros((len(targets), 10)))
+
+    def eval_step(self, inputs, targets):
+        return StepResult(self.valid.pop(0) if self.valid else 1.0, np.zeros((len(targets), 10)))
+
+
+class Recorder(Callback):
+    """Notes every event; does what a test wants at one of them."""
+
+    def __init__(self, name="", log=None, at="", do=None):
+        self.name, self.log, self.at, self.do = name, [] if log is None else log, at, do
+        self.events = []
+
+    def _note(self, method, event):
+        self.log.append(f"{self.name}{method}")
+        self.events.append(event)
+        if method == self.at:
+            self.do(event)
+
+    def on_fit_start(self, event):
+        self._note("fit_start", event)
+
+    def on_epoch_start(self, event):
+        self._note("epoch_start", event)
+
+    def on_step_end(self, event):
+        self._note("step_end", event)
+
+    def on_epoch_end(self, event):
+        self._note("epoch_end", event)
+
+    def on_fit_end(self, event):
+        self._note("fit_end", event)
+
+    def of(self, kind):
+        return [event for event in self.events if type(event).__name__ == kind]
+
+
+def fail(error):
+    def raise_it(event):
+        raise error
+
+    return raise_it
+
+
+@pytest.fixture
+def make(tiny_spec, tmp_path):
+    """A trainer of two epochs of three batches (2, 2 and 1 samples) and one validation batch."""
+
+    def split(size):
+        return ArraySplit(np.zeros((size, 28, 28), np.uint8), np.zeros(size, np.int64))
+
+    def make(learner=None, *callbacks, epochs=2, monitor=None, interrupted=lambda: False):
+        return Trainer(
+            learner or FakeLearner(),
+            Batches(split(5), tiny_spec, batch_size=2),
+            Batches(split(4), tiny_spec, batch_size=4),
+            meters={use: Meter({}) for use in ("step", "train", "eval")},
+            callbacks=callbacks,
+            monitor=monitor or Monitor("valid/loss", higher_is_better=False),
+            epochs=epochs,
+            folder=tmp_path,
+            interrupted=interrupted,
+        )
+
+    return make
+
+
+def test_events_come_in_order_and_callbacks_in_theirs(make):
+    log = []
+    make(None, Recorder("a:", log), Recorder("b:", log)).fit()
+    epoch = ["epoch_start", *["step_end"] * 3, "epoch_end"]
+    wanted = ["fit_start", *epoch, *epoch, "fit_end"]
+    assert log == [f"{who}:{what}" for what in wanted for who in "ab"]
+
+
+def test_events_tell_numbers_that_can_be_checked_by_hand(make, tmp_path):
+    seen = Recorder()
+    learner = FakeLearner(train=[3.0, 2.0, 1.0, 0.5, 0.25, 0.125], valid=[4.0, 2.0])
+    end = make(learner, seen).fit()
+    (start,) = seen.of("FitStart")
+    assert (start.epochs, start.steps_per_epoch, start.step, start.folder) == (2, 3, 0, tmp_path)
+    steps = seen.of("StepEnd")
+    assert [(e.epoch, e.batch, e.step, e.samples, e.loss) for e in steps] == [
+        (1, 1, 1, 2, 3.0),
+        (1, 2, 2, 2, 2.0),
+        (1, 3, 3, 1, 1.0),
+        (2, 1, 4, 2, 0.5),
+        (2, 2, 5, 2, 0.25),
+        (2, 3, 6, 1, 0.125),
+    ]
+    assert {e.learning_rate for e in steps} == {0.5}
+    first, second = seen.of("EpochEnd")
+    assert first.metrics == {"train/loss": (2 * 3.0 + 2 * 2.0 + 1.0) / 5, "valid/loss": 4.0}
+    assert second.metrics == {"train/loss": (2 * 0.5 + 2 * 0.25 + 0.125) / 5, "valid/loss": 2.0}
+    assert (first.epoch, first.step, second.epoch, second.step) == (1, 3, 2, 6)
+    assert first.seconds > 0
+    assert end == seen.of("FitEnd")[0] == FitEnd("finished", "", 2, 6)
+
+
+@pytest.mark.parametrize(
+    ("losses", "best", "best_epoch", "is_best"),
+    [
+        ([3.0, 2.0, 1.0], 1.0, 3, [True, True, True]),
+        ([1.0, 2.0, 0.5], 0.5, 3, [True, False, True]),
+        ([1.0, 1.0, 1.0], 1.0, 1, [True, False, False]),  # a tie stays with the first
+        ([math.nan, 2.0, math.nan], 2.0, 2, [False, True, False]),
+        ([math.inf, 2.0, 3.0], 2.0, 2, [True, True, False]),
+        ([math.nan, math.nan, math.nan], None, 0, [False, False, False]),
+    ],
+)
+def test_the_best_epoch_follows_the_monitor(make, losses, best, best_epoch, is_best):
+    seen = Recorder()
+    trainer = make(FakeLearner(valid=losses.copy()), seen, epochs=3)
+    trainer.fit()
+    assert trainer.progress.best == best
+    assert trainer.progress.best_epoch == best_epoch
+    assert [e.is_best for e in seen.of("EpochEnd")] == is_best
+    if best is not None:
+        assert trainer.progress.best_metrics["valid/loss"] == best
+
+
+def test_higher_is_better_turns_the_monitor_round(make):
+    trainer = make(FakeLearner(valid=[1.0, 3.0, 2.0]), epochs=3, monitor=Monitor("valid/loss", True))
+    trainer.fit()
+    assert (trainer.progress.best, trainer.progress.best_epoch) == (3.0, 2)
+
+
+def test_a_monitor_that_is_not_measured_is_named(make):
+    with pytest.raises(ConfigError, match="'valid/f1' is not measured. Measured are train/loss, valid/loss"):
+        make(monitor=Monitor("valid/f1", True)).fit()
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"), [("good enough", "good enough"), ("", "a callback asked to stop")]
+)
+def test_a_callback_stops_training_after_its_epoch(make, reason, shown):
+    seen = Recorder(at="epoch_end", do=lambda event: event.stop(reason))
+    end = make(None, seen, Recorder(at="epoch_end", do=lambda event: event.stop("second")), epochs=9).fit()
+    assert end == FitEnd("stopped", shown, 1, 3)
+    assert seen.log[-2:] == ["epoch_end", "fit_end"]
+
+
+def test_an_interrupt_in_the_middle_of_an_epoch_ends_training_between_two_steps(make):
+    seen, learner = Recorder(), FakeLearner()
+    trainer = make(learner, seen, interrupted=lambda: learner.steps == 5)
+    with pytest.raises(Interrupted):
+        trainer.fit()
+    assert seen.of("FitEnd") == [FitEnd("interrupted", "asked to stop", 2, 5)]
+    assert (trainer.progress.epoch, trainer.progress.batch, trainer.progress.step) == (2, 2, 5)
+    assert len(seen.of("StepEnd")) == 5
+
+
+def test_an_interrupt_is_not_swallowed_by_except_exception():
+    assert not issubclass(Interrupted, Exception)
+
+
+def test_a_second_ctrl_c_is_no_interrupt_that_could_be_saved_for_it_may_tear_a_step(make):
+    seen = Recorder(at="step_end", do=fail(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        make(None, seen).fit()
+    assert seen.of("FitEnd")[0].status == "failed"
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_stops_training_and_says_where(make, loss):
+    seen = Recorder()
+    learner = FakeLearner(train=[1.0, 1.0, 1.0, 1.0, loss])
+    with pytest.raises(TrainingStoppedError, match=r"at step 5 \(epoch 2, batch 2\).*learning_rate=0.05"):
+        make(learner, seen).fit()
+    (end,) = seen.of("FitEnd")
+    assert end.status == "failed"
+    assert end.reason.startswith(f"TrainingStoppedError: the loss is {loss}")
+    assert len(seen.of("StepEnd")) == 4
+
+
+@pytest.mark.parametrize("at", ["fit_start", "epoch_start", "step_end", "epoch_end"])
+def test_all_callbacks_hear_the_end_when_one_of_them_fails(make, at):
+    before, bad, after = Recorder(), Recorder(at=at, do=fail(RuntimeError("boom"))), Recorder()
+    with pytest.raises(RuntimeError, match="boom"):
+        make(None, before, bad, after).fit()
+    for callback in (before, bad, after):
+        (end,) = callback.of("FitEnd")
+        assert (end.status, end.reason) == ("failed", "RuntimeError: boom")
+
+
+def test_a_failure_in_one_fit_end_reaches_the_caller_after_the_others_have_heard(make, caplog):
+    bad, after = Recorder(at="fit_end", do=fail(RuntimeError("disk full"))), Recorder()
+    with caplog.at_level(logging.WARNING), pytest.raises(RuntimeError, match="disk full"):
+        make(None, bad, after).fit()
+    assert after.of("FitEnd")[0].status == "finished"
+    assert "Recorder.on_fit_end failed: RuntimeError: disk full" in caplog.text
+
+
+def test_a_failure_in_fit_end_does_not_hide_the_error_that_ended_training(make, caplog):
+    bad = Recorder(at="fit_end", do=fail(RuntimeError("disk full")))
+    with pytest.raises(TrainingStoppedError, match="the loss is nan"):
+        make(FakeLearner(train=[math.nan]), bad).fit()
+    assert "disk full" in caplog.text
+
+
+def test_a_checkpoint_that_cannot_be_saved_at_an_interrupt_is_the_error(make):
+    bad = Recorder(at="fit_end", do=fail(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        make(None, bad, interrupted=lambda: True).fit()
+
+
+def test_progress_is_plain_values(make):
+    trainer = make(FakeLearner(valid=[2.0, 3.0]))
+    trainer.fit()
+    assert trainer.progress.as_dict() == {
+        "epoch": 2,
+        "batch": 3,
+        "step": 6,
+        "best": 2.0,
+        "best_epoch": 1,
+        "best_metrics": {"train/loss": 1.0, "valid/loss": 2.0},
+    }
+
+
+def test_evaluating_measures_each_time_anew(make):
+    trainer = make(FakeLearner(valid=[3.0, 5.0]))
+    assert trainer.evaluate(trainer.valid) == {"loss": 3.0}
+    assert trainer.evaluate(trainer.valid) == {"loss": 5.0}
