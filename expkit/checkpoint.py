@@ -26,6 +26,7 @@ from expkit.api import LearnerState
 from expkit.errors import CheckpointError
 
 FORMAT = 1
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 
 
 @dataclass(frozen=True)
@@ -65,22 +66,22 @@ class CheckpointFolder:
         name = f"epoch-{progress['epoch']:04d}-step-{progress['step']:08d}"
         unfinished = self.folder / f".{name}.tmp-{os.getpid()}"
         try:
+            name = self._free_name(name)
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
             _write_snapshot(unfinished, snapshot)
             target = self.folder / name
-            if target.exists():  # the same step saved again, say at an interrupt right after an epoch
-                shutil.rmtree(target)
             unfinished.rename(target)
             _sync(self.folder)
             index = {**self._index(), "last": name, **({"best": name} if best else {})}
             _write_text(self.folder / "index.json", json.dumps(index, indent=2))
         except OSError as error:
-            shutil.rmtree(unfinished, ignore_errors=True)
             raise CheckpointError(
                 f"the checkpoint {name} cannot be written to {self.folder}: {error.strerror or error}. "
                 "The earlier checkpoints are untouched. Free some space and run again."
             ) from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
         self._prune(set(index.values()))
         return target
 
@@ -104,20 +105,28 @@ class CheckpointFolder:
         return read_snapshot(self.path(which))
 
     def _index(self) -> dict[str, str]:
-        try:
-            text = (self.folder / "index.json").read_text(encoding="utf-8")
-        except FileNotFoundError:
+        path = self.folder / "index.json"
+        if not path.is_file():
             return {}
-        try:
-            return dict(json.loads(text))
-        except ValueError as error:
-            raise CheckpointError(f"{self.folder / 'index.json'} is damaged: {error}.") from error
+        index = _json(path)
+        if not all(isinstance(name, str) and Path(name).name == name for name in index.values()):
+            raise CheckpointError(f"{path} is damaged: it names {', '.join(map(str, index.values()))}.")
+        return index
+
+    def _free_name(self, name: str) -> str:
+        """Return a name without a folder: a step may be saved again, and the first save must stay until then."""
+        free, number = name, 2
+        while (self.folder / free).exists():
+            free, number = f"{name}-{number}", number + 1
+        return free
 
     def _prune(self, keep: set[str]) -> None:
         for child in self.folder.iterdir():
             stale = child.name.startswith("epoch-") and child.name not in keep
             if child.is_dir() and (stale or child.name.startswith(".epoch-")):
                 shutil.rmtree(child, ignore_errors=True)
+            elif child.name.startswith(".index.json.tmp-"):
+                child.unlink(missing_ok=True)
 
 
 def read_snapshot(folder: Path) -> Snapshot:
@@ -134,15 +143,19 @@ def read_snapshot(folder: Path) -> Snapshot:
             f"{folder} has format {manifest.get('format')!r}; this expkit reads format {FORMAT}."
         )
     contents = {}
-    for name, facts in manifest["files"].items():
+    for name in FILES:
+        try:
+            size, digest = int(manifest["files"][name]["bytes"]), str(manifest["files"][name]["sha256"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{folder / 'manifest.json'} is damaged: no facts about {name}.") from error
         try:
             contents[name] = (folder / name).read_bytes()
         except OSError as error:
             raise CheckpointError(f"{folder / name} cannot be read: {error.strerror}.") from error
-        if hashlib.sha256(contents[name]).hexdigest() != facts["sha256"]:
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise CheckpointError(
                 f"{folder / name} is damaged: it has {len(contents[name]):,} bytes and is not what was written "
-                f"({facts['bytes']:,} bytes, SHA-256 {facts['sha256'][:12]}...)."
+                f"({size:,} bytes, SHA-256 {digest[:12]}...)."
             )
     state = json.loads(contents["state.json"])
     learner = LearnerState(
@@ -155,6 +168,11 @@ def _write_snapshot(folder: Path, snapshot: Snapshot) -> None:
     from safetensors.numpy import save
 
     learner = snapshot.learner
+    for name, kept in snapshot.callbacks.items():
+        try:
+            json.dumps(kept)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"the state of callback {name!r} is no plain JSON: {error}.") from error
     state = {
         "progress": snapshot.progress,
         "learner": dict(learner.extra),
@@ -179,11 +197,14 @@ def _write_snapshot(folder: Path, snapshot: Snapshot) -> None:
 def _write_text(path: Path, text: str) -> None:
     """Write a small file in one step: it holds the old text or the new, never a part."""
     unfinished = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     _sync(path.parent)
 
 
@@ -200,8 +221,11 @@ def _sync(folder: Path) -> None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: {error}.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is damaged: it holds a {type(content).__name__}, not an object.")
+    return content

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from expkit.api import EpochEnd, FitEnd, LearnerState, StepEnd
+from expkit.callbacks import CheckpointCallback, History
+from expkit.checkpoint import CheckpointFolder, Snapshot
+
+
+def epoch_end(epoch, is_best=False):
+    return EpochEnd(epoch, 3 * epoch, {"train/loss": 0.5, "valid/loss": 1.0 / epoch}, is_best, 2.5, print)
+
+
+def test_history_remembers_and_writes_after_every_epoch(tmp_path):
+    history = History(tmp_path)
+    for step in (1, 2, 3):
+        history.on_step_end(StepEnd(1, step, step, 8, 1.0 / step, 0.1, {}))
+    history.on_epoch_end(epoch_end(1))
+    wanted = [{"epoch": 1, "seconds": 2.5, "train/loss": 0.5, "valid/loss": 1.0}]
+    assert json.loads((tmp_path / "history.json").read_text()) == wanted
+    history.on_epoch_end(epoch_end(2))
+    assert [e["epoch"] for e in json.loads((tmp_path / "history.json").read_text())] == [1, 2]
+    assert history.steps == [1.0, 0.5, 1 / 3]
+
+
+@pytest.fixture
+def saving(tmp_path):
+    progress = {"epoch": 0, "step": 0}
+    folder = CheckpointFolder(tmp_path / "checkpoints")
+
+    def snapshot():
+        return Snapshot(LearnerState({"w": np.zeros(2)}, {}), dict(progress))
+
+    return folder, progress, CheckpointCallback(folder, snapshot)
+
+
+def test_an_epochs_end_is_saved_and_the_best_one_kept(saving):
+    folder, progress, callback = saving
+    for epoch, best in ((1, True), (2, False)):
+        progress.update(epoch=epoch, step=3 * epoch)
+        callback.on_epoch_end(epoch_end(epoch, best))
+    assert folder.load("best").progress["epoch"] == 1
+    assert folder.load("last").progress["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "step", "saved"),
+    [("interrupted", 5, True), ("interrupted", 0, False), ("finished", 5, False), ("failed", 5, False)],
+)
+def test_only_an_interrupt_saves_the_middle_of_an_epoch(saving, status, step, saved):
+    folder, progress, callback = saving
+    progress.update(epoch=2, step=step)
+    callback.on_fit_end(FitEnd(status, "", 2, step))
+    assert folder.folder.exists() is saved
+    if saved:
+        assert folder.load("last").progress["step"] == 5
