@@ -27,7 +27,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     try:
         return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:  # TypeError: a JSON value that is no object
         raise RunNotFoundError(f"{folder} is not a run folder: {RECORD} cannot be read ({error}).") from error
 
 
@@ -67,17 +67,27 @@ def find_run(reference: str, runs_dir: Path, having: str = "") -> Path:
     if found:
         names = ", ".join(str(run) for run in found[:4])
         raise RunNotFoundError(f"{reference!r} fits {len(found)} runs: {names}. Give one of these folders.")
-    ids = [str(read_record(run).get("id", run.name)) for run in runs]
+    ids = [str(_readable(run).get("id", run.name)) for run in runs]
     raise RunNotFoundError(
         f"no run {reference!r} in {runs_dir}.{did_you_mean(reference, ids)} The newest are {', '.join(ids[-3:])}; "
         "a folder, an MLflow run id or `last` will do as well."
     )
 
 
+def _readable(run: Path) -> dict[str, Any]:
+    """Read a record; a damaged one is empty, so that it does not keep the other runs from being found."""
+    try:
+        return read_record(run)
+    except RunNotFoundError:
+        return {}
+
+
 def _is_called(run: Path, reference: str) -> bool:
-    record = read_record(run)
+    record = _readable(run)
     identity = str(record.get("id", ""))
     mlflow_id = str(record.get("mlflow_run_id") or "")
+    if not reference:
+        return False
     if reference in (identity, run.name, mlflow_id) or identity.endswith(f"-{reference}"):
         return True
     return len(reference) >= 6 and mlflow_id.startswith(reference)
