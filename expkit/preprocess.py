@@ -96,7 +96,7 @@ class ImageInput:
                 image = _flat(image).convert("L" if self.channels == 1 else "RGB")
         except UnreadableInputError:
             raise
-        except Exception as error:  # noqa: BLE001 - for damaged files, Pillow's formats raise nearly anything
+        except Exception as error:  # for damaged files, Pillow's formats raise nearly anything
             raise UnreadableInputError(f"not a readable image ({error})") from error
         small = image.resize((self.width, self.height), Image.Resampling.LANCZOS)
         pixels = np.asarray(small, dtype=np.uint8)

@@ -48,7 +48,7 @@ def test_inputs_are_normalised_and_belong_to_their_targets(make, tiny_spec):
 
 def test_the_order_is_a_pure_function_of_seed_and_epoch(make):
     one, other = make(shuffle=True, seed=7), make(shuffle=True, seed=7)
-    np.random.seed(1)  # noqa: NPY002 - no global state may matter
+    np.random.seed(1)  # no global state may matter
     later = targets(one, 2)
     targets(other, 1)
     assert targets(other, 2) == later
@@ -143,7 +143,9 @@ def test_a_batch_size_below_one_is_refused(make, size):
 
 
 def test_dropping_the_only_batch_is_refused(make):
-    with pytest.raises(ConfigError, match="batch_size=24 with dataset.drop_last=true leaves no batch of 23"):
+    with pytest.raises(
+        ConfigError, match=r"batch_size=24 with dataset\.drop_last=true leaves no batch of 23"
+    ):
         make(batch_size=24, drop_last=True)
 
 

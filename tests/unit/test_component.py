@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+
+from expkit.component import Component
+from expkit.errors import ConfigError, DataError
+
+
+def component(function, **options):
+    return Component("model", "cube", f"{__name__}.Cube", options, lambda: partial(function, **options))
+
+
+def test_only_what_the_signature_names_is_supplied():
+    def cube(spec, *, size=1):
+        return spec, size
+
+    assert component(cube, size=3).build(spec="the spec", parameters="not asked for") == ("the spec", 3)
+
+
+def test_a_supplied_value_outranks_the_option_of_the_same_name():
+    def adam(parameters, *, learning_rate=0.1):
+        return learning_rate
+
+    assert component(adam, learning_rate=0.5).build(parameters=[], learning_rate="schedule") == "schedule"
+
+
+def test_options_that_do_not_fit_name_the_component_and_the_target():
+    with pytest.raises(ConfigError, match="model 'cube': .*Cube does not take the options {'sise': 3}"):
+        component(lambda spec, size=1: None, sise=3).build(spec=None)
+
+
+def test_a_refused_value_is_the_users_mistake():
+    def cube(size):
+        raise ValueError("must be a cube")
+
+    with pytest.raises(
+        ConfigError, match="model 'cube' refused its options {'size': 2}: must be a cube"
+    ) as caught:
+        component(cube, size=2).build()
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_components_own_error_passes_as_it_is():
+    def cube():
+        raise DataError("no file")
+
+    with pytest.raises(DataError, match="^no file$"):
+        component(cube).build()
+
+
+def test_a_crash_stays_a_crash():
+    def cube():
+        raise RuntimeError("bug")
+
+    with pytest.raises(RuntimeError, match="bug"):
+        component(cube).build()
+
+
+def test_a_bug_below_a_component_is_not_blamed_on_its_options():
+    def cube(size):
+        return int("not a number".strip()) if json.loads("{") else size
+
+    with pytest.raises(json.JSONDecodeError):  # a ValueError of another module
+        component(cube, size=2).build()

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from expkit import cpu_tuning
+
+AVX2 = "fpu sse4_2 fma avx f16c avx2"
+AVX512 = f"{AVX2} avx512f avx512dq avx512cd avx512bw avx512vl"
+
+
+def cpuinfo(folder, vendor, flags, cores=2):
+    block = "processor\t: {0}\nvendor_id\t: {1}\ncpu family\t: 25\nmodel name\t: Some CPU\nflags\t\t: {2}\n\n"
+    path = folder / "cpuinfo"
+    path.write_text("".join(block.format(core, vendor, flags) for core in range(cores)))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def pc(monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "kind"),
+    [
+        ("AuthenticAMD", AVX512, "7"),
+        ("AuthenticAMD", AVX2, "5"),
+        ("HygonGenuine", AVX2, "5"),
+        ("HygonGenuine", AVX512, "7"),
+        ("AuthenticAMD", AVX512.replace(" avx512vl", ""), "5"),  # one flag short would be SIGILL
+        ("AuthenticAMD", AVX512.replace(" avx512dq", ""), "5"),
+        ("AuthenticAMD", "fpu sse4_2 avx avx2", None),  # no fma
+        ("AuthenticAMD", "fpu sse4_2", None),
+        ("AuthenticAMD", "fpu avx2x fmaddon", None),  # flags are whole words
+        ("GenuineIntel", AVX512, None),
+        ("CentaurHauls", AVX2, None),
+    ],
+)
+def test_only_amd_with_all_the_flags_gets_a_faster_path(tmp_path, vendor, flags, kind):
+    assert cpu_tuning.mkl_cpu_type(cpuinfo(tmp_path, vendor, flags)) == kind
+
+
+def test_many_cores_make_no_difference(tmp_path):
+    assert cpu_tuning.mkl_cpu_type(cpuinfo(tmp_path, "AuthenticAMD", AVX512, cores=256)) == "7"
+
+
+def test_arm_an_empty_file_and_a_missing_one_are_left_alone(tmp_path, monkeypatch):
+    arm = tmp_path / "arm"
+    arm.write_text(
+        "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd evtstrm\nCPU implementer\t: 0x41\n"
+    )
+    empty = tmp_path / "empty"
+    empty.write_bytes(b"")
+    for path in (arm, empty, tmp_path / "missing", tmp_path):
+        assert cpu_tuning.mkl_cpu_type(path) is None
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert cpu_tuning.mkl_cpu_type(cpuinfo(tmp_path, "AuthenticAMD", AVX512)) is None
+
+
+def test_a_users_own_setting_is_kept_and_recorded(monkeypatch):
+    monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "3")
+    assert cpu_tuning.apply()["tune.mkl_cpu_type"] == "3"
+    assert os.environ["MKL_DEBUG_CPU_TYPE"] == "3"
+
+
+def test_what_was_applied_is_in_the_environment(monkeypatch):
+    monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "")  # so that it is put back after the test
+    monkeypatch.delenv("MKL_DEBUG_CPU_TYPE")
+    monkeypatch.setattr(cpu_tuning, "mkl_cpu_type", lambda path: "5")
+    assert cpu_tuning.apply()["tune.mkl_cpu_type"] == os.environ["MKL_DEBUG_CPU_TYPE"] == "5"
+    monkeypatch.delenv("MKL_DEBUG_CPU_TYPE")
+    monkeypatch.setattr(cpu_tuning, "mkl_cpu_type", lambda path: None)
+    assert "tune.mkl_cpu_type" not in cpu_tuning.apply()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc")
+def test_glibc_takes_the_hint():
+    assert cpu_tuning.keep_freed_memory() == hasattr(__import__("ctypes").CDLL(None), "gnu_get_libc_version")
+
+
+def test_importing_paddle_prints_nothing_and_leaves_the_root_logger_alone():
+    code = (
+        "import logging\n"
+        "from expkit.cpu_tuning import apply, import_paddle\n"
+        "apply()\n"
+        "before = logging.getLogger().handlers[:], logging.getLogger().level\n"
+        "paddle = import_paddle()\n"
+        "paddle.base.core.set_num_threads(1)\n"
+        "paddle.matmul(paddle.ones([9, 9]), paddle.ones([9, 9]))\n"
+        "assert (logging.getLogger().handlers, logging.getLogger().level) == before\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("GLOG_minloglevel", "MKL_DEBUG_CPU_TYPE")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert logging.getLogger().level == logging.WARNING
