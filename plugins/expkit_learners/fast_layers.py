@@ -7,6 +7,7 @@ must not carry these changes: it would be 2 to 4 times slower under oneDNN.
 
 from __future__ import annotations
 
+import math
 from types import MethodType
 from typing import Any
 
@@ -34,11 +35,23 @@ def speed_up(model: nn.Layer) -> int:
 
 
 def _plain_convolution(layer: Any) -> bool:
+    if isinstance(layer._padding, str):  # "SAME" is worked out by the stock layer's kernel alone
+        return False
     return layer.bias is not None and layer._padding_mode == "zeros" and layer._data_format == "NCHW"
 
 
 def _plain_pooling(layer: Any) -> bool:
-    return not layer.return_mask and layer.data_format == "NCHW"
+    # The kernel with a mask ignores padding="SAME" and takes one number an axis, not one a side. A window that lies
+    # wholly outside the image, as ceil_mode and wide padding can make one, has no maximum; see `_max_pool`.
+    padding, kernel = _pair(layer.padding), _pair(layer.ksize)
+    inside = len(padding) == 2 and all(
+        isinstance(p, int) and p < k for p, k in zip(padding, kernel, strict=True)
+    )
+    return inside and not layer.ceil_mode and not layer.return_mask and layer.data_format == "NCHW"
+
+
+def _pair(size: Any) -> list[Any]:
+    return list(size) if isinstance(size, (list, tuple)) else [size] * 2
 
 
 def _convolution(layer: Any, x: Any) -> Any:
@@ -56,6 +69,10 @@ def _convolution(layer: Any, x: Any) -> Any:
 
 
 def _max_pool(layer: Any, x: Any) -> Any:
+    # The kernel with a mask overlooks NaN; for a window without a maximum it notes the index -1, and its gradient
+    # then writes outside its memory. The sum is finite only if all of x is, and costs half a percent of a step.
+    if not math.isfinite(float(x.detach().sum())):
+        return nn.MaxPool2D.forward(layer, x)
     return F.max_pool2d(
         x,
         kernel_size=layer.ksize,

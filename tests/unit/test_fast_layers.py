@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from expkit_learners.fast_layers import speed_up
+
+
+def answers(layer, x):
+    """Output, and the gradients of input and parameters, for gradients of the output that differ everywhere."""
+    inputs = paddle.to_tensor(x, stop_gradient=False)
+    outputs = layer(inputs)
+    weights = np.random.default_rng(1).normal(size=outputs.shape).astype(np.float32)
+    (outputs * paddle.to_tensor(weights)).sum().backward()
+    gradients = [p.grad.numpy() for p in layer.parameters() if not p.stop_gradient]
+    return [outputs.numpy(), inputs.grad.numpy(), *gradients]
+
+
+def compare(make, x):
+    """Hold a layer that was sped up against its stock twin, bit by bit; return how many layers were changed."""
+    stock, fast = make(), make()
+    fast.set_state_dict(stock.state_dict())
+    changed = speed_up(fast)
+    for wanted, found in zip(answers(stock, x), answers(fast, x), strict=True):
+        assert found.shape == wanted.shape
+        assert found.tobytes() == wanted.tobytes()
+    return changed
+
+
+def images(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 11, 9), (1, 4, 3, 3), (16, 4, 28, 28)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"padding": 1},
+        {"padding": [1, 2]},
+        {"padding": [1, 2, 0, 1]},
+        {"padding": [[0, 0], [0, 0], [1, 2], [0, 1]]},
+        {"stride": 2, "padding": 1},
+        {"stride": [1, 2], "padding": 2},
+        {"dilation": 2, "padding": 2},
+        {"groups": 2, "padding": 1},
+        {"groups": 4, "padding": 1},
+    ],
+)
+def test_a_convolution_is_bit_equal(shape, options):
+    assert compare(lambda: nn.Conv2D(4, 8, 3, **options), images(*shape)) == 1
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 11, 9), (1, 1, 3, 3), (16, 20, 28, 28)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 2},
+        {"kernel_size": 3, "stride": 1},
+        {"kernel_size": 3, "stride": 2, "padding": 1},
+        {"kernel_size": [3, 2], "stride": [2, 1], "padding": [1, 0]},
+        {"kernel_size": 1, "stride": 2},
+    ],
+)
+def test_max_pooling_is_bit_equal(shape, options):
+    assert compare(lambda: nn.MaxPool2D(**options), images(*shape)) == 1
+
+
+def test_max_pooling_gives_a_tie_to_the_same_pixel():
+    flat = np.zeros((2, 3, 8, 8), np.float32)
+    assert compare(lambda: nn.MaxPool2D(3, 1, 1), flat) == 1
+    assert compare(lambda: nn.MaxPool2D(2), np.maximum(images(4, 3, 8, 8), 0)) == 1
+
+
+@pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")  # Paddle, of BatchNorm
+def test_a_whole_network_is_bit_equal():
+    def make():
+        return nn.Sequential(
+            nn.Conv2D(1, 6, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2D(2),
+            nn.Sequential(nn.Conv2D(6, 8, 3), nn.BatchNorm2D(8), nn.MaxPool2D(3, 2)),
+            nn.Flatten(),
+            nn.Linear(8 * 5 * 5, 10),
+        )
+
+    assert compare(make, images(5, 1, 28, 28)) == 4
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Conv2D(4, 8, 3, padding="SAME"),
+        lambda: nn.Conv2D(4, 8, 3, padding="SAME", stride=2),
+        lambda: nn.Conv2D(4, 8, 3, padding="VALID"),
+        lambda: nn.Conv2D(4, 8, 3, padding=1, padding_mode="reflect"),
+        lambda: nn.Conv2D(4, 8, 3, bias_attr=False),
+        lambda: nn.MaxPool2D(3, 2, padding="SAME"),
+        lambda: nn.MaxPool2D(3, 2, padding="VALID"),
+        lambda: nn.MaxPool2D(3, 2, padding=[1, 0, 1, 0]),
+        lambda: nn.MaxPool2D(3, 2, padding=[[0, 0], [0, 0], [1, 0], [0, 1]]),
+        lambda: nn.MaxPool2D(3, 2, padding=1, ceil_mode=True),
+        lambda: nn.MaxPool2D(2, 2, padding=1, ceil_mode=True),  # windows that lie outside the image
+    ],
+)
+def test_what_the_fast_kernels_cannot_do_is_left_to_the_stock_layer(make):
+    assert compare(make, images(3, 4, 11, 9)) == 0
+
+
+def test_subclasses_and_layers_with_a_forward_of_their_own_are_left_alone():
+    class Scaled(nn.Conv2D):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    replaced = nn.MaxPool2D(2)
+    replaced.forward = lambda x: x
+    model = nn.Sequential(Scaled(4, 8, 3), replaced, nn.MaxPool2D(2, return_mask=True), nn.AvgPool2D(2))
+    assert speed_up(model) == 0
+    assert replaced.forward("x") == "x"
+
+
+def test_a_second_call_changes_nothing_more():
+    model = nn.Sequential(nn.Conv2D(1, 2, 3), nn.MaxPool2D(2))
+    assert speed_up(model) == 2
+    assert speed_up(model) == 0
+
+
+def test_a_layer_alone_is_sped_up_too_and_its_weights_stay_its_own():
+    layer = nn.Conv2D(1, 2, 3)
+    names = set(layer.state_dict())
+    assert speed_up(layer) == 1
+    assert set(layer.state_dict()) == names == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_values_that_are_not_finite_are_as_in_the_stock_layer(value):
+    # In a process of its own: Paddle's kernel writes outside its memory for a window of NaN.
+    code = (
+        "import numpy as np\n"
+        "from tests.unit.test_fast_layers import compare, images, nn\n"
+        f"value = float('{value}')\n"
+        "some = images(3, 4, 8, 8)\n"
+        "some[:, :, :3, :3] = value\n"
+        "compare(lambda: nn.MaxPool2D(2), some)\n"
+        "for _ in range(3):\n"
+        "    compare(lambda: nn.MaxPool2D(2), np.full((16, 20, 28, 28), value, np.float32))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
