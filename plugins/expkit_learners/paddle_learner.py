@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import paddle
 from paddle import nn
 from paddle.utils import unique_name
 
-from expkit.api import Array, ConfigError, ExportError, LearnerState, Parts, StepResult
+from expkit.api import Array, ConfigError, ExpkitError, ExportError, LearnerState, Parts, StepResult
 from expkit_learners.fast_layers import speed_up
 
 
@@ -20,10 +21,11 @@ class PaddleLearner:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        # Paddle says so at each training with batch normalisation; nobody can or need do anything about it.
+        warnings.filterwarnings("ignore", "When training, we now always track global mean", UserWarning)
         # Paddle names parameters by global counters (linear_0.w_0): a private generator makes the names of this
         # learner independent of what was built before it in the process.
-        self._names = _private_names()
-        with unique_name.guard(self._names):
+        with unique_name.guard(_private_names()):
             self._model = parts.model()
         if not isinstance(self._model, nn.Layer):
             raise ConfigError(
@@ -31,12 +33,7 @@ class PaddleLearner:
             )
         self._regularize()
         self._loss = parts.loss()
-        trainable = [p for p in self._model.parameters() if not p.stop_gradient]
-        if not trainable:
-            raise ConfigError(f"model {type(self._model).__name__} has no parameter to train.")
-        self._optimizer = parts.optimizer(trainable)
-        rate = self._optimizer._learning_rate
-        self._schedule = rate if isinstance(rate, paddle.optimizer.lr.LRScheduler) else None
+        self._make_optimizer()
         if parts.tune and parts.device == "cpu":
             speed_up(self._model)
         self._check_one_sample()
@@ -52,7 +49,7 @@ class PaddleLearner:
         outputs = self._model(paddle.to_tensor(inputs))
         loss = self._loss(outputs, paddle.to_tensor(targets))
         loss.backward()
-        with unique_name.guard(self._names):  # the first step creates the named accumulators
+        with unique_name.guard(self._slot_names):  # the first step creates the named accumulators
             self._optimizer.step()
         self._optimizer.clear_grad()
         if self._schedule is not None:
@@ -77,7 +74,8 @@ class PaddleLearner:
     def state_dict(self) -> LearnerState:
         """Return a copy of parameters, buffers, accumulators and the schedule's position."""
         model = {name: tensor.numpy().copy() for name, tensor in self._model.state_dict().items()}
-        slots, extra = {}, {}
+        slots: dict[str, Array] = {}
+        extra: dict[str, Any] = {"optimizer": type(self._optimizer).__name__}
         structured = {p.name: name for name, p in self._model.named_parameters()}
         for key, value in self._optimizer.state_dict().items():
             if isinstance(value, paddle.Tensor):
@@ -90,18 +88,27 @@ class PaddleLearner:
         """Take back what `state_dict` gave; of a state without optimizer, take the model alone.
 
         Raises:
-            ConfigError: the state belongs to another model; names what differs.
+            ConfigError: the state belongs to another model or optimizer; names what differs.
         """
         own = {name: tuple(tensor.shape) for name, tensor in self._model.state_dict().items()}
         given = {name: tuple(array.shape) for name, array in state.model.items()}
         if own != given:
-            differ = sorted(set(own.items()) ^ set(given.items()))
+            differ = [
+                f"{name}: {_shown(given.get(name))} saved, {_shown(own.get(name))} here"
+                for name in sorted({*own, *given})
+                if own.get(name) != given.get(name)
+            ]
+            more = f" and {len(differ) - 4} more" if len(differ) > 4 else ""
+            raise ConfigError(f"the saved weights belong to another model: {'; '.join(differ[:4])}{more}.")
+        used = type(self._optimizer).__name__
+        if state.extra.get("optimizer", used) != used:
             raise ConfigError(
-                f"the saved weights belong to another model; they differ in {dict(differ[:4])}."
+                f"the saved state is that of {state.extra['optimizer']}, but the optimizer is {used}."
             )
         self._model.set_state_dict({name: paddle.to_tensor(array) for name, array in state.model.items()})
-        if not state.optimizer and "schedule" not in state.extra:
+        if not state.optimizer and not state.extra:
             return
+        self._make_optimizer()  # free of what the former one remembers
         names = {name: p.name for name, p in self._model.named_parameters()}
         slots: dict[str, Any] = {}
         for key, array in state.optimizer.items():
@@ -124,7 +131,7 @@ class PaddleLearner:
         dynamic batch size.
 
         Raises:
-            ExportError: Paddle cannot turn the model's code into a graph.
+            ExportError: Paddle cannot turn the model's code into a graph, or cannot read back what it wrote.
         """
         spec = self._parts.spec
         with unique_name.guard():
@@ -142,7 +149,12 @@ class PaddleLearner:
                 "Control flow on tensor values and Python side effects in `forward` are the usual causes; "
                 "export=none trains without exporting."
             ) from error
-        reloaded = paddle.jit.load(str(folder / "model"))
+        try:
+            reloaded = paddle.jit.load(str(folder / "model"))
+        except (RuntimeError, ValueError) as error:  # Paddle does not notice a disk that is full
+            raise ExportError(
+                f"Paddle cannot read back what it wrote to {folder}: {error}. Is the disk full?"
+            ) from error
         reloaded.eval()
 
         def predict(inputs: Array) -> Array:
@@ -151,6 +163,15 @@ class PaddleLearner:
             return result
 
         return predict
+
+    def _make_optimizer(self) -> None:
+        trainable = [p for p in self._model.parameters() if not p.stop_gradient]
+        if not trainable:
+            raise ConfigError(f"model {type(self._model).__name__} has no parameter to train.")
+        self._slot_names = _private_names()
+        self._optimizer = self._parts.optimizer(trainable)
+        rate = self._optimizer._learning_rate
+        self._schedule = rate if isinstance(rate, paddle.optimizer.lr.LRScheduler) else None
 
     def _regularize(self) -> None:
         regularizer = self._parts.regularizer()
@@ -169,12 +190,24 @@ class PaddleLearner:
         spec = self._parts.spec
         state = paddle.get_rng_state()
         self._model.eval()
-        with paddle.no_grad():
-            out = self._model(paddle.zeros([2, *spec.input_shape], spec.input_dtype))
-        paddle.set_rng_state(state)
-        if tuple(out.shape) != (2, spec.outputs):
+        wanted = [2, *spec.input_shape]
+        try:
+            with paddle.no_grad():
+                out = self._model(paddle.zeros(wanted, spec.input_dtype))
+        except ExpkitError:
+            raise
+        except Exception as error:
+            what = next(iter(str(error).strip().splitlines()), "")
             raise ConfigError(
-                f"model {type(self._model).__name__} answers {list(out.shape)} for a batch of 2; "
+                f"model {type(self._model).__name__} fails on a batch of 2 inputs {wanted} {spec.input_dtype}: "
+                f"{type(error).__name__}: {what[:500]} (EXPKIT_DEBUG=1 shows where)"
+            ) from error
+        paddle.set_rng_state(state)
+        shape = tuple(out.shape) if isinstance(out, paddle.Tensor) else None
+        if shape != (2, spec.outputs):
+            answer = f"a {type(out).__name__}" if shape is None else list(shape)
+            raise ConfigError(
+                f"model {type(self._model).__name__} answers {answer} for a batch of 2; "
                 f"dataset {spec.name!r} needs [2, {spec.outputs}]."
             )
 
@@ -184,6 +217,10 @@ def _private_names() -> Any:
     before = unique_name.switch()
     private, _ = unique_name.switch(*before)
     return private
+
+
+def _shown(shape: tuple[int, ...] | None) -> str:
+    return "nothing" if shape is None else str(list(shape))
 
 
 def _structured_slot(key: str, structured: Mapping[str, str]) -> str:

@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import importlib
+import re
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from expkit.api import ConfigError, ExportError, LearnerState
+from expkit.checkpoint import CheckpointFolder, Snapshot
+from expkit.testing import example_specs
+from expkit_learners.paddle_learner import PaddleLearner
+from expkit_losses.cross_entropy import CrossEntropy
+from expkit_regularizers.l2 import L2
+from expkit_regularizers.none import NoRegularizer
+from expkit_schedules.polynomial import polynomial
+
+SPEC = example_specs()[0]
+OPTIMIZERS = [
+    ("sgd", {}),
+    ("momentum", {}),
+    ("adam", {"fused": True}),
+    ("adam", {"fused": False}),
+    ("adamw", {}),
+    ("rmsprop", {}),
+    ("adagrad", {}),
+]
+
+
+class Net(nn.Layer):
+    """A convolution, batch normalisation, dropout and pooling: all that has a state of its own."""
+
+    def __init__(self, outputs=10, channels=3):
+        super().__init__()
+        self.conv = nn.Conv2D(1, channels, 5, stride=2)
+        self.norm = nn.BatchNorm2D(channels)
+        self.pool = nn.MaxPool2D(2)
+        self.drop = nn.Dropout(0.2)
+        self.head = nn.Linear(channels * 36, outputs)
+
+    def forward(self, x):
+        return self.head(self.drop(self.pool(self.norm(self.conv(x)))).flatten(1))
+
+
+class Parts:
+    """What a learner asks for."""
+
+    spec, epochs, steps_per_epoch, seed, device = SPEC, 2, 5, 0, "cpu"
+
+    def __init__(self, optimizer="sgd", *, schedule=True, model=Net, regularizer=None, tune=True, **options):
+        self.name, self.schedule, self.options = optimizer, schedule, options
+        self.model, self.tune = model, tune
+        self.given = regularizer or NoRegularizer()
+
+    def loss(self):
+        return CrossEntropy(self.spec)
+
+    def regularizer(self):
+        return self.given
+
+    def optimizer(self, parameters):
+        rate = polynomial(0.05, self.steps_per_epoch, self.epochs) if self.schedule else 0.05
+        make = getattr(importlib.import_module(f"expkit_optimizers.{self.name}"), self.name)
+        return make(parameters, learning_rate=rate, **self.options)
+
+
+def learner(*arguments, **options):
+    paddle.seed(0)
+    return PaddleLearner(Parts(*arguments, **options))
+
+
+def batch(number, size=8):
+    random = np.random.default_rng(number)
+    return random.normal(size=(size, 1, 28, 28)).astype(np.float32), random.integers(0, 10, size)
+
+
+def train(trained, numbers):
+    losses = []
+    for number in numbers:
+        paddle.seed(number)  # dropout draws the same in each of two histories
+        losses.append(trained.train_step(*batch(number)).loss)
+    return losses
+
+
+def bits(state: LearnerState):
+    arrays = [*sorted(state.model.items()), *sorted(state.optimizer.items())]
+    return [(name, array.tobytes()) for name, array in arrays], dict(state.extra)
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+def test_a_saved_state_goes_on_bit_identically_in_a_new_learner(tmp_path, name, options):
+    first = learner(name, **options)
+    train(first, range(3))
+    folder = CheckpointFolder(tmp_path)
+    folder.save(Snapshot(first.state_dict(), {"epoch": 1, "step": 3}), best=True)
+    wanted = train(first, range(3, 7))
+    nn.Sequential(nn.Conv2D(1, 1, 1), nn.Linear(2, 2), nn.BatchNorm2D(2))  # shifts Paddle's global names
+    second = learner(name, **options)
+    train(second, range(20, 22))  # it had a life before
+    second.load_state_dict(folder.load("last").learner)
+    assert train(second, range(3, 7)) == wanted
+    assert bits(second.state_dict()) == bits(first.state_dict())
+    assert second.learning_rate == first.learning_rate < 0.05
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+@pytest.mark.parametrize("schedule", [True, False])
+def test_a_learner_can_be_taken_back_to_its_very_beginning(name, options, schedule):
+    trained = learner(name, schedule=schedule, **options)
+    start = trained.state_dict()
+    wanted = train(trained, range(4))
+    trained.load_state_dict(start)
+    assert bits(trained.state_dict()) == bits(start)
+    assert train(trained, range(4)) == wanted
+
+
+def test_equal_seeds_give_equal_learners_and_others_do_not():
+    one, same = learner("adam"), learner("adam")
+    assert train(one, range(3)) == train(same, range(3))
+    assert bits(one.state_dict()) == bits(same.state_dict())
+    paddle.seed(1)
+    assert bits(PaddleLearner(Parts("adam")).state_dict())[0] != bits(learner("adam").state_dict())[0]
+
+
+def test_tuning_changes_no_bit_of_training():
+    tuned, stock = learner("momentum", tune=True), learner("momentum", tune=False)
+    assert train(tuned, range(4)) == train(stock, range(4))
+    assert bits(tuned.state_dict()) == bits(stock.state_dict())
+
+
+def test_a_state_is_a_copy_that_later_steps_do_not_change():
+    trained = learner("adam")
+    train(trained, range(2))
+    state = trained.state_dict()
+    before = bits(state)
+    train(trained, range(2, 5))
+    trained.eval_step(*batch(9))
+    assert bits(state) == before
+    assert bits(trained.state_dict()) != before
+    trained.load_state_dict(state)
+    train(trained, range(2))
+    assert bits(state) == before
+
+
+def test_a_state_names_weights_by_structure_and_not_by_paddles_counters():
+    trained = learner("momentum")
+    train(trained, range(1))
+    state = trained.state_dict()
+    weights = {"conv.weight", "conv.bias", "norm.weight", "norm.bias", "head.weight", "head.bias"}
+    assert set(state.model) == weights | {"norm._mean", "norm._variance"}
+    assert set(state.optimizer) == {f"{name}/velocity_0" for name in weights}
+    assert set(state.extra) == {"optimizer", "schedule"}
+
+
+def test_a_state_without_optimizer_brings_the_weights_alone():
+    trained = learner("momentum")
+    train(trained, range(2))
+    state = trained.state_dict()
+    train(trained, range(2, 4))
+    kept = trained.state_dict()
+    trained.load_state_dict(LearnerState(state.model, {}))
+    now = trained.state_dict()
+    assert bits(LearnerState(now.model, {})) == bits(LearnerState(state.model, {}))
+    assert bits(LearnerState({}, now.optimizer, now.extra)) == bits(
+        LearnerState({}, kept.optimizer, kept.extra)
+    )
+
+
+def test_a_state_of_another_model_is_refused_and_the_differences_are_named():
+    trained, other = learner(), learner(model=lambda: Net(channels=4))
+    before = bits(trained.state_dict())
+    message = (
+        r"another model: conv.bias: \[4\] saved, \[3\] here; conv.weight: \[4, 1, 5, 5\] saved, .* and 3 more"
+    )
+    with pytest.raises(ConfigError, match=message):
+        trained.load_state_dict(other.state_dict())
+    state = trained.state_dict()
+    fewer = {name: array for name, array in state.model.items() if name != "head.bias"}
+    with pytest.raises(ConfigError, match=r"another model: head.bias: nothing saved, \[10\] here\."):
+        trained.load_state_dict(LearnerState(fewer, {}))
+    assert bits(trained.state_dict()) == before
+
+
+def test_a_state_of_another_optimizer_is_refused():
+    trained = learner("adam")
+    train(trained, range(1))
+    with pytest.raises(ConfigError, match="the saved state is that of Adam, but the optimizer is Momentum"):
+        learner("momentum").load_state_dict(trained.state_dict())
+
+
+def test_the_rate_is_the_one_the_next_step_uses():
+    trained = learner("sgd")
+    rates = []
+    for number in range(3):
+        rates.append(trained.learning_rate)
+        train(trained, [number])
+    # From 0.05 to a tenth of it in ten steps: 0.0045 less each.
+    assert rates == pytest.approx([0.05, 0.0455, 0.041])
+
+
+def test_a_step_of_plain_sgd_by_hand():
+    class Scale(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.bias = self.create_parameter([10], default_initializer=nn.initializer.Constant(0.0))
+
+        def forward(self, x):
+            return paddle.zeros([x.shape[0], 10]) + self.bias
+
+    trained = learner(model=Scale, schedule=False)
+    result = trained.train_step(batch(0)[0], np.array([3] * 8))
+    assert result.loss == pytest.approx(np.log(10), rel=1e-6)
+    assert result.outputs.shape == (8, 10)
+    # The gradient is softmax - one hot: 0.1 everywhere but 0.1 - 1 at class 3; the rate is 0.05.
+    wanted = np.full(10, -0.005)
+    wanted[3] = 0.045
+    np.testing.assert_allclose(trained.state_dict().model["bias"], wanted, rtol=1e-5)
+
+
+def test_evaluation_and_prediction_change_no_state():
+    trained = learner("adam")
+    train(trained, range(2))
+    before = bits(trained.state_dict())
+    inputs, targets = batch(0)
+    first, second = trained.eval_step(inputs, targets), trained.eval_step(inputs, targets)
+    assert first.loss == second.loss  # no dropout
+    np.testing.assert_array_equal(first.outputs, trained.predict(inputs))
+    assert bits(trained.state_dict()) == before
+
+
+def test_trying_the_model_uses_no_random_number_and_moves_no_statistic():
+    trained = learner()
+    drawn = paddle.rand([1]).item()
+    paddle.seed(0)
+    Net()
+    assert paddle.rand([1]).item() == drawn
+    assert set(trained.state_dict().model["norm._mean"]) == {0.0}
+
+
+def test_the_summary_counts_trainable_numbers():
+    # conv 3*1*5*5 + 3, normalisation 3 + 3 without its statistics, head 108*10 + 10
+    assert learner().summary() == {"parameters": 75 + 3 + 6 + 1090}
+
+
+def test_frozen_weights_are_neither_counted_nor_changed():
+    def frozen():
+        net = Net()
+        net.conv.weight.stop_gradient = True
+        return net
+
+    trained = learner("adam", model=frozen)
+    before = trained.state_dict().model["conv.weight"]
+    train(trained, range(2))
+    np.testing.assert_array_equal(trained.state_dict().model["conv.weight"], before)
+    assert trained.summary() == {"parameters": 3 + 6 + 1090}
+
+
+def test_a_regularizer_pulls_the_weights_that_its_pattern_names():
+    free, pulled = learner("sgd"), learner("sgd", regularizer=L2(coefficient=0.5, pattern="head.weight"))
+    start = free.state_dict().model
+    train(free, range(1))
+    train(pulled, range(1))
+    a, b = free.state_dict().model, pulled.state_dict().model
+    np.testing.assert_allclose(
+        a["head.weight"] - b["head.weight"], 0.05 * 0.5 * start["head.weight"], atol=1e-6
+    )
+    np.testing.assert_array_equal(a["conv.weight"], b["conv.weight"])
+
+
+def test_a_pattern_that_fits_no_parameter_is_refused_with_the_names_there_are():
+    with pytest.raises(
+        ConfigError, match=r"regularizer.pattern='con.\*' fits no parameter. The model has conv.weight"
+    ):
+        learner(regularizer=L2(pattern="con.*"))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: Net(outputs=7), r"model Net answers \[2, 7\] for a batch of 2; .* needs \[2, 10\]"),
+        (lambda: nn.Flatten(), "model Flatten has no parameter to train"),
+        (lambda: "a string", "the model is a str; learner=paddle trains a paddle.nn.Layer"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_before_training(model, message):
+    with pytest.raises(ConfigError, match=message):
+        learner(model=model)
+
+
+def test_a_model_that_answers_several_things_is_refused():
+    class Two(Net):
+        def forward(self, x):
+            return super().forward(x), x
+
+    with pytest.raises(ConfigError, match="model Two answers a tuple for a batch of 2"):
+        learner(model=Two)
+
+
+def test_an_export_is_free_of_the_training_changes_and_takes_any_batch(tmp_path):
+    trained = learner("adam")
+    train(trained, range(3))
+    before = bits(trained.state_dict())
+    predict = trained.export(tmp_path)
+    assert bits(trained.state_dict()) == before
+    text = (tmp_path / "model.json").read_text()
+    operations = set(re.findall(r'"#":"\d+\.([a-z_0-9]+)"', text))
+    assert "pool2d" in operations, sorted(operations)
+    assert not [name for name in operations if "index" in name]
+    for size in (1, 3, 64):
+        inputs = batch(size, size)[0]
+        np.testing.assert_allclose(predict(inputs), trained.predict(inputs), atol=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.pdiparams"]
+    train(trained, range(3, 5))  # exporting leaves the trained model as fast, and trainable, as it was
+
+
+def test_an_export_holds_the_weights_of_its_moment(tmp_path):
+    trained = learner("sgd")
+    train(trained, range(2))
+    inputs = batch(0)[0]
+    wanted = trained.predict(inputs)
+    predict = trained.export(tmp_path)
+    train(trained, range(2, 6))
+    np.testing.assert_allclose(predict(inputs), wanted, atol=1e-5)
+    assert np.abs(trained.predict(inputs) - wanted).max() > 1e-3
+
+
+def test_a_model_that_is_no_graph_is_refused_by_name(tmp_path):
+    class Stubborn(Net):
+        def forward(self, x):
+            if not isinstance(x.shape[0], int) or x.shape[0] < 0:
+                raise RuntimeError("only whole batches")
+            return super().forward(x)
+
+    with pytest.raises(ExportError, match="Stubborn cannot be turned into a static graph"):
+        learner(model=Stubborn).export(tmp_path)
