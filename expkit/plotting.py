@@ -12,6 +12,8 @@ from expkit.api import Array, DataSpec, Split
 from expkit.preprocess import ImageInput
 
 TRAIN, VALID, INK = "#2563eb", "#ea580c", "#334155"
+LARGEST = 16.0
+"""Inches; more classes get smaller squares."""
 
 
 def draw_curves(
@@ -35,7 +37,8 @@ def draw_curves(
         axis.plot(x, [e[f"train/{name}"] for e in epochs], "o-", color=TRAIN, markersize=4, label="train")
         axis.plot(x, [e[f"valid/{name}"] for e in epochs], "o-", color=VALID, markersize=4, label="valid")
         axis.set_xlabel("epoch")
-        axis.set_title(name)
+        axis.set_title(_text(name))
+        axis.set_xlim(0, 1.03 * x[-1])
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(frameon=False)
     _save(figure, folder / "curves.png")
@@ -54,12 +57,16 @@ def draw_confusion(folder: Path, title: str, spec: DataSpec, outputs: Array, tar
     count = spec.outputs
     matrix = np.zeros((count, count), dtype=np.int64)
     np.add.at(matrix, (targets.astype(np.int64), outputs.argmax(axis=1)), 1)
-    figure, (axis,) = _figure(1, title, size=max(4.5, 0.5 * count + 1))
+    labels = [_text(label, 20) for label in spec.labels]
+    longest = max(map(len, labels))
+    room = min(max(4.5, 0.5 * count + 1), LARGEST) + 0.1 * longest
+    figure, (axis,) = _figure(1, title, size=room)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ticks = range(count)
-    axis.set_xticks(ticks, spec.labels, rotation=0 if max(map(len, spec.labels)) < 3 else 90)
-    axis.set_yticks(ticks, spec.labels)
+    ticks = range(0, count, -(-count // 50))  # more than 50 labels would overlap
+    shown = [labels[tick] for tick in ticks]
+    axis.set_xticks(ticks, shown, rotation=0 if longest < 4 and count <= 30 else 90)
+    axis.set_yticks(ticks, shown)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
     if count <= 30:
@@ -99,17 +106,16 @@ def draw_mistakes(
     columns = min(5, len(worst))
     rows = -(-len(worst) // columns)
     figure = _empty((1.7 * columns, 2.0 * rows + 0.6))
-    figure.suptitle(f"{title}\n{len(wrong):,} mistakes of {len(targets):,}; the surest first", fontsize=9)
+    figure.suptitle(
+        f"{_text(title)}\n{len(wrong):,} mistakes of {len(targets):,}; the surest first", fontsize=9
+    )
     for place, (image, index) in enumerate(zip(images, worst, strict=True)):
         axis = figure.add_subplot(rows, columns, place + 1)
         axis.imshow(image, cmap="gray")
         axis.set_axis_off()
         guess = predicted[index]
-        axis.set_title(
-            f"true {spec.labels[int(targets[index])]}\nsaid {spec.labels[int(guess)]} "
-            f"({probabilities[index, guess]:.0%})",
-            fontsize=8,
-        )
+        true, said = (_text(spec.labels[int(number)], 14) for number in (targets[index], guess))
+        axis.set_title(f"true {true}\nsaid {said} ({probabilities[index, guess]:.0%})", fontsize=8)
     _save(figure, folder / "mistakes.png")
     return len(wrong)
 
@@ -133,9 +139,17 @@ def draw_values(folder: Path, title: str, spec: DataSpec, outputs: Array, target
         low, high = min(x + y), max(x + y)
         axis.plot([low, high], [low, high], color=INK, linewidth=0.8)
         axis.scatter(x, y, s=10, color=TRAIN, alpha=0.6)
-        axis.set_xlabel(f"true {name} {true[0]['unit']}".strip())
+        axis.set_aspect("equal", adjustable="datalim")
+        unit = f" ({true[0]['unit']})" if true[0]["unit"] else ""
+        axis.set_xlabel(_text(f"true {name}{unit}"))
         axis.set_ylabel("predicted")
     _save(figure, folder / "predictions.png")
+
+
+def _text(text: str, most: int = 200) -> str:
+    """Make a name fit to be drawn: shortened, and with a dollar sign that does not begin a formula."""
+    short = text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+    return short.replace("$", r"\$")
 
 
 def _empty(size: tuple[float, float]) -> Any:
@@ -146,7 +160,7 @@ def _empty(size: tuple[float, float]) -> Any:
 
 def _figure(count: int, title: str, size: float = 4.5) -> tuple[Any, list[Any]]:
     figure = _empty((size * min(count, 3), size * 0.85 * -(-count // 3)))
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(_text(title), fontsize=10)
     axes = [figure.add_subplot(-(-count // 3), min(count, 3), n + 1) for n in range(count)]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
