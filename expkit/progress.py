@@ -6,13 +6,14 @@ import time
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn
 
-from expkit.api import Callback, EpochEnd, FitEnd, FitStart, StepEnd
+from expkit.api import Callback, EpochEnd, EpochStart, FitEnd, FitStart, StepEnd
 
 REDRAW_SECONDS = 0.1
 LINE_SECONDS = 15.0
+NARROW = 100
+"""Terminals with fewer columns get a shorter bar."""
 
 
 def progress_callback(style: str, console: Console) -> Callback:
@@ -38,19 +39,29 @@ def show_seconds(seconds: float) -> str:
 
 
 class _Rates:
-    """Samples a second and time left, over the whole of training but without validation."""
+    """Samples a second, over the whole of training but without validation; and the time left, with validation."""
 
     def __init__(self, start: FitStart) -> None:
-        self.total = start.epochs * start.steps_per_epoch
-        self.first, self.samples, self.began = start.step, 0, time.perf_counter()
-        self.last = (0.0, 0)
+        self._total = start.epochs * start.steps_per_epoch
+        self._first, self._samples, self._training = start.step, 0, 0.0
+        self._began = self._mark = time.perf_counter()
+
+    def begin_epoch(self) -> None:
+        """Leave out the time since the last step, which was validation."""
+        self._mark = time.perf_counter()
+
+    def step(self, samples: int) -> None:
+        now = time.perf_counter()
+        self._samples += samples
+        self._training += now - self._mark
+        self._mark = now
 
     def per_second(self) -> float:
-        return self.samples / max(time.perf_counter() - self.began, 1e-9)
+        return self._samples / max(self._training, 1e-9)
 
     def seconds_left(self, step: int) -> float:
-        done = step - self.first
-        return (time.perf_counter() - self.began) / max(done, 1) * (self.total - step)
+        done = step - self._first
+        return (time.perf_counter() - self._began) / max(done, 1) * (self._total - step)
 
 
 class LineProgress(Callback):
@@ -68,10 +79,15 @@ class LineProgress(Callback):
         self._epochs, self._per_epoch, self._rates = event.epochs, event.steps_per_epoch, _Rates(event)
         self._printed = time.perf_counter()
 
+    def on_epoch_start(self, event: EpochStart) -> None:
+        """Go on measuring."""
+        if self._rates is not None:
+            self._rates.begin_epoch()
+
     def on_step_end(self, event: StepEnd) -> None:
         """Print a line when the last one is long ago."""
         assert self._rates is not None
-        self._rates.samples += event.samples
+        self._rates.step(event.samples)
         if time.perf_counter() - self._printed < LINE_SECONDS:
             return
         self._printed = time.perf_counter()
@@ -86,7 +102,7 @@ class LineProgress(Callback):
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Print the epoch's metrics."""
         self._printed = time.perf_counter()
-        self._console.print(epoch_line(event, self._epochs), highlight=False, soft_wrap=True)
+        _print_epoch(self._console, event, self._epochs)
 
 
 class BarProgress(Callback):
@@ -99,10 +115,10 @@ class BarProgress(Callback):
         self._rates: _Rates | None = None
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=20 if console.width >= NARROW else 10),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[values]}"),
-            _RateColumn(),
+            TextColumn("{task.fields[times]}", style="dim"),
             console=console,
             transient=True,
             auto_refresh=False,
@@ -112,47 +128,76 @@ class BarProgress(Callback):
         """Show the bar."""
         self._epochs, self._rates = event.epochs, _Rates(event)
         self._task = self._bar.add_task(
-            "train", total=event.steps_per_epoch, epoch=1, epochs=event.epochs, values="", rate="", left=""
+            "train", total=event.steps_per_epoch, epoch=1, epochs=event.epochs, values="", times=""
         )
         self._bar.start()
+
+    def on_epoch_start(self, event: EpochStart) -> None:
+        """Go on measuring."""
+        if self._rates is not None:
+            self._rates.begin_epoch()
 
     def on_step_end(self, event: StepEnd) -> None:
         """Redraw, at most ten times a second."""
         assert self._rates is not None
-        self._rates.samples += event.samples
+        self._rates.step(event.samples)
         now = time.perf_counter()
         if now - self._drawn < REDRAW_SECONDS:
             return
         self._drawn = now
-        self._bar.update(
-            self._task,
-            completed=event.batch,
-            epoch=event.epoch,
-            values=show_values({"loss": event.loss, **event.metrics}),
-            rate=f"{self._rates.per_second():,.0f} samples/s",
-            left=f"{show_seconds(self._rates.seconds_left(event.step))} left",
+        values, times = self._fitting(
+            event,
+            f"{self._rates.per_second():,.0f} samples/s",
+            f"{show_seconds(self._rates.seconds_left(event.step))} left",
         )
+        self._bar.update(self._task, completed=event.batch, epoch=event.epoch, values=values, times=times)
         self._bar.refresh()
+
+    def _fitting(self, event: StepEnd, rate: str, left: str) -> tuple[str, str]:
+        """Return what one line of the terminal has room for: the loss, the time left, metrics, then the rate."""
+        count = self._bar.tasks[self._task].total or 0
+        taken = f"epoch {event.epoch}/{self._epochs} {'-' * 20} {event.batch}/{count:.0f} "
+        room = self._console.width - len(taken) + (10 if self._console.width < NARROW else 0)
+        loss, *metrics = (show_values({n: v}) for n, v in {"loss": event.loss, **event.metrics}.items())
+        values, times = [loss], list[str]()
+        room -= len(loss)
+        for part, where in ((left, times), *((metric, values) for metric in metrics), (rate, times)):
+            room -= len(part) + 2
+            if room < 0:
+                break
+            where.append(part)
+        return "  ".join(values), "  ".join(reversed(times))
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Leave the epoch's line above the bar."""
-        self._bar.console.print(epoch_line(event, self._epochs), highlight=False, soft_wrap=True)
+        _print_epoch(self._bar.console, event, self._epochs)
 
     def on_fit_end(self, event: FitEnd) -> None:
         """Take the bar away."""
         self._bar.stop()
 
 
-class _RateColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.fields['rate']}  {task.fields['left']}", style="dim")
+def _print_epoch(console: Console, event: EpochEnd, epochs: int) -> None:
+    width = console.width if console.is_terminal else None
+    console.print(epoch_line(event, epochs, width), highlight=False, soft_wrap=True)
 
 
-def epoch_line(event: EpochEnd, epochs: int) -> str:
-    """Write one epoch for people; an asterisk marks the best so far."""
+def epoch_line(event: EpochEnd, epochs: int, width: int | None = None) -> str:
+    """Write one epoch for people; an asterisk marks the best so far.
+
+    Args:
+        event: the epoch.
+        epochs: number of epochs in all.
+        width: of the terminal; what is too long for it gets a line for each split. None: always one line.
+    """
     parts = []
     for split in ("train", "valid"):
         values = {n.partition("/")[2]: v for n, v in event.metrics.items() if n.startswith(f"{split}/")}
         parts.append(f"{split} {show_values(values)}")
     best = "  * best" if event.is_best else ""
-    return f"epoch {event.epoch}/{epochs}  {'  |  '.join(parts)}  |  {show_seconds(event.seconds)}{best}"
+    head, tail = f"epoch {event.epoch}/{epochs}  ", f"  |  {show_seconds(event.seconds)}{best}"
+    line = f"{head}{'  |  '.join(parts)}{tail}"
+    if width is None or len(line) <= width:
+        return line
+    margin = "\n" + " " * len(head)
+    return f"{head}{margin.join(parts)}{tail}"
