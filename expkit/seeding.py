@@ -50,7 +50,8 @@ def restore_random_state(state: dict[str, Any]) -> None:
     for current, values in zip(paddle.get_rng_state(), state["paddle"], strict=True):
         device, seed, offset, engine = values
         # A new object, as unpickling makes one: __setstate__ does nothing to one that has a state.
-        made = type(current).__new__(type(current))
+        kind: Any = type(current)
+        made = kind.__new__(kind)
         made.__setstate__((device, seed, offset, list(engine.encode())))
         restored.append(made)
     paddle.set_rng_state(restored)
