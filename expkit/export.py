@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -55,8 +56,8 @@ def export_model(
     """
     unfinished = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
     try:
+        unfinished.mkdir(parents=True)
         exported = learner.export(unfinished)
         count = min(settings.samples, len(data.valid))
         raw, _ = data.valid.gather(np.arange(count))
@@ -78,6 +79,10 @@ def export_model(
 def _compare(own: Array, exported: Array, data: Data, tolerance: float) -> Certificate:
     if own.shape != exported.shape:
         raise ExportError(f"the export answers {exported.shape} where the model answers {own.shape}.")
+    if not np.isfinite(own).all():
+        raise ExportError(
+            "the trained model answers NaN or infinity on validation samples; nothing was exported."
+        )
     largest = float(np.abs(own.astype(np.float64) - exported.astype(np.float64)).max())
     same = (
         float((own.argmax(axis=1) == exported.argmax(axis=1)).mean()) if data.spec.is_classification else 1.0
@@ -102,6 +107,10 @@ def _describe(folder: Path, data: Data, facts: Mapping[str, Any]) -> None:
         "input_dtype": spec.input_dtype,
         "target": spec.target.describe(),
         "output_shape": [None, spec.outputs],
+        "sha256": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.glob("model.*"))
+        },
     }
     text = (
         "# What this exported model takes and answers. `preprocess.py` beside it reads this file:\n"

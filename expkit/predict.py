@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,10 @@ class Predictor:
             )
             self._input = from_description(self.description["input"])
             self._target = from_description(self.description["target"])
+            digests = dict(self.description.get("sha256", {}))
         except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
             raise ExportError(f"{folder / 'model.yaml'} is damaged: {error}.") from error
+        _check_files(folder, digests)
         paddle = import_paddle()
         try:
             self._model = paddle.jit.load(str(folder / "model"))
@@ -82,3 +85,14 @@ class Predictor:
         with paddle.no_grad():
             outputs = self._model(paddle.to_tensor(self._input.normalise(raw))).numpy()
         return FileAnswer(file, self._target.decode(outputs))
+
+
+def _check_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Hold the files against what was exported: of truncated weights, Paddle reads garbage without complaint."""
+    for name, digest in digests.items():
+        try:
+            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise ExportError(f"{folder / name} cannot be read: {error.strerror}.") from error
+        if found != digest:
+            raise ExportError(f"{folder / name} is damaged: it is not the file that was exported.")
