@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -83,7 +82,7 @@ def test_last_and_best_are_kept_and_the_others_go(folder):
     assert names(folder) == {"epoch-0001-step-00000002", "epoch-0001-step-00000004", "index.json"}
     assert weight(folder.load("best")) == 2
     assert weight(folder.load("last")) == 4
-    assert set(os.listdir(folder.path("last"))) == set(FILES)
+    assert {path.name for path in folder.path("last").iterdir()} == set(FILES)
 
 
 def test_saving_a_step_again_keeps_the_first_until_the_second_is_whole(folder, monkeypatch):
@@ -191,7 +190,7 @@ def test_a_crash_before_a_rename_leaves_the_earlier_checkpoint(folder, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(Path, method, crash)
         with pytest.raises(
-            CheckpointError, match="Input/output error. The earlier checkpoints are untouched"
+            CheckpointError, match=r"Input/output error\. The earlier checkpoints are untouched"
         ):
             folder.save(snapshot(2), best=True)
     assert weight(folder.load("last")) == weight(folder.load("best")) == 1

@@ -28,7 +28,7 @@ def test_a_supplied_value_outranks_the_option_of_the_same_name():
 
 
 def test_options_that_do_not_fit_name_the_component_and_the_target():
-    with pytest.raises(ConfigError, match="model 'cube': .*Cube does not take the options {'sise': 3}"):
+    with pytest.raises(ConfigError, match=r"model 'cube': .*Cube does not take the options {'sise': 3}"):
         component(lambda spec, size=1: None, sise=3).build(spec=None)
 
 
@@ -37,7 +37,7 @@ def test_a_refused_value_is_the_users_mistake():
         raise ValueError("must be a cube")
 
     with pytest.raises(
-        ConfigError, match="model 'cube' refused its options {'size': 2}: must be a cube"
+        ConfigError, match=r"model 'cube' refused its options {'size': 2}: must be a cube"
     ) as caught:
         component(cube, size=2).build()
     assert isinstance(caught.value.__cause__, ValueError)
@@ -47,7 +47,7 @@ def test_a_components_own_error_passes_as_it_is():
     def cube():
         raise DataError("no file")
 
-    with pytest.raises(DataError, match="^no file$"):
+    with pytest.raises(DataError, match=r"^no file$"):
         component(cube).build()
 
 

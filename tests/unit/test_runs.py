@@ -63,13 +63,13 @@ def test_a_run_is_found_by_its_folder_wherever_it_lies(runs, tmp_path, monkeypat
 
 def test_last_can_be_asked_to_have_an_export(runs):
     assert find_run("last", runs, having="export").name == "20260102-120000-bbb222"
-    with pytest.raises(RunNotFoundError, match="none of the 4 runs in .* has plots/"):
+    with pytest.raises(RunNotFoundError, match=r"none of the 4 runs in .* has plots/"):
         find_run("last", runs, having="plots")
 
 
 def test_a_reference_that_fits_two_runs_is_refused_and_both_named(runs):
     with pytest.raises(
-        RunNotFoundError, match="'deadbeef' fits 2 runs: .*aaa111, .*bbb222. Give one of these"
+        RunNotFoundError, match=r"'deadbeef' fits 2 runs: .*aaa111, .*bbb222. Give one of these"
     ):
         find_run("deadbeef", runs)
 
@@ -82,7 +82,7 @@ def test_what_is_no_runs_name_finds_none(runs, reference):
 
 def test_a_near_miss_gets_a_hint_and_the_newest_runs(runs):
     with pytest.raises(
-        RunNotFoundError, match="Did you mean '20260101-120000-aaa111'.*The newest are .*ddd444.0"
+        RunNotFoundError, match=r"Did you mean '20260101-120000-aaa111'.*The newest are .*ddd444.0"
     ):
         find_run("20260101-120000-aaa112", runs)
 
