@@ -17,6 +17,8 @@ from expkit.export import Certificate, export_model
 from expkit.settings import ExportSettings
 from expkit.testing import example_batch
 
+ROOT = Path(__file__).parents[2]
+
 
 class FakeLearner:
     """Answers pixel sums; what it wrote answers with an error that a test chooses."""
@@ -142,7 +144,7 @@ def test_a_full_disk_that_paddle_does_not_notice_is_noticed(tmp_path, limit):
         "    print('refused:', error)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
     assert "refused:" in done.stdout, done.stderr[-2000:]
     assert list(tmp_path.iterdir()) == []
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -9,6 +10,8 @@ import pytest
 from paddle import nn
 
 from expkit_learners.fast_layers import speed_up
+
+ROOT = Path(__file__).parents[2]
 
 
 def answers(layer, x):
@@ -151,6 +154,6 @@ def test_values_that_are_not_finite_are_as_in_the_stock_layer(value):
         "    compare(lambda: nn.MaxPool2D(2), np.full((16, 20, 28, 28), value, np.float32))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr[-2000:]
