@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from expkit.errors import ConfigError, ExpkitError
+from expkit.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,28 @@ class Component:
         given = {name: value for name, value in supplied.items() if name in accepted}
         try:
             return bound(**given)
-        except ExpkitError:
-            raise
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
+            if not self._raised_by_itself(error):
+                raise  # a bug somewhere below is no mistake in the options
             raise ConfigError(
                 f"{self.kind} {self.name!r} refused its options {dict(self.options)}: {error}. "
                 f"`python -m expkit show {self.kind}/{self.name}` explains them; EXPKIT_DEBUG=1 shows the traceback."
             ) from error
+
+    def default(self, parameter: str) -> Any:
+        """Return the default of a parameter in the component's signature; None when it has none.
+
+        Raises:
+            ConfigError: the component cannot be loaded.
+        """
+        found = self._parameters(self.factory()).get(parameter)
+        return None if found is None or found.default is inspect.Parameter.empty else found.default
+
+    def _raised_by_itself(self, error: ValueError) -> bool:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        return trace is not None and trace.tb_frame.f_globals.get("__name__") == self.target.rpartition(".")[0]
 
     def _parameters(self, bound: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
         try:

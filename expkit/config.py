@@ -28,6 +28,7 @@ from expkit.settings import (
     TrackingSettings,
     TrainerSettings,
     check,
+    check_name,
 )
 from expkit.signature import LOADER_OPTIONS, describe
 
@@ -84,6 +85,9 @@ class ExperimentConfig:
         for key, value in self.resolved.items():
             if key not in ("runs_dir", "tracking", "plots"):
                 _flatten(key, value, flat)
+        for component in (self.dataset, self.model, self.loss, self.optimizer, self.schedule, self.regularizer):
+            if component is not None and _announced(component.kind, component.target) is None:
+                flat[f"{component.kind}.target"] = component.target
         return {**flat, **self.choices}
 
 
@@ -94,6 +98,8 @@ def register() -> None:
     if not OmegaConf.has_resolver("expkit.id"):
         # Three runs started in one second would otherwise share a folder.
         OmegaConf.register_new_resolver("expkit.id", lambda: secrets.token_hex(3), use_cache=True)
+        # Hydra makes the run's folder before it calls us: a name that is none is refused while the path is made.
+        OmegaConf.register_new_resolver("expkit.folder", check_name)
 
 
 def compose(overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -127,44 +133,49 @@ def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequen
     picked = {
         group: str(name) for group, name in choices.items() if "hydra" not in group and name is not None
     }
-    unknown = [name for name in resolved if name not in Settings.__dataclass_fields__]
-    if unknown:
-        near = did_you_mean(unknown[0], Settings.__dataclass_fields__)
-        raise ConfigError(
-            f"there is no option {unknown[0]!r}.{near} `python -m expkit --help` shows what there is."
-        )
-    known = {name: value for name, value in resolved.items() if name in Settings.__dataclass_fields__}
-    schema = OmegaConf.merge(
-        OmegaConf.structured(Settings), {k: known[k] for k in FRAMEWORK_NODES if k in known}
-    )
-    settings = cast(Settings, OmegaConf.to_object(schema))
-    settings.name, settings.seed, settings.runs_dir = known["name"], known["seed"], known["runs_dir"]
-    check(settings)
-    singles: dict[str, Any] = {}
-    loader = _loader(resolved.get("dataset"))
-    for kind in registry.KINDS:
-        node = resolved.get(kind.config_group)
-        if kind.many:
-            singles[kind.config_group] = {n: _component(kind.name, n, o) for n, o in (node or {}).items()}
-            picked[kind.config_group] = ",".join(node or {})
-        else:
-            singles[kind.config_group] = (
-                _component(kind.name, picked.get(kind.config_group), node) if node else None
-            )
-    for needed in ("dataset", "learner"):
-        if singles[needed] is None:
-            raise ConfigError(f"no {needed} was chosen. Choose an experiment, or write {needed}=NAME.")
+    settings = _settings(resolved)
+    components = _components(resolved, picked)
     return ExperimentConfig(
         name=settings.name,
         seed=settings.seed,
         runs_dir=Path(settings.runs_dir),
-        loader=loader,
+        loader=_loader(resolved["dataset"]),
         **{node: getattr(settings, node) for node in FRAMEWORK_NODES},
-        **singles,
+        **components,
         choices=picked,
         overrides=tuple(overrides),
         resolved=resolved,
     )
+
+
+def _settings(resolved: Mapping[str, Any]) -> Settings:
+    unknown = [name for name in resolved if name not in Settings.__dataclass_fields__]
+    if unknown:
+        near = did_you_mean(unknown[0], Settings.__dataclass_fields__)
+        raise ConfigError(f"there is no option {unknown[0]!r}.{near} `python -m expkit --help` shows what there is.")
+    own = {key: resolved[key] for key in (*FRAMEWORK_NODES, "name", "seed", "runs_dir") if key in resolved}
+    settings = cast(Settings, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), own)))
+    check(settings)
+    return settings
+
+
+def _components(resolved: Mapping[str, Any], picked: dict[str, str]) -> dict[str, Any]:
+    """Make the components, and correct `picked` where a `_target_` took the place of a choice."""
+    components: dict[str, Any] = {}
+    for kind in registry.KINDS:
+        group, node = kind.config_group, resolved.get(kind.config_group)
+        if kind.many:
+            components[group] = {n: _component(kind.name, n, o) for n, o in (node or {}).items()}
+            picked[group] = ",".join(node or {})
+        elif node:
+            components[group] = _component(kind.name, picked.get(group), node)
+            picked[group] = components[group].name
+        else:
+            components[group] = None
+    for needed in ("dataset", "learner"):
+        if components[needed] is None:
+            raise ConfigError(f"no {needed} was chosen. Choose an experiment, or write {needed}=NAME.")
+    return components
 
 
 def to_yaml(values: Mapping[str, Any] | Sequence[str]) -> str:
@@ -182,7 +193,8 @@ def _component(kind: str, chosen: str | None, node: Mapping[str, Any]) -> Compon
     name = _name(kind, chosen, target)
     options = {k: v for k, v in node.items() if k != "_target_"}
     if kind == "dataset":
-        options = {k: v for k, v in options.items() if k not in LOADER_NAMES or _takes(target, k)}
+        # These are the framework's; `prepare` supplies them to a dataset that wants to know them.
+        options = {k: v for k, v in options.items() if k not in LOADER_NAMES}
     _refuse_added(kind, name, target, options)
     return Component(kind, name, target, options, partial(_bind, kind, name, target, options))
 
@@ -197,7 +209,8 @@ def _refuse_added(kind: str, name: str, target: str, options: Mapping[str, Any])
         if option not in known:
             raise ConfigError(
                 f"{kind} {name!r} has no option {option!r}.{did_you_mean(option, known)} "
-                f"Known: {', '.join(sorted(known)) or 'none'}. `python -m expkit show {kind}/{entry.name}` explains them."
+                f"Known: {', '.join(sorted(known)) or 'none'}. "
+                f"`python -m expkit show {kind}/{entry.name}` explains them."
             )
 
 
@@ -232,20 +245,13 @@ def _bind(kind: str, name: str, target: str, options: Mapping[str, Any]) -> Call
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise ConfigError(
-            f"{kind} {name!r}: {target} cannot be loaded: {type(cause).__name__}: {cause}"
+        entry = _announced(kind, target)
+        owner = f" of {entry.distribution} {entry.version}" if entry else ""
+        remedy = f" Update or uninstall {entry.distribution}." if entry else ""
+        raise PluginError(
+            f"{kind} {name!r}{owner}: {target} cannot be loaded: {type(cause).__name__}: {cause}.{remedy} "
+            "EXPKIT_DEBUG=1 shows the traceback."
         ) from error
-
-
-def _takes(target: str, parameter: str) -> bool:
-    import inspect
-
-    from hydra.utils import get_object
-
-    try:
-        return parameter in inspect.signature(get_object(target)).parameters
-    except (ImportError, TypeError, ValueError):
-        return False  # a target that cannot be loaded is reported where it is built
 
 
 def _loader(node: Any) -> LoaderSettings:

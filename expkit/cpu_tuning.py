@@ -17,9 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from expkit.errors import ConfigError
+
 _AVX512 = {"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"}
 _AVX2 = {"avx2", "fma"}
 _AMD = ("AuthenticAMD", "HygonGenuine")
+_applied: tuple[bool, dict[str, str]] | None = None
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -49,8 +52,28 @@ def import_paddle() -> Any:
     return paddle
 
 
+def tune(wanted: bool) -> dict[str, str]:
+    """Apply what fits this machine, if wanted, and return it as tags, such as {"tune.mkl_cpu_type": "7"}.
+
+    The settings belong to the process and cannot be undone once Paddle has computed something: the first call decides,
+    and later calls (of a sweep that runs its jobs in one process) must want the same.
+
+    Raises:
+        ConfigError: an earlier call in this process wanted the opposite.
+    """
+    global _applied
+    if _applied is None:
+        _applied = (wanted, apply() if wanted else {})
+    if _applied[0] != wanted:
+        raise ConfigError(
+            f"device.tune={str(wanted).lower()}: an earlier job of this process ran with the opposite, and the "
+            "settings cannot be changed any more. Start the two as commands of their own."
+        )
+    return dict(_applied[1])
+
+
 def apply() -> dict[str, str]:
-    """Apply what fits this machine and return it as tags, such as {"tune.mkl_cpu_type": "7"}."""
+    """Apply what fits this machine and return it as tags."""
     applied: dict[str, str] = {}
     kind = mkl_cpu_type(Path("/proc/cpuinfo"))
     if kind is not None and "MKL_DEBUG_CPU_TYPE" not in os.environ:

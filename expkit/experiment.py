@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -18,13 +19,13 @@ from expkit.api import Array, LearnerState
 from expkit.callbacks import CheckpointCallback, History
 from expkit.checkpoint import CheckpointFolder, Snapshot
 from expkit.config import ExperimentConfig
-from expkit.errors import ExpkitError
+from expkit.errors import ExpkitError, PluginError, TrainingStoppedError
 from expkit.export import Certificate, export_model
 from expkit.interrupts import StopRequests
 from expkit.preparation import Prepared, prepare
 from expkit.progress import progress_callback, show_seconds
 from expkit.record import Recorder
-from expkit.runlog import log, run_log
+from expkit.runlog import RunLog, log
 from expkit.seeding import random_state
 from expkit.trainer import Interrupted, Trainer
 
@@ -35,7 +36,7 @@ class Result:
 
     Attributes:
         folder: the run folder.
-        metrics: of the best epoch's weights: "train/loss", "valid/accuracy", "test/accuracy", ...
+        metrics: "valid/..." and "test/..." of the best epoch's weights; "train/..." as measured during that epoch.
         best_epoch: counts from 1.
         monitored: value of the monitored metric in that epoch, what a search optimises.
         certificate: of the export; None where nothing was exported.
@@ -60,27 +61,41 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
 
     Raises:
         ExpkitError: a mistake of the user's; the run, if it had begun, is marked FAILED.
-        KeyboardInterrupt: somebody asked to stop; a checkpoint was saved and the run marked KILLED.
+        Stopped: somebody asked to stop; the run is marked KILLED, and a checkpoint saved if a step was done (not when
+            a second Ctrl-C tore the step).
     """
     console = console or report.make_console()
     started = time.perf_counter()
-    prepared = prepare(config)
-    with StopRequests() as interrupted:
-        recorder = Recorder.open(config, prepared, folder)
-        with run_log(folder / "run.log"):
-            try:
-                result = _Run(config, prepared, folder, console, recorder, interrupted).complete()
-                recorder.finish("FINISHED")
-            except (Interrupted, KeyboardInterrupt) as stop:
-                log.warning("Stopped by a signal. What was trained is kept in %s", folder)
-                recorder.finish("KILLED", "stopped by a signal")
-                raise KeyboardInterrupt from stop
-            except BaseException as error:
-                # The traceback belongs to the log; the screen gets what the command line makes of the error.
-                log.info("failed", exc_info=not isinstance(error, ExpkitError))
-                recorder.finish("FAILED", f"{type(error).__name__}: {error}")
-                raise
+    with RunLog() as run_log:
+        prepared = prepare(config)
+        with StopRequests() as stop:
+            with stop.shielded():
+                recorder = Recorder.open(config, prepared, folder)
+                run_log.write_to(folder / "run.log")
+            result = _recorded(_Run(config, prepared, folder, console, recorder, stop), recorder, stop)
             log.info("done in %s", show_seconds(time.perf_counter() - started))
+    if stop():  # it came while the record was closed: this run is whole, but a sweep must not go on
+        raise stop.stopped()
+    return result
+
+
+def _recorded(run: _Run, recorder: Recorder, stop: StopRequests) -> Result:
+    """Complete a run and record how it ended; the record is never torn apart by a signal."""
+    try:
+        result = run.complete()
+    except (Interrupted, KeyboardInterrupt) as interrupt:
+        log.warning("Stopped by a signal. What was trained is kept in %s", run.folder)
+        with stop.shielded():
+            recorder.finish("KILLED", str(stop.stopped()))
+        raise stop.stopped() from interrupt
+    except BaseException as error:
+        # The traceback belongs to the log; the screen gets what the command line makes of the error.
+        log.info("failed: %s", error, exc_info=not isinstance(error, ExpkitError))
+        with stop.shielded():
+            recorder.finish("FAILED", f"{type(error).__name__}: {error}")
+        raise
+    with stop.shielded():
+        recorder.finish("FINISHED")
     return result
 
 
@@ -96,7 +111,7 @@ class _Run:
         recorder: Recorder,
         interrupted: Callable[[], bool],
     ) -> None:
-        self.config, self.prepared, self.folder = config, prepared, folder
+        self.config, self.prepared, self.folder, self.interrupted = config, prepared, folder, interrupted
         self.console, self.recorder = console, recorder
         self.checkpoints = CheckpointFolder(folder / "checkpoints")
         self.history = History(folder)
@@ -114,21 +129,32 @@ class _Run:
         )
 
     def complete(self) -> Result:
-        """Train, then measure, draw and export the best weights."""
+        """Train, then measure, export and draw the best weights."""
         self._announce()
-        self.trainer.fit()
+        end = self.trainer.fit()
         progress = self.trainer.progress
+        if progress.best is None:
+            raise TrainingStoppedError(
+                f"{self.prepared.monitor.name} was not a number in any epoch, so there are no best weights to measure. "
+                "A smaller optimizer.learning_rate often helps."
+            )
         best = self.checkpoints.load("best")
         self.prepared.learner.load_state_dict(LearnerState(best.learner.model, {}))
         test = self.trainer.evaluate(self.prepared.batches["test"])
         metrics = {**progress.best_metrics, **{f"test/{n}": v for n, v in test.items()}}
-        self._draw()
+        self._check_interrupt()
         certificate = self._export(metrics)
-        assert progress.best is not None  # without a best epoch there is no "best" checkpoint
+        self._check_interrupt()
+        self._draw()
+        self._check_interrupt()
         result = Result(self.folder, metrics, progress.best_epoch, progress.best, certificate)
-        self.recorder.result(metrics, progress.best_epoch, certificate)
-        self._conclude(result)
+        self.recorder.result(metrics, progress.best_epoch, progress.epoch, certificate)
+        self._conclude(result, end.reason)
         return result
+
+    def _check_interrupt(self) -> None:
+        if self.interrupted():
+            raise Interrupted
 
     def _callbacks(self) -> list[Any]:
         # Checkpoints come after the chosen callbacks, whose state they save.
@@ -143,6 +169,13 @@ class _Run:
 
     def _snapshot(self) -> Snapshot:
         states = {name: callback.state_dict() for name, callback in self.prepared.callbacks.items()}
+        for name, state in states.items():
+            try:
+                json.dumps(state)
+            except (TypeError, ValueError) as error:
+                raise PluginError(
+                    f"callback {name!r}: its state_dict holds what JSON does not: {error}. Use int(), float(), list()."
+                ) from error
         return Snapshot(
             self.prepared.learner.state_dict(), self.trainer.progress.as_dict(), states, random_state()
         )
@@ -158,29 +191,40 @@ class _Run:
             sizes=self.prepared.sizes,
             parts=", ".join([*names, *facts, f"batch size {config.loader.batch_size}", self.prepared.device]),
             folder=self.folder,
+            overrides=config.overrides if self.folder.name.isdigit() else (),
         )
 
     def _draw(self) -> None:
+        """Draw the pictures; one that cannot be drawn is a warning, for the results are whole without it."""
         if not self.config.plots.enabled:
             return
         from expkit import plotting  # Matplotlib costs 0.3 s; a run without plots need not pay
 
         spec, split, plots = self.prepared.data.spec, self.prepared.data.test, self.folder / "plots"
-        plotting.draw_curves(plots, self.title, self.history.steps, self.history.epochs)
         outputs, targets = self._answers()
+        drawings: list[Callable[[], object]] = [
+            lambda: plotting.draw_curves(plots, self.title, self.history.steps, self.history.epochs)
+        ]
         if spec.is_classification:
-            plotting.draw_confusion(plots, self.title, spec, outputs, targets)
-            plotting.draw_mistakes(
-                plots, self.title, spec, split, outputs, targets, self.config.plots.mistakes
-            )
+            most = self.config.plots.mistakes
+            drawings += [
+                lambda: plotting.draw_confusion(plots, self.title, spec, outputs, targets),
+                lambda: plotting.draw_mistakes(plots, self.title, spec, split, outputs, targets, most),
+            ]
         else:
-            plotting.draw_values(plots, self.title, spec, outputs, targets)
+            drawings.append(lambda: plotting.draw_values(plots, self.title, spec, outputs, targets))
+        for draw in drawings:
+            try:
+                draw()
+            except Exception as error:  # noqa: BLE001 - Matplotlib fails in many ways on unusual labels
+                log.warning("A picture of %s could not be drawn: %s: %s", plots, type(error).__name__, error)
 
     def _answers(self) -> tuple[Array, Array]:
         outputs, targets = [], []
         for inputs, wanted in self.prepared.batches["test"].epoch():
             outputs.append(self.prepared.learner.predict(inputs))
             targets.append(wanted)
+            self._check_interrupt()
         return np.concatenate(outputs), np.concatenate(targets)
 
     def _export(self, metrics: Mapping[str, float]) -> Certificate | None:
@@ -200,9 +244,10 @@ class _Run:
         log.info("exported: %s", asdict(certificate))
         return certificate
 
-    def _conclude(self, result: Result) -> None:
+    def _conclude(self, result: Result, reason: str) -> None:
         config, folder = self.config, report.quote_path(self.folder)
-        places = [("run folder", folder)]
+        places = [("stopped", reason)] if reason else []
+        places.append(("run folder", folder))
         if self.recorder.tracked:
             places.append(
                 ("MLflow run", f"{self.recorder.mlflow_run_id}  (experiment {self.recorder.experiment})")
@@ -228,16 +273,14 @@ class _Run:
         )
 
 
-def next_commands(
-    config: ExperimentConfig, folder: str, *, tracked: bool, exported: bool
-) -> list[tuple[str, str]]:
+def next_commands(config: ExperimentConfig, folder: str, *, tracked: bool, exported: bool) -> list[tuple[str, str]]:
     """Return up to three (purpose, command) that a user would want after a run."""
     commands = []
     if exported:
         commands.append(("ask the model about files", f"python -m expkit predict {folder} FILE..."))
-    if tracked:
-        runs = "" if str(config.runs_dir) == "runs" else f" --runs-dir {config.runs_dir}"
-        commands.append(("compare runs in the browser", f"python -m expkit ui{runs}"))
+    if tracked and config.tracking.uri is None:
+        runs = [] if str(config.runs_dir) == "runs" else ["--runs-dir", str(config.runs_dir)]
+        commands.append(("compare runs in the browser", shlex.join(["python", "-m", "expkit", "ui", *runs])))
     if config.overrides:
         others = [override for override in config.overrides if not override.startswith("seed=")]
         again = shlex.join(["-m", *others, "seed=0,1,2"])

@@ -28,6 +28,11 @@ class Meter:
         self._metrics = metrics
         self.reset()
 
+    @property
+    def higher_is_better(self) -> dict[str, bool]:
+        """Direction of each value that `compute` returns; the metrics first, the loss last."""
+        return {**{name: metric.higher_is_better for name, metric in self._metrics.items()}, "loss": False}
+
     def reset(self) -> None:
         """Forget all batches."""
         self._loss, self._samples = 0.0, 0

@@ -50,12 +50,16 @@ class ConfiguredParts:
         """Build the chosen optimizer on these parameters; its rate follows the chosen schedule."""
         optimizer = self._needed(self._config.optimizer, "optimizer")
         schedule = self._config.schedule
-        if schedule is None or "learning_rate" not in optimizer.options:
+        if schedule is None or schedule.name == "constant":
             return optimizer.build(parameters=list(parameters))
+        base = optimizer.options.get("learning_rate", optimizer.default("learning_rate"))
+        if base is None:
+            raise ConfigError(
+                f"schedule={schedule.name}: optimizer {optimizer.name!r} has no option `learning_rate` that the "
+                "schedule could change. Use schedule=constant."
+            )
         rate = schedule.build(
-            learning_rate=float(optimizer.options["learning_rate"]),
-            steps_per_epoch=self.steps_per_epoch,
-            epochs=self.epochs,
+            learning_rate=float(base), steps_per_epoch=self.steps_per_epoch, epochs=self.epochs
         )
         return optimizer.build(parameters=list(parameters), learning_rate=rate)
 

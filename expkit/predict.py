@@ -12,7 +12,7 @@ import yaml
 
 from expkit.cpu_tuning import import_paddle
 from expkit.errors import ExportError
-from expkit.preprocess import UnreadableInputError, from_description
+from expkit.preprocess import KINDS, UnreadableInputError, from_description
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,12 @@ class Predictor:
             self.description: dict[str, Any] = yaml.safe_load(
                 (folder / "model.yaml").read_text(encoding="utf-8")
             )
+            kind = self.description["input"]["kind"]
+            if kind not in KINDS:
+                raise ExportError(
+                    f"this model's inputs are of the kind {kind!r}, which its dataset's plugin brought and `predict` "
+                    f"cannot read from files. Load {folder / 'model'} with paddle.jit.load and feed it yourself."
+                )
             self._input = from_description(self.description["input"])
             self._target = from_description(self.description["target"])
             digests = dict(self.description.get("sha256", {}))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from expkit import cpu_tuning, device, seeding
-from expkit.api import Callback, Data, Learner, Metric
+from expkit.api import Callback, Data, Learner
 from expkit.config import ExperimentConfig
 from expkit.data import Batches
-from expkit.errors import ConfigError, PluginError
+from expkit.data_checks import check_data
+from expkit.errors import ConfigError
 from expkit.metrics import Meter
 from expkit.parts import ConfiguredParts
 from expkit.trainer import Monitor
@@ -51,26 +52,21 @@ def prepare(config: ExperimentConfig) -> Prepared:
     Raises:
         ExpkitError: a component, a value or the data is not what it should be.
     """
-    tuning = cpu_tuning.apply() if config.device.tune else {}
+    tuning = cpu_tuning.tune(config.device.tune)
     used = device.select(config.device.name, config.device.index, config.device.threads)
     seeding.seed_everything(config.seed)
-    data = config.dataset.build()
-    if not isinstance(data, Data):
-        raise PluginError(
-            f"dataset {config.dataset.name!r} returned a {type(data).__name__}, not an expkit.api.Data."
-        )
+    data = check_data(config.dataset.build(**asdict(config.loader)), config.dataset.name)
     batches = _batches(config, data)
     meters = {
         use: Meter({name: c.build(spec=data.spec) for name, c in config.metrics.items()})
         for use in ("step", "train", "eval")
     }
-    directions = _directions(config, data)
     callbacks = {name: c.build(spec=data.spec) for name, c in config.callbacks.items()}
     parts = ConfiguredParts(config, data.spec, steps_per_epoch=len(batches["train"]), device=used)
     # Seeded again, so that the weights do not depend on random numbers that loading the data may have used.
     seeding.seed_everything(config.seed)
     learner: Learner = config.learner.build(parts=parts)
-    return Prepared(data, batches, learner, meters, _monitor(config, directions), callbacks, used, tuning)
+    return Prepared(data, batches, learner, meters, _monitor(config, meters["eval"]), callbacks, used, tuning)
 
 
 def _batches(config: ExperimentConfig, data: Data) -> dict[str, Batches]:
@@ -92,15 +88,9 @@ def _batches(config: ExperimentConfig, data: Data) -> dict[str, Batches]:
     }
 
 
-def _directions(config: ExperimentConfig, data: Data) -> dict[str, bool]:
-    built: dict[str, Metric] = {name: c.build(spec=data.spec) for name, c in config.metrics.items()}
-    return {name: metric.higher_is_better for name, metric in built.items()}
-
-
-def _monitor(config: ExperimentConfig, higher_is_better: Mapping[str, bool]) -> Monitor:
-    names: Sequence[str] = [*higher_is_better, "loss"]
-    directions = {**{f"valid/{n}": h for n, h in higher_is_better.items()}, "valid/loss": False}
-    wanted = f"valid/{names[0]}" if config.checkpoint.monitor == "auto" else config.checkpoint.monitor
+def _monitor(config: ExperimentConfig, meter: Meter) -> Monitor:
+    directions = {f"valid/{name}": higher for name, higher in meter.higher_is_better.items()}
+    wanted = next(iter(directions)) if config.checkpoint.monitor == "auto" else config.checkpoint.monitor
     if wanted not in directions:
         raise ConfigError(
             f"checkpoint.monitor={wanted!r} is not measured. Measured are {', '.join(directions)}; "

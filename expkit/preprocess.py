@@ -258,7 +258,7 @@ class Values:
         return {"kind": "values", **_plain(asdict(self))}
 
 
-_KINDS = {"image": ImageInput, "table": TableInput, "classes": Classes, "values": Values}
+KINDS = {"image": ImageInput, "table": TableInput, "classes": Classes, "values": Values}
 
 
 def from_description(description: dict[str, Any]) -> Any:
@@ -269,9 +269,9 @@ def from_description(description: dict[str, Any]) -> Any:
     """
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
     kind = str(values.pop("kind", ""))
-    if kind not in _KINDS:
-        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(_KINDS)}")
-    return _KINDS[kind](**values)
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    return KINDS[kind](**values)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ PACKAGES = (
     "safetensors",
 )
 GIT_SECONDS = 10
+MOST_UNTRACKED = 50
+MOST_BYTES = 200_000
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,16 @@ class GitState:
     Attributes:
         commit: full hash.
         branch: name, or "HEAD" when detached.
-        dirty: whether tracked files differ from the commit.
-        diff: their difference, as a patch.
+        dirty: whether the work tree differs from the commit.
+        diff: how its tracked files differ, as a patch.
+        untracked: text of small untracked code and config files by path.
     """
 
     commit: str
     branch: str
     dirty: bool
     diff: str
+    untracked: Mapping[str, str] = field(default_factory=dict)
 
 
 def git_state(folder: Path) -> GitState | None:
@@ -50,7 +55,19 @@ def git_state(folder: Path) -> GitState | None:
         return None
     branch = _git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "HEAD"
     diff = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff") or ""
-    return GitState(commit.strip(), branch.strip(), bool(diff.strip()), diff)
+    untracked = _untracked(folder)
+    return GitState(commit.strip(), branch.strip(), bool(diff.strip() or untracked), diff, untracked)
+
+
+def _untracked(folder: Path) -> dict[str, str]:
+    """Read the untracked Python and YAML files that git does not ignore: a student's model is often not committed."""
+    listed = _git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py", "*.yaml", "*.yml") or ""
+    found: dict[str, str] = {}
+    for name in [name for name in listed.split("\0") if name][:MOST_UNTRACKED]:
+        path = folder / name
+        if path.is_file() and path.stat().st_size <= MOST_BYTES:
+            found[name] = path.read_text(encoding="utf-8", errors="replace")
+    return found
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from expkit.export import Certificate
 from expkit.model_card import describe_run
 from expkit.preparation import Prepared
 from expkit.runlog import log
-from expkit.runs import write_record
+from expkit.runs import RECORD, write_record
 
 EXAMPLE_SAMPLES = 2
 CARD_CHOICES = tuple(kind.config_group for kind in registry.KINDS)
@@ -63,6 +63,8 @@ class Recorder:
             TrackingError: the store cannot be used; nothing was written.
             ConfigError: the run folder cannot be written.
         """
+        if (folder / RECORD).exists():
+            raise ConfigError(f"{folder} holds a run already. Leave hydra.run.dir alone, or name an empty folder.")
         environment = provenance.environment(prepared.device)
         git = provenance.git_state(Path.cwd())
         tracker = _open_tracker(config, prepared, folder, environment, git)
@@ -77,8 +79,8 @@ class Recorder:
                 ),
                 encoding="utf-8",
             )
-            if git is not None and git.dirty:
-                (folder / "git.diff").write_text(git.diff, encoding="utf-8")
+            if git is not None:
+                _write_work_tree(folder, git)
             write_record(folder, recorder._record)
         except OSError as error:
             tracker.finish("FAILED", "the run folder cannot be written")
@@ -86,7 +88,7 @@ class Recorder:
                 f"the run folder {folder} cannot be written: {error.strerror}. Choose another: runs_dir=FOLDER."
             ) from error
         tracker.log_data(prepared.data.spec, prepared.sizes)
-        tracker.set_description(recorder._card({}, 0))
+        tracker.set_description(recorder._card({}))
         return recorder
 
     @property
@@ -104,9 +106,18 @@ class Recorder:
         """Name of the MLflow experiment."""
         return self._config.tracking.experiment or self._config.name
 
-    def result(self, metrics: Mapping[str, float], best_epoch: int, certificate: Certificate | None) -> None:
-        """Record the result, the pictures, the best checkpoint and the exported model."""
-        self._record.update(metrics=dict(metrics), best_epoch=best_epoch)
+    def result(
+        self, metrics: Mapping[str, float], best_epoch: int, epochs: int, certificate: Certificate | None
+    ) -> None:
+        """Record the result and the exported model.
+
+        Args:
+            metrics: of the best weights.
+            best_epoch: epoch of these weights.
+            epochs: epochs that were trained.
+            certificate: of the export, if there is one.
+        """
+        self._record.update(metrics=dict(metrics), best_epoch=best_epoch, epochs=epochs)
         tracker = self._tracker
         final = {n: v for n, v in metrics.items() if n.startswith("test/")}
         final.update({f"valid/best_{n[6:]}": v for n, v in metrics.items() if n.startswith("valid/")})
@@ -119,7 +130,7 @@ class Recorder:
                 np.arange(min(EXAMPLE_SAMPLES, len(self._prepared.data.valid)))
             )
             model_uri = tracker.log_model(self._folder / "export", raw, step=best_epoch)
-        tracker.set_description(self._card(metrics, best_epoch, model_uri))
+        tracker.set_description(self._card(metrics, best_epoch, epochs, model_uri))
 
     def finish(self, status: str, reason: str = "") -> None:
         """Close the record.
@@ -144,13 +155,17 @@ class Recorder:
                 tracker.log_artifact(folder / name, "config")
         if (folder / "run.log").is_file():
             tracker.log_artifact(folder / "run.log")
-        if (folder / "plots").is_dir():
-            tracker.log_artifacts(folder / "plots", "plots")
+        for name, place in (("plots", "plots"), ("untracked", "config/untracked")):
+            if (folder / name).is_dir():
+                tracker.log_artifacts(folder / name, place)
         if self._config.tracking.checkpoints and (folder / "checkpoints" / "index.json").is_file():
             tracker.log_artifacts(folder / "checkpoints", "checkpoints")
 
-    def _card(self, metrics: Mapping[str, float], best_epoch: int, model_uri: str | None = None) -> str:
+    def _card(
+        self, metrics: Mapping[str, float], best_epoch: int = 0, epochs: int = 0, model_uri: str | None = None
+    ) -> str:
         spec, config = self._prepared.data.spec, self._config
+        predict = shlex.join(["python", "-m", "expkit", "predict", str(self._folder)])
         return describe_run(
             experiment=config.name,
             choices={kind: config.choices[kind] for kind in CARD_CHOICES if config.choices.get(kind)},
@@ -161,10 +176,10 @@ class Recorder:
             sizes=self._prepared.sizes,
             metrics=metrics,
             best_epoch=best_epoch,
-            epochs=config.trainer.epochs,
+            epochs=epochs,
             facts={"seed": str(config.seed), "device": self._prepared.device, "folder": str(self._folder)},
             repeat=command(config),
-            predict=f"python -m expkit predict {self._folder} FILE..." if config.export.enabled else "",
+            predict=f"{predict} FILE..." if config.export.enabled else "",
             model_uri=model_uri,
         )
 
@@ -172,6 +187,16 @@ class Recorder:
 def run_id(folder: Path) -> str:
     """Id of a run from its folder: "20261123-120000-ab12cd", or "sweep-20261123-120000-ab12cd.3" for a sweep's job."""
     return f"{folder.parent.name}.{folder.name}" if folder.name.isdigit() else folder.name
+
+
+def _write_work_tree(folder: Path, git: provenance.GitState) -> None:
+    """Write what the commit alone does not tell of the code: the diff, and untracked files."""
+    if git.diff.strip():
+        (folder / "git.diff").write_text(git.diff, encoding="utf-8")
+    for name, text in git.untracked.items():
+        path = folder / "untracked" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def _open_tracker(

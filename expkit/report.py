@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from expkit.api import Callback, DataSpec, EpochEnd, FitEnd
 from expkit.progress import epoch_line
@@ -28,6 +30,7 @@ def announce(
     sizes: Mapping[str, int],
     parts: str,
     folder: Path,
+    overrides: Sequence[str] = (),
 ) -> None:
     """Say what is about to be trained, on which data, and where it goes; a stand-in is said loudly.
 
@@ -38,14 +41,17 @@ def announce(
         sizes: samples in each split.
         parts: model, optimizer and device in words.
         folder: the run folder.
+        overrides: what makes this job of a sweep; empty for a single run.
     """
     if spec.source.stand_in_for:
         console.print(
             Panel(
-                f"This is NOT {spec.source.stand_in_for}. The run uses {spec.name}: {spec.source.location}.\n"
-                f"Why: {spec.source.note or 'no files were found'}\nResults say nothing about "
-                f"{spec.source.stand_in_for}. Give its folder with dataset.root=FOLDER or EXPKIT_DATA_DIR, or forbid "
-                "stand-ins with dataset.on_missing=error.",
+                Text(
+                    f"This is NOT {spec.source.stand_in_for}. The run uses {spec.name}: {spec.source.location}.\n"
+                    f"Why: {spec.source.note or 'no files were found'}.\nResults say nothing about "
+                    f"{spec.source.stand_in_for}. Give its folder with dataset.root=FOLDER or EXPKIT_DATA_DIR, or "
+                    "forbid stand-ins with dataset.on_missing=error."
+                ),
                 title="STAND-IN DATA",
                 border_style="yellow",
                 expand=False,
@@ -58,8 +64,10 @@ def announce(
         f"training    {parts}",
         f"folder      {quote_path(folder)}",
     ]
+    if overrides:
+        lines.insert(0, f"\njob {folder.name}       {' '.join(overrides)}")
     for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True, markup=False)
         log.info(line)
 
 
@@ -109,14 +117,16 @@ def conclude(
         ]
         table.add_row(split, *cells)
         log.info("%s: %s", split, "  ".join(f"{n} {c}" for n, c in zip(names, cells, strict=True)))
-    console.print(f"\n[bold]{headline}[/bold]")
+    console.print(f"\n[bold]{escape(headline)}[/bold]")
     console.print(table)
     for what, where in places:
-        console.print(f"{what:<11} {where}", soft_wrap=True)
+        console.print(f"{what:<11} {where}", soft_wrap=True, markup=False)
         log.info("%s %s", what, where)
-    console.print("\nNext:")
+    if next_commands:
+        console.print("\nNext:")
     for purpose, command in next_commands:
-        console.print(f"  {command}  [dim]# {purpose}[/dim]", soft_wrap=True)
+        line = Text(f"  {command}")
+        console.print(line.append(f"  # {purpose}", style="dim"), soft_wrap=True)
 
 
 def quote_path(path: Path) -> str:

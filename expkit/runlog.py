@@ -4,36 +4,70 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 log = logging.getLogger("expkit")
 
 
-@contextmanager
-def run_log(file: Path) -> Iterator[None]:
-    """Write log records to `file` within this context.
+class RunLog:
+    """Gathers log records from the start of a run, and writes them to its file as soon as there is one.
 
-    Args:
-        file: created; records are appended.
+    What is logged while the parts of a run are built (a download, a warning of a plugin) belongs to the run too, but
+    the run has no folder before all its parts are there.
     """
-    to_file = logging.FileHandler(file, encoding="utf-8")
-    to_file.setLevel(logging.INFO)
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    to_screen = logging.StreamHandler(sys.stderr)
-    to_screen.setLevel(logging.WARNING)
-    to_screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    root, level = logging.getLogger(), log.level
-    root.addHandler(to_file)
-    root.addHandler(to_screen)
-    log.setLevel(logging.INFO)
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
+
+    def __init__(self) -> None:
+        self._early = _Early(logging.INFO)
+        self._screen = logging.StreamHandler(sys.stderr)
+        self._screen.addFilter(_for_the_screen)
+        self._screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        self._file: logging.FileHandler | None = None
+        self._level = log.level
+
+    def write_to(self, file: Path) -> None:
+        """Write what was gathered, and all that follows, to `file`."""
+        self._file = logging.FileHandler(file, encoding="utf-8")
+        self._file.setLevel(logging.INFO)
+        self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        for record in self._early.records:
+            self._file.handle(record)
+        root = logging.getLogger()
+        root.removeHandler(self._early)
+        root.addHandler(self._file)
+
+    def __enter__(self) -> RunLog:
+        """Begin to gather."""
+        root = logging.getLogger()
+        root.addHandler(self._early)
+        root.addHandler(self._screen)
+        log.setLevel(logging.INFO)
+        logging.captureWarnings(True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
         logging.captureWarnings(False)
-        log.setLevel(level)
-        root.removeHandler(to_file)
-        root.removeHandler(to_screen)
-        to_file.close()
+        log.setLevel(self._level)
+        root = logging.getLogger()
+        root.removeHandler(self._early)
+        root.removeHandler(self._screen)
+        if self._file is not None:
+            root.removeHandler(self._file)
+            self._file.close()
+
+
+class _Early(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+def _for_the_screen(record: logging.LogRecord) -> bool:
+    """Warnings, and what a dataset does that takes long, such as a download."""
+    return record.levelno >= logging.WARNING or record.name.startswith("expkit.data")

@@ -126,5 +126,15 @@ def check(settings: Settings) -> None:
             raise ConfigError(f"{key}={word}: must be one of {', '.join(allowed)}.")
     if not settings.export.tolerance > 0:
         raise ConfigError(f"export.tolerance={settings.export.tolerance}: must be greater than 0.")
-    if not settings.name or any(c in settings.name for c in '/\\:*?"<>|\n') or settings.name.startswith("."):
-        raise ConfigError(f"name={settings.name!r}: it names a folder, so it must be a plain file name.")
+    check_name(settings.name)
+
+
+def check_name(name: str) -> str:
+    """Return the name of an experiment if it can be the name of a folder.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not name or any(c in name for c in '/\\:*?"<>|\n') or name.startswith("."):
+        raise ConfigError(f"name={name!r}: it names a folder, so it must be a plain file name.")
+    return name

@@ -116,7 +116,14 @@ class Trainer:
         try:
             self._tell(
                 "on_fit_start",
-                FitStart(self.train.spec, self.epochs, len(self.train), self.progress.step, self.folder),
+                FitStart(
+                    self.train.spec,
+                    self.epochs,
+                    len(self.train),
+                    self.progress.step,
+                    self.folder,
+                    self._directions(),
+                ),
             )
             for epoch in range(self.progress.epoch + 1, self.epochs + 1):
                 self._epoch(epoch)
@@ -153,6 +160,11 @@ class Trainer:
             self._check_interrupt()
         metrics = self.meters["train"].compute("train/")
         metrics.update({f"valid/{name}": value for name, value in self.evaluate(self.valid).items()})
+        if not math.isfinite(metrics["valid/loss"]):
+            raise TrainingStoppedError(
+                f"the validation loss is {metrics['valid/loss']} after epoch {epoch}, step {self.progress.step}. "
+                f"{self._smaller_rate()}"
+            )
         is_best = self._note_best(epoch, metrics)
         seconds = time.perf_counter() - started
         self._tell("on_epoch_end", EpochEnd(epoch, self.progress.step, metrics, is_best, seconds, self._stop))
@@ -166,7 +178,7 @@ class Trainer:
         if not math.isfinite(result.loss):
             raise TrainingStoppedError(
                 f"the loss is {result.loss} at step {progress.step} (epoch {progress.epoch}, batch {progress.batch}). "
-                f"A smaller learning rate often helps: optimizer.learning_rate={rate / 10:g}."
+                f"{self._smaller_rate()}"
             )
         self.meters["train"].update(result, targets)
         self.meters["step"].reset()
@@ -177,6 +189,14 @@ class Trainer:
             "on_step_end",
             StepEnd(progress.epoch, progress.step, progress.batch, len(targets), loss, rate, values),
         )
+
+    def _directions(self) -> dict[str, bool]:
+        found = self.meters["eval"].higher_is_better
+        return {f"{split}/{name}": higher for split in ("train", "valid") for name, higher in found.items()}
+
+    def _smaller_rate(self) -> str:
+        rate = self.learner.learning_rate
+        return f"A smaller learning rate often helps: optimizer.learning_rate={rate / 10:g}." if rate else ""
 
     def _note_best(self, epoch: int, metrics: Mapping[str, float]) -> bool:
         if self.monitor.name not in metrics:
@@ -210,7 +230,7 @@ class Trainer:
                     "%s.on_fit_end failed: %s: %s", type(callback).__name__, type(error).__name__, error
                 )
                 first = first or error
-        if first is not None and end.status != "failed":
+        if first is not None and end.status in ("finished", "stopped"):
             raise first
 
     def _tell(self, method: str, event: Any) -> None:

@@ -58,6 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         The exit code. Hydra's and argparse's own help and usage errors leave by `SystemExit`.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if os.getcwd() not in sys.path and "" not in sys.path:  # noqa: PTH109 - a string, as sys.path holds
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - so that `expkit` finds my_models.py as `python -m expkit` does
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()

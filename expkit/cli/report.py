@@ -15,24 +15,25 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
-def report(error: BaseException) -> int:
+def report(error: BaseException, what: str = "") -> int:
     """Print what went wrong on stderr; with EXPKIT_DEBUG=1 the whole traceback.
 
     Args:
         error: anything that was raised.
+        what: what failed, where that is not the whole command.
 
     Returns:
-        The exit code: 2 for a mistake of the user, 1 for a failure, 130 for Ctrl-C.
+        The exit code: 2 for a mistake of the user, 1 for a failure, 128 + signal for Ctrl-C and its like.
     """
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return int(getattr(error, "exit_code", INTERRUPTED))
     if isinstance(error, BrokenPipeError) and _stdout_is_gone():
         _close_quietly()
         return BROKEN_PIPE
     if os.environ.get("EXPKIT_DEBUG") == "1":
         traceback.print_exception(error)
     code, message = _explained(error)
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {f'{what}: ' if what else ''}{message}\n")
     return code
 
 

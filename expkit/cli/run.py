@@ -11,6 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from expkit.cli.arguments import flags_first
+from expkit.cli.report import report
 from expkit.errors import ConfigError
 from expkit.paths import ROOT_CONFIG, conf_dir
 
@@ -34,6 +35,7 @@ def main(arguments: list[str]) -> int:
     before = sys.argv
     sys.argv = ["expkit", *flags_first(arguments)]
     failures: list[BaseException] = []
+    multirun = any(argument in ("-m", "--multirun") for argument in arguments)
     try:
         task = partial(_guarded, failures)
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=ROOT_CONFIG)(task)()
@@ -47,23 +49,31 @@ def main(arguments: list[str]) -> int:
         ) from error
     finally:
         sys.argv = before
+    if failures and multirun:
+        sys.stderr.write(f"{len(failures)} of the sweep's jobs failed.\n")
+        return 1
     if failures:
         raise failures[0]
     return 0
 
 
 def _guarded(failures: list[BaseException], composed: DictConfig) -> float | None:
-    """Run an experiment; keep the error of a single run from Hydra, which would print its overrides above ours."""
+    """Run an experiment and show its error at once; Hydra would show those of a sweep late, and only the first."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    hydra_config = HydraConfig.get()
+    in_process = str(hydra_config.launcher.get("_target_", "")).endswith("BasicLauncher")
     try:
         return _task(composed)
-    except BaseException as error:
+    except Exception as error:
         failures.append(error)
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
-        return None
+        if hydra_config.mode == RunMode.RUN:
+            return None
+        report(error, what=f"job {hydra_config.job.num} ({' '.join(hydra_config.overrides.task)})")
+        if in_process:
+            return None
+        raise
 
 
 def _task(composed: DictConfig) -> float:
@@ -74,15 +84,20 @@ def _task(composed: DictConfig) -> float:
 
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
+    # `hydra.job.chdir=true` has moved us into the folder; runs still belong where the command was typed.
+    runs_dir = Path(hydra_config.runtime.cwd) / composed.runs_dir
+    plain = OmegaConf.create(composed)
+    if Path.cwd() != Path(hydra_config.runtime.cwd):
+        plain.runs_dir = str(runs_dir)
     try:
         parsed = config.parse(
-            OmegaConf.create(composed),
+            plain,
             choices=dict(hydra_config.runtime.choices),
             overrides=list(hydra_config.overrides.task),
         )
         return experiment.run(parsed, folder).monitored
     finally:
-        _remove_empty(folder, Path(composed.runs_dir).absolute())
+        _remove_empty(folder, runs_dir)
 
 
 def _remove_empty(folder: Path, runs_dir: Path) -> None:
