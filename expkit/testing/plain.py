@@ -7,6 +7,7 @@ import math
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,7 @@ def check_transform(component: Component, *, specs: Iterable[DataSpec] | None = 
             out = transform(batch, np.random.default_rng(7))
             same = out.inputs.dtype == batch.inputs.dtype and out.targets.dtype == batch.targets.dtype
             require(same, component, f"changes a dtype on {spec.name}")
-            require(
-                len(out.inputs) == len(out.targets) == samples, component, "changes the number of samples"
-            )
+            require(len(out.inputs) == len(out.targets) == samples, component, "changes the number of samples")
             normal = spec.input.normalise(out.inputs)
             fits = normal.shape == (samples, *spec.input_shape)
             require(
@@ -100,9 +99,7 @@ def check_transform(component: Component, *, specs: Iterable[DataSpec] | None = 
                 component,
                 f"makes inputs {normal.shape} of {spec.name}; expected {spec.input_shape} each",
             )
-            require(
-                bool(np.isfinite(normal).all()), component, f"makes inputs that are not finite on {spec.name}"
-            )
+            require(bool(np.isfinite(normal).all()), component, f"makes inputs that are not finite on {spec.name}")
 
 
 def _check_purity(component: Component, transform: Any, batch: Batch) -> None:
@@ -181,9 +178,7 @@ def _check_targets(data: Data, name: str, targets: Array, count: int) -> None:
     spec = data.spec
     shape, dtype = ((count,), "int64") if spec.is_classification else ((count, spec.outputs), "float32")
     right = targets.shape == shape and str(targets.dtype) == dtype
-    require(
-        right, data, f"split {name}: targets are {targets.dtype} {targets.shape}; expected {dtype} {shape}"
-    )
+    require(right, data, f"split {name}: targets are {targets.dtype} {targets.shape}; expected {dtype} {shape}")
     if spec.is_classification:
         within = bool((targets >= 0).all() and (targets < spec.outputs).all())
         require(within, data, f"split {name}: a class is not within 0..{spec.outputs - 1}")
@@ -205,7 +200,7 @@ def check_callback(component: Component, *, specs: Iterable[DataSpec] | None = N
     epochs, done = 8, 4
     for spec, callback in each_fitting(component, specs):
         with tempfile.TemporaryDirectory() as folder:
-            start = FitStart(spec=spec, epochs=epochs, steps_per_epoch=2, step=0, folder=Path(folder))
+            start = FitStart(spec, epochs, 2, 0, Path(folder), _example_directions(spec))
             callback.on_fit_start(start)
             _run_epochs(callback, spec, 1, done)
             state = callback.state_dict()
@@ -213,17 +208,11 @@ def check_callback(component: Component, *, specs: Iterable[DataSpec] | None = N
             require(kept == state, component, f"has a state that JSON does not keep: {state}")
             resumed = build(component, spec=spec)
             resumed.load_state_dict(kept)
-            require(
-                resumed.state_dict() == state, component, "has another state after it was saved and loaded"
-            )
-            resumed.on_fit_start(
-                FitStart(spec, epochs, steps_per_epoch=2, step=2 * done, folder=Path(folder))
-            )
+            require(resumed.state_dict() == state, component, "has another state after it was saved and loaded")
+            resumed.on_fit_start(replace(start, step=2 * done))
             stops = [_run_epochs(c, spec, done + 1, epochs) for c in (callback, resumed)]
             require(stops[0] == stops[1], component, "decides differently after a resume")
-            require(
-                callback.state_dict() == resumed.state_dict(), component, "remembers otherwise after a resume"
-            )
+            require(callback.state_dict() == resumed.state_dict(), component, "remembers otherwise after a resume")
             for each in (callback, resumed):
                 each.on_fit_end(FitEnd(status="finished", reason="", epoch=epochs, step=2 * epochs))
 
@@ -237,9 +226,7 @@ def _run_epochs(callback: Any, spec: DataSpec, first: int, last: int) -> list[tu
         for batch in (1, 2):
             step = 2 * (epoch - 1) + batch
             callback.on_step_end(StepEnd(epoch, step, batch, 16, measured["loss"], 0.01, measured))
-        metrics = {
-            f"{split}/{name}": value for split in ("train", "valid") for name, value in measured.items()
-        }
+        metrics = {f"{split}/{name}": value for split in ("train", "valid") for name, value in measured.items()}
 
         def stop(reason: str, epoch: int = epoch) -> None:
             stops.append((epoch, reason))
@@ -251,3 +238,8 @@ def _run_epochs(callback: Any, spec: DataSpec, first: int, last: int) -> list[tu
 def _example_metrics(spec: DataSpec, epoch: int) -> Mapping[str, float]:
     loss = 1.0 + abs(3 - epoch)
     return {"loss": loss, "accuracy": 1 / loss} if spec.is_classification else {"loss": loss, "mae": loss}
+
+
+def _example_directions(spec: DataSpec) -> dict[str, bool]:
+    names = _example_metrics(spec, 1)
+    return {f"{split}/{name}": name == "accuracy" for split in ("train", "valid") for name in names}
