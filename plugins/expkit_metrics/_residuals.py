@@ -1,8 +1,49 @@
-"""What the metrics of regression share."""
+"""What the metrics of regression share: which targets they take, and a mean over residuals."""
+
+from abc import ABC, abstractmethod
 
 import numpy as np
 
 from expkit.api import Array, ConfigError, DataSpec, Values
+
+
+class MeanOfResiduals(ABC):
+    """Mean over samples and outputs of what `_size` makes of each difference of output and target.
+
+    Attributes:
+        name: as chosen by `metrics=`.
+    """
+
+    name: str
+    higher_is_better = False
+
+    def __init__(self, spec: DataSpec, own_unit: bool):
+        check_target(self.name, spec)
+        self._scale = own_scale(spec, own_unit)
+        self.reset()
+
+    @abstractmethod
+    def _size(self, difference: Array) -> Array:
+        """Return how bad each difference [N, K] is, [N, K]."""
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self._sum = 0.0
+        self._count = 0
+
+    def update(self, outputs: Array, targets: Array) -> None:
+        """Take in outputs [N, K] and targets [N, K] float32 (or classes [N] when K is 1) of one batch.
+
+        Raises:
+            ConfigError: the shapes differ.
+        """
+        difference = residuals(self.name, outputs, targets) * self._scale
+        self._sum += float(self._size(difference).sum())
+        self._count += difference.size
+
+    def compute(self) -> float:
+        """Value over all batches; NaN when there were none."""
+        return self._sum / self._count if self._count else float("nan")
 
 
 def check_target(metric: str, spec: DataSpec) -> None:

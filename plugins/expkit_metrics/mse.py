@@ -4,10 +4,10 @@ import numpy as np
 
 from expkit.api import Array, DataSpec
 
-from ._residuals import check_target, own_scale, residuals
+from ._residuals import MeanOfResiduals
 
 
-class MeanSquaredError:
+class MeanSquaredError(MeanOfResiduals):
     """Squared difference of outputs and targets, mean over samples and outputs.
 
     Args:
@@ -24,28 +24,10 @@ class MeanSquaredError:
         2.5
     """
 
-    higher_is_better = False
+    name = "mse"
 
     def __init__(self, spec: DataSpec, *, own_unit: bool = False):
-        check_target("mse", spec)
-        self._scale = own_scale(spec, own_unit)
-        self.reset()
+        super().__init__(spec, own_unit)
 
-    def reset(self) -> None:
-        """Forget all batches."""
-        self._sum = 0.0
-        self._count = 0
-
-    def update(self, outputs: Array, targets: Array) -> None:
-        """Take in outputs [N, K] and targets [N, K] float32 (or classes [N] when K is 1) of one batch.
-
-        Raises:
-            ConfigError: the shapes differ.
-        """
-        difference = residuals("mse", outputs, targets) * self._scale
-        self._sum += float(np.square(difference).sum())
-        self._count += difference.size
-
-    def compute(self) -> float:
-        """Value over all batches; NaN when there were none."""
-        return self._sum / self._count if self._count else float("nan")
+    def _size(self, difference: Array) -> Array:
+        return np.square(difference)

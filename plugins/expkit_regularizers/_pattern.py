@@ -2,8 +2,11 @@
 
 import math
 from fnmatch import fnmatchcase
+from typing import Generic, TypeVar
 
 from expkit.api import ConfigError
+
+Decay = TypeVar("Decay")
 
 
 class Selection:
@@ -30,3 +33,25 @@ class Selection:
 
     def __contains__(self, name: str) -> bool:
         return self._coefficient > 0 and any(fnmatchcase(name, pattern) for pattern in self._patterns)
+
+
+class PatternRegularizer(Generic[Decay]):
+    """Gives one and the same decay to every selected parameter.
+
+    Attributes:
+        pattern: as given; empty when nothing is to decay, so that nobody misses it.
+    """
+
+    def __init__(self, decay: Decay, coefficient: float, pattern: str):
+        self._decay = decay
+        self._selection = Selection(coefficient, pattern)
+        self.pattern = pattern if coefficient > 0 else ""
+
+    def decay(self, name: str, shape: tuple[int, ...]) -> Decay | None:
+        """Return the decay of this parameter, or None to leave it alone.
+
+        Args:
+            name: structured name, such as "conv1.weight".
+            shape: of the parameter.
+        """
+        return self._decay if name in self._selection else None

@@ -2,10 +2,10 @@
 
 from paddle.regularizer import L2Decay
 
-from ._pattern import Selection
+from ._pattern import PatternRegularizer
 
 
-class L2:
+class L2(PatternRegularizer[L2Decay]):
     """Add coefficient * w to the gradient, the slope of coefficient / 2 * sum(w ** 2) (ridge, Hoerl 1970).
 
     Args:
@@ -21,15 +21,4 @@ class L2:
     """
 
     def __init__(self, *, coefficient: float = 1e-4, pattern: str = "*"):
-        self._decay = L2Decay(coefficient)
-        self._selection = Selection(coefficient, pattern)
-        self.pattern = pattern if coefficient > 0 else ""
-
-    def decay(self, name: str, shape: tuple[int, ...]) -> L2Decay | None:
-        """Return the decay of this parameter, or None to leave it alone.
-
-        Args:
-            name: structured name, such as "conv1.weight".
-            shape: of the parameter.
-        """
-        return self._decay if name in self._selection else None
+        super().__init__(L2Decay(coefficient), coefficient, pattern)
