@@ -1,0 +1,54 @@
+"""The framework's own options: what is refused, and that code and config files agree."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from expkit.errors import ConfigError
+from expkit.paths import conf_dir
+from expkit.settings import Settings, check, check_name
+
+FILES = {
+    "trainer": "trainer/default",
+    "device": "device/auto",
+    "tracking": "tracking/mlflow",
+    "checkpoint": "checkpoint/default",
+    "export": "export/paddle",
+    "plots": "plots/default",
+}
+
+
+@pytest.mark.parametrize(("node", "file"), FILES.items())
+def test_the_config_files_document_every_option_with_its_default(node: str, file: str) -> None:
+    text = (conf_dir() / f"{file}.yaml").read_text(encoding="utf-8")
+    values = {k: float(v) if k == "tolerance" else v for k, v in yaml.safe_load(text).items()}
+    assert values == asdict(getattr(Settings(), node))
+    undocumented = [line for line in text.splitlines() if line and "#" not in line and node != "export"]
+    assert [line for line in undocumented if not line.startswith(("name:", "kind:", "enabled:"))] == []
+
+
+@pytest.mark.parametrize("value", [-1, 2**32])
+def test_a_seed_that_numpy_does_not_take_is_refused(value: int) -> None:
+    with pytest.raises(ConfigError, match="seed="):
+        check(Settings(seed=value))
+
+
+def test_a_word_that_is_not_offered_is_refused_with_those_that_are() -> None:
+    settings = Settings()
+    settings.trainer.progress = "fancy"
+    with pytest.raises(ConfigError, match="trainer.progress=fancy: must be one of auto, bar, plain, off"):
+        check(settings)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a:b", "a\nb"])
+def test_a_name_that_is_no_folder_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="plain file name"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["mnist_cnn", "with space", "数字", "a.b"])
+def test_any_other_name_will_do(name: str) -> None:
+    assert check_name(name) == name
