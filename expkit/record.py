@@ -21,6 +21,7 @@ from expkit.model_card import describe_run
 from expkit.preparation import Prepared
 from expkit.runlog import log
 from expkit.runs import RECORD, write_record
+from expkit.tracking import masked
 
 EXAMPLE_SAMPLES = 2
 CARD_CHOICES = tuple(kind.config_group for kind in registry.KINDS)
@@ -71,8 +72,8 @@ class Recorder:
         recorder = cls(config, prepared, folder, tracker)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.yaml").write_text(to_yaml(config.resolved), encoding="utf-8")
-            (folder / "overrides.yaml").write_text(to_yaml(list(config.overrides)), encoding="utf-8")
+            (folder / "config.yaml").write_text(masked(to_yaml(config.resolved)), encoding="utf-8")
+            (folder / "overrides.yaml").write_text(masked(to_yaml(list(config.overrides))), encoding="utf-8")
             (folder / "environment.json").write_text(
                 json.dumps(
                     {**environment, "git": _git_facts(git), "tuning": dict(prepared.tuning)}, indent=2
@@ -219,6 +220,7 @@ def _open_tracker(
         run_name=chosen.run_name or label,
         runs_dir=config.runs_dir.absolute(),
         artifact_root=(config.runs_dir / "mlartifacts").absolute(),
+        metrics=tuple(config.metrics),
     )
     tags = {
         "data.name": spec.name,
@@ -240,8 +242,8 @@ def _open_tracker(
 
 
 def command(config: ExperimentConfig) -> str:
-    """Return the command line that repeats a run."""
-    return shlex.join(["python", "-m", "expkit", *config.overrides])
+    """Return the command line that repeats a run, without passwords."""
+    return masked(shlex.join(["python", "-m", "expkit", *config.overrides]))
 
 
 def _git_facts(git: provenance.GitState | None) -> dict[str, Any]:

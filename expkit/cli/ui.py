@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import IO
-from urllib.parse import quote
 
 from rich.console import Console
 
 from expkit.errors import TrackingError
+from expkit.tracking.store import sqlite_uri
 from expkit.tracking.view import VIEW_KEY
 
 DEFAULT_PORT = 5000
@@ -131,7 +131,7 @@ def _server(database: Path, host: str, port: int, log: IO[bytes]) -> Iterator[su
     """Run the MLflow server in a process group of its own, and end the whole group."""
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", "sqlite:///" + quote(database.as_posix(), safe="/: ")),
+        *("--backend-store-uri", sqlite_uri(database)),
         *("--default-artifact-root", (database.parent / "mlartifacts").as_uri()),
     ]
     environment = {

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 
 from expkit.errors import ExportError
-from expkit.tracking.store import Store, explain, import_mlflow
+from expkit.preprocess import KINDS
+from expkit.tracking.store import Store, explain, import_mlflow, logger
 from expkit.tracking.writer import Point
 
 SCRIPT = Path(__file__).resolve().parent.parent / "serving_model.py"
@@ -42,22 +44,21 @@ def log_model(
         export_folder: holds `PARTS`.
         input_example: raw inputs [N, ...].
         name: in the UI.
-        step: optimizer step of the weights.
+        step: x of the run's final metrics: the epoch of the weights.
         params: of the run, shown with the model too.
         results: points of the run that measure this model.
         test_data: name and digest of what it was measured on.
 
     Returns:
-        URI of the model, or None when the store fails.
+        URI of the model; None when the store fails, or the export is none that `serving_model.py` can serve.
 
     Raises:
-        ExportError: files are missing, or the export does not predict.
+        ExportError: the export does not predict.
     """
-    missing = [part for part in PARTS if not (export_folder / part).is_file()]
-    if missing:
-        raise ExportError(
-            f"{export_folder} is not an export: {', '.join(missing)} missing. Export the run again."
-        )
+    reason = _unservable(export_folder)
+    if reason:
+        logger.warning("The exported model is not recorded in MLflow: %s.", reason)
+        return None
     import_mlflow()
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 
@@ -91,6 +92,17 @@ def log_model(
             store.attempt("the model's status", lambda: _fail(store, model.model_id))
             raise
         return store.attempt(f"the model {name!r}", upload)
+
+
+def _unservable(export_folder: Path) -> str:
+    """Say why the files of an export are not those that `serving_model.py` serves; empty when they are."""
+    missing = [part for part in PARTS if not (export_folder / part).is_file()]
+    if missing:
+        return f"{export_folder} has no {', '.join(missing)}, which Paddle's exports have"
+    kind = yaml.safe_load((export_folder / "model.yaml").read_text(encoding="utf-8"))["input"]["kind"]
+    if kind not in KINDS:
+        return f"its inputs are of the kind {kind!r}, for which there is no reader outside of its dataset's plugin"
+    return ""
 
 
 def _fail(store: Store, model_id: str) -> None:
@@ -130,8 +142,6 @@ def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_i
 def _example(export_folder: Path, raw: npt.NDArray[Any]) -> Any:
     """Arrays stay arrays; a table's rows get their column names, so that the served model takes them."""
     import pandas as pd
-    import yaml
-
     about = yaml.safe_load((export_folder / "model.yaml").read_text(encoding="utf-8"))
     columns = about["input"].get("columns")
     return pd.DataFrame(np.asarray(raw, dtype=np.float64), columns=columns) if columns else raw

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from expkit.errors import TrackingError
 from expkit.tracking.view import experiment_tags
@@ -54,6 +54,7 @@ class StoreSettings:
         run_name: name of the run in tables and charts.
         runs_dir: folder of all runs.
         artifact_root: folder for artifacts when the store is a database; a server chooses its own.
+        metrics: names of the run's metrics, for the columns of a new experiment's table.
     """
 
     uri: str | None
@@ -61,6 +62,7 @@ class StoreSettings:
     run_name: str
     runs_dir: Path
     artifact_root: Path
+    metrics: tuple[str, ...] = ()
 
 
 def import_mlflow() -> Any:
@@ -176,7 +178,7 @@ def open_store(settings: StoreSettings) -> Store:
                 f"tracking store {masked(uri)}: {explain(error)}. {_remedy(error)}"
             ) from error
     with _own_call():
-        return Store(client, uri, _experiment(client, found, settings.experiment, artifacts))
+        return Store(client, uri, _experiment(client, found, settings, artifacts))
 
 
 def resolve_uri(settings: StoreSettings) -> str:
@@ -186,7 +188,7 @@ def resolve_uri(settings: StoreSettings) -> str:
         TrackingError: the URI is of a kind that cannot be a store.
     """
     if settings.uri is None:
-        return _sqlite_uri(settings.runs_dir / "mlflow.db")
+        return sqlite_uri(settings.runs_dir / "mlflow.db")
     scheme = urlsplit(settings.uri).scheme.split("+")[0]
     if scheme == "sqlite":
         file, _, query = settings.uri.partition("://")[2].removeprefix("/").partition("?")
@@ -194,7 +196,7 @@ def resolve_uri(settings: StoreSettings) -> str:
             raise TrackingError(
                 f"tracking.uri={settings.uri!r} names no file. Write sqlite:///runs/mlflow.db (3 slashes)."
             )
-        return _sqlite_uri(Path(unquote(file))) + (f"?{query}" if query else "")
+        return sqlite_uri(Path(unquote(file))) + (f"?{query}" if query else "")
     if scheme in (*_DATABASE_PORTS, "http", "https") or settings.uri.startswith("databricks"):
         return settings.uri
     raise TrackingError(
@@ -204,8 +206,11 @@ def resolve_uri(settings: StoreSettings) -> str:
     )
 
 
-def _sqlite_uri(file: Path) -> str:
-    return "sqlite:///" + quote(file.expanduser().resolve().as_posix(), safe="/: ")
+def sqlite_uri(file: Path) -> str:
+    """Return the URI of a SQLite file."""
+    # Only what SQLAlchemy would misread: MLflow makes a folder by the literal text of whatever else is quoted.
+    path = file.expanduser().resolve().as_posix()
+    return "sqlite:///" + path.replace("%", "%25").replace("?", "%3F")
 
 
 def database_file(uri: str) -> Path | None:
@@ -215,9 +220,9 @@ def database_file(uri: str) -> Path | None:
     return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0]))
 
 
-def masked(uri: str) -> str:
-    """Return the URI without its password."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
+def masked(text: str) -> str:
+    """Return a text without the passwords of the URIs in it."""
+    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
 
 
 def explain(error: BaseException) -> str:
@@ -320,13 +325,15 @@ def _remedy(error: BaseException) -> str:
     return _REMEDY
 
 
-def _experiment(client: Any, found: Any, name: str, artifacts: Path | None) -> str:
+def _experiment(client: Any, found: Any, settings: StoreSettings, artifacts: Path | None) -> str:
     """Id of the experiment, created when missing; several processes may try at the same instant."""
+    name = settings.experiment
     try:
         if found is None:
             location = None if artifacts is None else (artifacts.resolve() / _slug(name)).as_uri()
             try:
-                return str(client.create_experiment(name, artifact_location=location, tags=experiment_tags()))
+                tags = experiment_tags(settings.metrics)
+                return str(client.create_experiment(name, artifact_location=location, tags=tags))
             except Exception:
                 found = client.get_experiment_by_name(name)
                 if found is None:

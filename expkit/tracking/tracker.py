@@ -183,7 +183,7 @@ class Tracker(NullTracker):
             export_folder: model.json, model.pdiparams, model.yaml and preprocess.py.
             input_example: raw inputs [N, ...]; a few only, they are stored as text.
             name: of the model in the UI.
-            step: optimizer step of the weights.
+            step: x of the run's final metrics, which the model shares: the epoch of the weights.
 
         Returns:
             URI for `mlflow.pyfunc.load_model`, or None when the store fails.
@@ -206,7 +206,7 @@ class Tracker(NullTracker):
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
         entities = import_mlflow().entities
-        pairs = [entities.RunTag(clean_key(k), shortened(str(v), MAX_TAG)) for k, v in tags.items()]
+        pairs = [entities.RunTag(clean_key(k), shortened(masked(str(v)), MAX_TAG)) for k, v in tags.items()]
         for part in _parts(pairs):
             self._store.attempt("tags", partial(self._store.client.log_batch, self.run_id, tags=part))
 
@@ -217,13 +217,14 @@ class Tracker(NullTracker):
     def finish(self, status: str = "FINISHED", reason: str = "") -> None:
         """Write what waits, close the run and say what was not stored; later calls do nothing.
 
+        A call that was torn by a signal before it closed the run does not count: the next one closes it.
+
         Args:
             status: "FINISHED", "FAILED" or "KILLED".
             reason: why it did not finish; becomes the tag ``status.reason``.
         """
         if self._finished:
             return
-        self._finished = True
         self._store.wake()
         lost = self._writer.close()
         self._store.wake()
@@ -232,6 +233,7 @@ class Tracker(NullTracker):
         self._store.attempt(
             "the run's status", lambda: self._store.client.set_terminated(self.run_id, status)
         )
+        self._finished = True
         missing = [f"{lost:,} metric points"] if lost else []
         missing += list(dict.fromkeys(self._store.failures))
         if missing:
@@ -269,7 +271,7 @@ def open_tracker(
     """
     store = open_store(settings)
     entities = import_mlflow().entities
-    texts = {clean_key(key): as_text(value) for key, value in params.items()}
+    texts = {clean_key(key): masked(as_text(value)) for key, value in params.items()}
     long = [key for key, text in texts.items() if len(text) > MAX_PARAM]
     values = {key: shortened(text, MAX_PARAM) for key, text in texts.items()}
     all_tags = {**_system_tags(), **tags}
@@ -277,16 +279,19 @@ def open_tracker(
         all_tags[DESCRIPTION] = description
     if long:
         all_tags["params.shortened"] = ", ".join(long)
+    run = None
     try:
         all_tags.setdefault(COLOR, next_color(store.client, store.experiment_id))
         run = store.client.create_run(store.experiment_id, run_name=settings.run_name)
         pairs = [entities.Param(key, value) for key, value in values.items()]
         for part in _parts(pairs):
             store.client.log_batch(run.info.run_id, params=part)
-        labels = [entities.RunTag(clean_key(k), shortened(str(v), MAX_TAG)) for k, v in all_tags.items()]
+        labels = [entities.RunTag(clean_key(k), shortened(masked(str(v)), MAX_TAG)) for k, v in all_tags.items()]
         for part in _parts(labels):
             store.client.log_batch(run.info.run_id, tags=part)
     except Exception as error:
+        if run is not None:  # half a run must not look as if it were still at work
+            store.attempt("the run's status", lambda: store.client.set_terminated(run.info.run_id, "FAILED"))
         raise TrackingError(
             f"tracking store {masked(store.uri)}: no run could be written ({explain(error)}). "
             "Free its disk or mend its permissions, or train without it: tracking=none."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
@@ -13,7 +14,7 @@ VIEW_KEY = "expkit"
 
 COLOR = "mlflow.runColor"
 
-_METRICS = ("test/accuracy", "test/loss", "test/mse", "test/mae", "valid/accuracy", "valid/loss")
+_METRICS = ("accuracy", "mse", "mae", "loss")
 _PARAMETERS = (
     *(
         "dataset.batch_size",
@@ -32,10 +33,15 @@ _PALETTE = (
 )
 
 
-def experiment_tags() -> dict[str, str]:
-    """Tags of a new experiment; MLflow ignores columns that its runs do not have."""
+def experiment_tags(metrics: Sequence[str] = ()) -> dict[str, str]:
+    """Tags of a new experiment; MLflow ignores columns that its runs do not have.
+
+    Args:
+        metrics: names of the metrics of its first run, such as "accuracy"; they get the first columns.
+    """
     columns = ["attributes.`Duration`"]
-    columns += [f"metrics.`{name}`" for name in _METRICS]
+    names = list(dict.fromkeys((*metrics, *_METRICS)))
+    columns += [f"metrics.`{split}/{name}`" for split in ("test", "valid") for name in names]
     columns += [f"params.`{name}`" for name in _PARAMETERS]
     columns += [f"tags.`{name}`" for name in _TAGS]
     state = {

@@ -40,7 +40,8 @@ def own(expkit: CommandLine, name: str, **options: object) -> list[str]:
     (expkit.folder / "my_callbacks.py").write_text(SLOW_CALLBACK)
     conf = expkit.folder / "conf" / "callbacks"
     conf.mkdir(parents=True, exist_ok=True)
-    lines = [f"# @package callbacks.{name}", f"_target_: my_callbacks.{name}", *(f"{k}: {v}" for k, v in options.items())]
+    lines = [f"# @package callbacks.{name}", f"_target_: my_callbacks.{name}"]
+    lines += [f"{key}: {value}" for key, value in options.items()]
     (conf / f"{name}.yaml").write_text("\n".join(lines) + "\n")
     return [f"callbacks=[{name}]"]
 
