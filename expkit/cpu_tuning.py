@@ -1,7 +1,7 @@
 """Settings that make Paddle faster on a CPU without touching a model; to be applied before Paddle is imported.
 
-Measured on AMD EPYC with Paddle 3.3 (docs/design/0003-cpu-tuning.md): the textbook CNN takes 60 ms a step as Paddle
-comes and 24 ms with these two and the learner's two layer fixes.
+With the learner's two layer fixes they make a step of the textbook CNN more than twice as fast on AMD processors; see
+benchmarks/RESULTS.md and docs/design/0003-cpu-tuning.md.
 """
 
 from __future__ import annotations
