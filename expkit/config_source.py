@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copyreg
 import dataclasses
+import sys
 from typing import Any, cast
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -23,7 +24,7 @@ from expkit import registry
 from expkit.conf_folders import distribution_folders, user_conf_dir
 from expkit.errors import PluginError
 from expkit.registry import Entry, Kind
-from expkit.signature import REQUIRED, Option, describe
+from expkit.signature import REQUIRED, Computed, Option, describe
 
 SCHEME = "expkit"
 
@@ -136,15 +137,21 @@ class _Schema(metaclass=_SchemaType):
 
 def _schema_class(entry: Entry) -> _SchemaType:
     fields: list[Any] = [("_target_", str, dataclasses.field(default=entry.python_path))]
-    fields += [(option.name, option.type, _field(option)) for option in describe(entry).options]
+    options = describe(entry, run=not _completes_words()).options
+    fields += [(option.name, option.type, _field(option)) for option in options]
     name = entry.attribute.rpartition(".")[2]
     made = cast(_SchemaType, dataclasses.make_dataclass(name, fields, bases=(_Schema,)))
     made.entry = entry
     return made
 
 
+def _completes_words() -> bool:
+    """Say whether a shell asks for words: then names of options are wanted, at once, and no values."""
+    return not {"-sc", "--shell-completion"}.isdisjoint(sys.argv)
+
+
 def _field(option: Option) -> Any:
-    default = MISSING if option.default is REQUIRED else option.default
+    default = MISSING if option.default is REQUIRED or isinstance(option.default, Computed) else option.default
     return dataclasses.field(default_factory=lambda: default)
 
 

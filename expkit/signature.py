@@ -1,8 +1,8 @@
 """Describes a component: its options with types, defaults and docs, from its source and without importing it.
 
-The source is enough for a plain function, or a class with its own `__init__`, whose defaults are literals.
-Everything else (inherited or decorated signatures, computed defaults, dataclasses, ``**kwargs``) is imported
-and inspected.
+The source is enough for a plain function, or a class with its own `__init__`. Everything else (inherited or decorated
+signatures, dataclasses, ``**kwargs``) is imported and inspected. So are computed defaults, unless their source text
+will do.
 """
 
 from __future__ import annotations
@@ -42,6 +42,16 @@ REQUIRED: Final = Required()
 
 
 @dataclass(frozen=True)
+class Computed:
+    """Stands in the place of a default that is known by its source text only, such as ``2 * BASE``."""
+
+    source: str
+
+    def __str__(self) -> str:
+        return f"(computed: {self.source})"
+
+
+@dataclass(frozen=True)
 class Option:
     """One option of a component.
 
@@ -49,7 +59,7 @@ class Option:
         name: as typed after "model.".
         type: a type that OmegaConf can check, or Any.
         type_text: the type as the author wrote it, or "" for none.
-        default: plain value (tuples are lists, paths are strings), or `REQUIRED`.
+        default: plain value (tuples are lists, paths are strings), `REQUIRED`, or `Computed` if nothing was to be run.
         doc: from the docstring, on one line.
     """
 
@@ -94,8 +104,12 @@ class _Parameter:
     default: Any
 
 
-def describe(entry: Entry) -> Description:
+def describe(entry: Entry, *, run: bool = True) -> Description:
     """Describe a component.
+
+    Args:
+        entry: the component.
+        run: import it to learn the values of computed defaults; without, their source text answers (`Computed`).
 
     Raises:
         PluginError: its module is missing or broken, or does not have the announced attribute.
@@ -105,7 +119,8 @@ def describe(entry: Entry) -> Description:
         return _describe_object(entry, _import(entry))
     node = definition.node
     parameters = _static_parameters(node)
-    if parameters is None:
+    computed = any(isinstance(parameter.default, Computed) for parameter in parameters or ())
+    if parameters is None or (run and computed):
         parameters = _runtime_parameters(entry, imported := _import(entry))
         docs = _runtime_docs(imported)
     else:
@@ -179,9 +194,7 @@ def _import(entry: Entry) -> Any:
 
 def _import_failed(entry: Entry, error: Exception) -> PluginError:
     if isinstance(error, ModuleNotFoundError):
-        return _broken(
-            entry, str(error), f"Install what provides it, or update {entry.distribution} {entry.version}."
-        )
+        return _broken(entry, str(error), f"Install what provides it, or update {entry.distribution} {entry.version}.")
     cause = f"importing it raises {type(error).__name__}: {error}"
     return _broken(entry, cause, f"Update {entry.distribution}, or uninstall it.")
 
@@ -219,17 +232,21 @@ def _arguments(arguments: ast.arguments, skip_first: bool) -> list[_Parameter] |
     none: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
     pairs = list(zip(positional, [*none, *arguments.defaults], strict=True))[1 if skip_first else 0 :]
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return [
+        _Parameter(
+            argument.arg,
+            ast.unparse(argument.annotation) if argument.annotation else "",
+            REQUIRED if default is None else _literal(default),
+        )
+        for argument, default in pairs
+    ]
+
+
+def _literal(default: ast.expr) -> Any:
     try:
-        return [
-            _Parameter(
-                argument.arg,
-                ast.unparse(argument.annotation) if argument.annotation else "",
-                REQUIRED if default is None else ast.literal_eval(default),
-            )
-            for argument, default in pairs
-        ]
-    except (ValueError, TypeError):  # a computed default
-        return None
+        return ast.literal_eval(default)
+    except (ValueError, TypeError):
+        return Computed(ast.unparse(default))
 
 
 def _runtime_parameters(entry: Entry, found: Any) -> list[_Parameter]:

@@ -99,6 +99,22 @@ def test_required_option_is_missing_until_given(composed) -> None:
     assert composed("model=needy", "model.width=4").model.width == 4
 
 
+def test_completion_learns_names_of_options_without_an_import(composed, tmp_path, monkeypatch) -> None:
+    install(
+        tmp_path / "site",
+        monkeypatch,
+        files={"costly.py": "BASE = 3\ndef model(a: int = 2 * BASE, b: int = 1): ...\n"},
+        entry_points={"models": {"costly": "costly:model"}},
+        name="costly",
+    )
+    with monkeypatch.context() as completing:
+        completing.setattr(sys, "argv", ["expkit", "-sc", "query=bash"])
+        found = composed("model=costly").model
+    assert list(found) == ["_target_", "a", "b"]
+    assert "costly" not in sys.modules
+    assert composed("model=costly").model.a == 6
+
+
 def test_several_metrics_stand_beside_each_other(composed) -> None:
     config = composed("metrics=[score,other]", "metrics.other.j=3")
     assert config.metrics == {
@@ -133,9 +149,7 @@ def test_clash_is_an_error_only_when_chosen_and_names_both(composed, tmp_path, m
 
 
 def test_default_that_no_config_can_hold_is_the_plugins_fault(composed, tmp_path, monkeypatch) -> None:
-    (tmp_path / "site" / "odd_parts.py").write_text(
-        "def odd(a: int = 'x'): pass\ndef odder(a={1, 2}): pass\n"
-    )
+    (tmp_path / "site" / "odd_parts.py").write_text("def odd(a: int = 'x'): pass\ndef odder(a={1, 2}): pass\n")
     with pytest.raises(PluginError, match=r"option that cannot be configured: Value 'x'.*\(a\).*annotation"):
         config_source.schema(entry("model", "odd_parts:odd"))
     with pytest.raises(PluginError, match="cannot be configured"):

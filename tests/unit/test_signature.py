@@ -9,7 +9,7 @@ from fake_plugins import entry
 from omegaconf import OmegaConf
 
 from expkit.errors import PluginError
-from expkit.signature import LOADER_OPTIONS, REQUIRED, describe, summarize
+from expkit.signature import LOADER_OPTIONS, REQUIRED, Computed, describe, summarize
 
 EXPLODES = "raise RuntimeError('this module was imported')\n"
 
@@ -193,6 +193,22 @@ def test_what_source_cannot_tell_is_found_by_importing(write, text, expected) ->
     assert {o.name: o.default for o in describe(write(text)).options} == expected
 
 
+def test_source_text_stands_for_a_computed_default_where_nothing_may_run(write) -> None:
+    announced = write(
+        EXPLODES
+        + """
+class Cube:
+    'A.'
+    def __init__(self, spec, *, a: int = 2 * BASE, b: float = -0.5, c: str | None = None): ...
+"""
+    )
+    found = {o.name: (o.type, o.default) for o in describe(announced, run=False).options}
+    assert found == {"a": (int, Computed("2 * BASE")), "b": (float, -0.5), "c": (str | None, None)}
+    assert str(found["a"][1]) == "(computed: 2 * BASE)"
+    with pytest.raises(PluginError, match="this module was imported"):
+        describe(announced)
+
+
 def test_inherited_options_keep_their_docs_and_dataclasses_use_attributes(write) -> None:
     announced = write(
         "class Base:\n    '''B.\n\n    Args:\n        a: of base.\n    '''\n"
@@ -235,9 +251,7 @@ def test_broken_plugin_is_named_with_cause_and_remedy(write, text, message) -> N
         describe(write(text))
 
 
-@pytest.mark.parametrize(
-    "target", ["no_such_module:Cube", "json.no_such_module:Cube", "json.tool.deeper:Cube"]
-)
+@pytest.mark.parametrize("target", ["no_such_module:Cube", "json.no_such_module:Cube", "json.tool.deeper:Cube"])
 def test_missing_module_is_named(target) -> None:
     with pytest.raises(PluginError, match=r"there is no module .*Install fake-plugins again"):
         describe(entry("model", target))
