@@ -14,7 +14,7 @@ class ConfFolder:
     """One folder of configs.
 
     Attributes:
-        owner: "./conf", "expkit", or the name under which a distribution announces it.
+        owner: who brings it: "./conf", "expkit", or a distribution with its version, "acme-expkit 1.2.0".
         path: the folder.
     """
 
@@ -37,5 +37,5 @@ def user_conf_dir() -> Path | None:
 
 def distribution_folders() -> list[ConfFolder]:
     """Return the folders that distributions bring; none of their packages is imported."""
-    located = [(name, package_folder(package)) for name, package in registry.config_dirs()]
-    return [ConfFolder(name, folder) for name, folder in located if folder is not None]
+    located = [(f"{d.distribution} {d.version}", package_folder(d.package)) for d in registry.config_dirs()]
+    return [ConfFolder(owner, folder) for owner, folder in located if folder is not None]

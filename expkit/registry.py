@@ -34,9 +34,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("model", "model", "expkit.models", _SPEC),
     Kind("loss", "loss", "expkit.losses", _SPEC),
     Kind("optimizer", "optimizer", "expkit.optimizers", frozenset({"parameters"})),
-    Kind(
-        "schedule", "schedule", "expkit.schedules", frozenset({"learning_rate", "steps_per_epoch", "epochs"})
-    ),
+    Kind("schedule", "schedule", "expkit.schedules", frozenset({"learning_rate", "steps_per_epoch", "epochs"})),
     Kind("regularizer", "regularizer", "expkit.regularizers"),
     Kind("metric", "metrics", "expkit.metrics", _SPEC, many=True),
     Kind("transform", "transforms", "expkit.transforms", _SPEC, many=True),
@@ -90,9 +88,7 @@ def kind_named(word: str) -> Kind:
         if word in (kind.name, plural, kind.config_group, kind.entry_point_group):
             return kind
     names = [k.name for k in KINDS]
-    raise PluginError(
-        f"no kind of component is called {word!r}.{did_you_mean(word, names)} Kinds: {', '.join(names)}"
-    )
+    raise PluginError(f"no kind of component is called {word!r}.{did_you_mean(word, names)} Kinds: {', '.join(names)}")
 
 
 def entries(kind: Kind) -> dict[str, tuple[Entry, ...]]:
@@ -115,16 +111,31 @@ def find(kind: Kind, name: str) -> Entry:
         )
     if len(found) > 1:
         owners = " and ".join(f"{e.distribution} {e.version} ({e.target})" for e in found)
-        raise PluginError(
-            f"{kind.name} {name!r} is announced by {owners}. Uninstall one, or rename its entry point."
-        )
+        raise PluginError(f"{kind.name} {name!r} is announced by {owners}. Uninstall one, or rename its entry point.")
     return found[0]
 
 
-def config_dirs() -> list[tuple[str, str]]:
-    """Return (name, package) of the Hydra config folders that distributions bring (group `expkit.conf`)."""
+@dataclass(frozen=True, order=True)
+class ConfigDir:
+    """A folder of Hydra configs as its distribution announces it.
+
+    Attributes:
+        name: of the entry point; the order of names is the order in which Hydra looks.
+        package: whose folder it is.
+        distribution: name of the distribution that brings it.
+        version: of that distribution.
+    """
+
+    name: str
+    package: str
+    distribution: str
+    version: str
+
+
+def config_dirs() -> list[ConfigDir]:
+    """Return the Hydra config folders that distributions bring (group `expkit.conf`)."""
     return sorted(
-        (point.name, point.value)
+        ConfigDir(point.name, point.value, dist.metadata["Name"], dist.version)
         for dist in _unique()
         for point in dist.entry_points
         if point.group == "expkit.conf"

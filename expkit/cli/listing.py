@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from expkit import registry
-from expkit.cli.experiments import Experiment, experiments
+from expkit.cli.experiments import EXPERIMENT, ConfFile, experiments, presets
 from expkit.errors import PluginError, did_you_mean
 from expkit.registry import Entry, Kind
 from expkit.signature import summarize
@@ -31,7 +31,7 @@ class Row:
         name: as typed behind it.
         summary: one line.
         origin: distribution and version, or folder.
-        target: "module:attribute", or the path of an experiment's file.
+        target: "module:attribute", or the path of the file of an experiment or preset.
         broken: why it cannot be used, or None.
     """
 
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m expkit list",
-        description="List components and experiments that can be chosen.",
+        description="List components, their presets, and experiments that can be chosen.",
         epilog="examples: python -m expkit list models; python -m expkit list experiments --json",
     )
     kinds = ", ".join(kind.entry_point_group.removeprefix("expkit.") for kind in registry.KINDS)
@@ -77,11 +77,11 @@ def rows_of(word: str | None) -> list[Row]:
         PluginError: there is no such kind.
     """
     if word in EXPERIMENT_WORDS:
-        return [_experiment_row(experiment) for experiment in experiments()]
+        return [_file_row(experiment) for experiment in experiments()]
     if word is not None:
         return _kind_rows(kind_or_experiments(word))
     components = [row for kind in registry.KINDS for row in _kind_rows(kind)]
-    return [*components, *(_experiment_row(experiment) for experiment in experiments())]
+    return [*components, *(_file_row(experiment) for experiment in experiments())]
 
 
 def kind_or_experiments(word: str) -> Kind:
@@ -99,7 +99,9 @@ def origin_of(owner: str) -> str:
 
 
 def _kind_rows(kind: Kind) -> list[Row]:
-    return [_component_row(entry, found) for found in registry.entries(kind).values() for entry in found]
+    """Return the lines of a kind: components, then presets."""
+    rows = [_component_row(entry, found) for found in registry.entries(kind).values() for entry in found]
+    return rows + [_file_row(preset, kind) for preset in presets(kind)]
 
 
 def _component_row(entry: Entry, same_name: tuple[Entry, ...]) -> Row:
@@ -110,16 +112,14 @@ def _component_row(entry: Entry, same_name: tuple[Entry, ...]) -> Row:
     except PluginError as error:
         broken = str(error).partition("cannot be used: ")[2] or str(error)
     if rivals:
-        broken = "the same name is announced by " + " and ".join(
-            f"{e.distribution} {e.version}" for e in rivals
-        )
+        broken = "the same name is announced by " + " and ".join(f"{e.distribution} {e.version}" for e in rivals)
     origin = f"{entry.distribution} {entry.version}"
     return Row(entry.kind.name, entry.kind.config_group, entry.name, summary, origin, entry.target, broken)
 
 
-def _experiment_row(experiment: Experiment) -> Row:
-    owner = origin_of(experiment.owner)
-    return Row("experiment", "+experiment", experiment.name, experiment.summary, owner, str(experiment.path))
+def _file_row(file: ConfFile, kind: Kind | None = None) -> Row:
+    name, group = (kind.name, kind.config_group) if kind else (EXPERIMENT, f"+{EXPERIMENT}")
+    return Row(name, group, file.name, file.summary, origin_of(file.owner), str(file.path))
 
 
 def _print(rows: list[Row], word: str | None) -> None:

@@ -1,4 +1,4 @@
-"""`python -m expkit show KIND/NAME`: one component with its options, or one experiment."""
+"""`python -m expkit show KIND/NAME`: one component with its options, one preset, or one experiment."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from expkit import registry
-from expkit.cli.experiments import Experiment, choices, experiment_names, experiments
+from expkit.cli.experiments import EXPERIMENT, ConfFile, bases, choices, experiment_names, experiments, presets
 from expkit.cli.listing import EXPERIMENT_WORDS, kind_or_experiments, origin_of
 from expkit.errors import ConfigError, PluginError, did_you_mean
-from expkit.registry import Entry
-from expkit.signature import REQUIRED, Description, Option, describe
+from expkit.registry import Entry, Kind
+from expkit.signature import REQUIRED, Computed, Description, Option, describe
 
 COMMAND = "python -m expkit"
 
 
 def main(arguments: list[str]) -> int:
-    """Print a component or an experiment.
+    """Print a component, a preset or an experiment.
 
     Args:
         arguments: behind the verb.
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog=f"{COMMAND} show",
-        description="Show a component with its options, or an experiment.",
+        description="Show a component with its options, a preset, or an experiment.",
         epilog=f"examples: {COMMAND} show model/cnn; {COMMAND} show experiment/mnist_cnn",
     )
     parser.add_argument("what", nargs="+", metavar="KIND/NAME", help="what to show; NAME alone will do")
@@ -44,14 +44,14 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     found = find("/".join(options.what))
     console = None if options.json else Console(highlight=False)
-    if isinstance(found, Experiment):
-        _show_experiment(found, console)
+    if isinstance(found, ConfFile):
+        _show_file(found, console)
     else:
-        _show_component(found, describe(found), console)
+        _show_component(found, describe(found, run=False), console)
     return 0
 
 
-def find(path: str) -> Entry | Experiment:
+def find(path: str) -> Entry | ConfFile:
     """Find what "model/cnn", "experiment/mnist_cnn" or just "cnn" means.
 
     Raises:
@@ -61,11 +61,11 @@ def find(path: str) -> Entry | Experiment:
     if slash and kind in EXPERIMENT_WORDS:
         return _experiment(name)
     if slash:
-        return registry.find(kind_or_experiments(kind), name)
+        return _of_kind(kind_or_experiments(kind), name)
     return _named(kind)
 
 
-def _experiment(name: str) -> Experiment:
+def _experiment(name: str) -> ConfFile:
     known = {experiment.name: experiment for experiment in experiments()}
     if name not in known:
         names = ", ".join(known) or "none"
@@ -73,21 +73,34 @@ def _experiment(name: str) -> Experiment:
     return known[name]
 
 
-def _named(name: str) -> Entry | Experiment:
+def _of_kind(kind: Kind, name: str) -> Entry | ConfFile:
+    """Find a component or a preset; of one name, the preset is what `model=NAME` chooses."""
+    files = {preset.name: preset for preset in presets(kind)}
+    if name in files:
+        return files[name]
+    try:
+        return registry.find(kind, name)
+    except PluginError as error:
+        if not files or name in registry.entries(kind):
+            raise
+        raise PluginError(f"{error} Presets: {', '.join(files)}.{did_you_mean(name, files)}") from None
+
+
+def _named(name: str) -> Entry | ConfFile:
     """Find by the name alone."""
-    everything = {kind: registry.entries(kind) for kind in registry.KINDS}
-    kinds = [kind for kind, entries in everything.items() if name in entries]
+    names = {kind: [*registry.entries(kind), *(preset.name for preset in presets(kind))] for kind in registry.KINDS}
+    kinds = [kind for kind, known in names.items() if name in known]
     is_experiment = name in experiment_names()
     if len(kinds) + is_experiment > 1:
         paths = [f"{kind.name}/{name}" for kind in kinds] + [f"experiment/{name}"] * is_experiment
         raise ConfigError(f"{name!r} has more than one meaning: {', '.join(paths)}. Name one of them.")
     if kinds:
-        return registry.find(kinds[0], name)
+        return _of_kind(kinds[0], name)
     if is_experiment:
         return _experiment(name)
-    known = [n for entries in everything.values() for n in entries] + experiment_names()
+    everything = [known for of_kind in names.values() for known in of_kind] + experiment_names()
     raise PluginError(
-        f"nothing is called {name!r}.{did_you_mean(name, known)} `{COMMAND} list` lists all there is."
+        f"nothing is called {name!r}.{did_you_mean(name, everything)} `{COMMAND} list` lists all there is."
     )
 
 
@@ -122,7 +135,7 @@ def _options_table(options: tuple[Option, ...]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("option", no_wrap=True, style="cyan")
     table.add_column("type", overflow="fold", max_width=22)
-    table.add_column("default", overflow="fold", max_width=16)
+    table.add_column("default", overflow="fold", max_width=20)
     table.add_column("what it is", ratio=1)
     for option in options:
         default = "(required)" if option.default is REQUIRED else as_override(option.default)
@@ -130,35 +143,34 @@ def _options_table(options: tuple[Option, ...]) -> Table:
     return table
 
 
-def _show_experiment(experiment: Experiment, console: Console | None) -> None:
-    command = f"{COMMAND} +experiment={experiment.name}"
-    chosen = choices(experiment)
+def _show_file(file: ConfFile, console: Console | None) -> None:
+    is_experiment = file.group == EXPERIMENT
+    kind = EXPERIMENT if is_experiment else registry.kind_named(file.group).name
+    parents = [] if is_experiment else bases(file)
+    command = f"{COMMAND} +experiment={file.name}" if is_experiment else preset_command(file)
+    chosen, origin, source = choices(file), origin_of(file.owner), str(file.path)
     if console is None:
-        _write_json(
-            kind="experiment",
-            name=experiment.name,
-            summary=experiment.summary,
-            doc=experiment.comment,
-            sets=chosen,
-            source=str(experiment.path),
-            origin=origin_of(experiment.owner),
-            example=command,
-        )
+        facts = {} if is_experiment else {"group": file.group, "summary": file.summary, "preset_of": parents}
+        about = {"doc": file.comment, "sets": chosen, "source": source, "origin": origin, "example": command}
+        _write_json(kind=kind, name=file.name, **facts, **about)
         return
-    console.print(f"[bold]experiment {escape(experiment.name)}[/bold]\n")
-    console.print(escape(experiment.comment), soft_wrap=True)
+    console.print(f"[bold]{kind} {escape(file.name)}[/bold]\n")
+    if file.comment:
+        console.print(escape(file.comment), soft_wrap=True)
     if chosen:
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        table.add_column("it sets", no_wrap=True, style="cyan")
-        table.add_column("to", overflow="fold")
-        for key, value in chosen.items():
-            table.add_row(escape(key), escape(as_override(value)))
         console.print()
-        console.print(table)
-    _print_facts(
-        console,
-        {"from": origin_of(experiment.owner), "source": str(experiment.path), "run": command},
-    )
+        console.print(_choices_table(chosen))
+    origins = {"from": origin, "source": source, "run" if is_experiment else "use": command}
+    _print_facts(console, ({"preset of": ", ".join(f"{kind}/{name}" for name in parents)} if parents else {}) | origins)
+
+
+def _choices_table(chosen: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("it sets", no_wrap=True, style="cyan")
+    table.add_column("to", overflow="fold")
+    for key, value in chosen.items():
+        table.add_row(escape(key), escape(as_override(value)))
+    return table
 
 
 def _print_facts(console: Console, facts: dict[str, str]) -> None:
@@ -170,16 +182,29 @@ def _print_facts(console: Console, facts: dict[str, str]) -> None:
 
 def example_command(entry: Entry, description: Description) -> str:
     """Return a command line that chooses a component and sets an option of it."""
-    group, name = entry.kind.config_group, entry.name
-    known = experiment_names()
-    words = [f"+experiment={'mnist_cnn' if 'mnist_cnn' in known else known[0]}"] if known else []
-    words.append(f"{group}=[{name}]" if entry.kind.many else f"{group}={name}")
-    prefix = f"{group}.{name}" if entry.kind.many else group
+    words, prefix = _choice(entry.kind, entry.name)
     required = [option for option in description.options if option.default is REQUIRED]
     words += [f"{prefix}.{option.name}=VALUE" for option in required]
     simple = [option for option in description.options if _is_simple(option.default)]
     if simple and not required:
         words.append(f"{prefix}.{simple[0].name}={as_override(simple[0].default)}")
+    return _command(words)
+
+
+def preset_command(preset: ConfFile) -> str:
+    """Return a command line that chooses a preset."""
+    return _command(_choice(registry.kind_named(preset.group), preset.name)[0])
+
+
+def _choice(kind: Kind, name: str) -> tuple[list[str], str]:
+    """Return the words that choose something, and what its options begin with."""
+    group, known = kind.config_group, experiment_names()
+    words = [f"+experiment={'mnist_cnn' if 'mnist_cnn' in known else known[0]}"] if known else []
+    words.append(f"{group}=[{name}]" if kind.many else f"{group}={name}")
+    return words, f"{group}.{name}" if kind.many else group
+
+
+def _command(words: list[str]) -> str:
     return " ".join([COMMAND, *(word if _is_plain(word) else shlex.quote(word) for word in words)])
 
 
@@ -201,14 +226,20 @@ def _is_plain(word: str) -> bool:
 
 
 def _is_simple(value: Any) -> bool:
-    return value is not REQUIRED and value is not None and value not in ("", [], {})
+    return not isinstance(value, Computed) and value is not REQUIRED and value not in (None, "", [], {})
 
 
 def _option_json(option: Option) -> dict[str, Any]:
+    computed = option.default.source if isinstance(option.default, Computed) else None
     required = option.default is REQUIRED
-    default = None if required else option.default
-    fields = {"name": option.name, "type": option.type_text, "required": required}
-    return {**fields, "default": default, "doc": option.doc}
+    return {
+        "name": option.name,
+        "type": option.type_text,
+        "required": required,
+        "default": None if required or computed else option.default,
+        "computed": computed,
+        "doc": option.doc,
+    }
 
 
 def _write_json(**fields: Any) -> None:

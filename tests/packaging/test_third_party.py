@@ -25,6 +25,7 @@ def test_list_shows_every_kind_that_acme_brings(acme: Installation) -> None:
     assert {f"{row['group']}={row['name']}" for row in rows if row["origin"].startswith("acme")} == {
         "dataset=waves",
         "model=tiny",
+        "model=tiny_wide",
         "loss=log_cosh",
         "optimizer=lion",
         "regularizer=l1_heads",
@@ -40,6 +41,15 @@ def test_show_explains_options_from_the_signature(acme: Installation) -> None:
     assert "acme-expkit 1.2.0" in shown
     assert "acme_expkit/tiny.py:8" in re.sub(r"\s", "", shown)
     assert "spec " not in shown
+
+
+def test_a_preset_is_listed_and_shown_with_its_distribution(acme: Installation) -> None:
+    row = acme.table("models")["tiny_wide of acme-expkit"]
+    assert row["origin"] == "acme-expkit 1.2.0"
+    assert row["summary"].startswith("Tiny with a wide hidden layer")
+    found = json.loads(acme.expkit("show", "model/tiny_wide", "--json").stdout)
+    assert (found["preset_of"], found["sets"]) == (["tiny"], {"model.hidden": 128})
+    assert acme.table("experiments")["acme_waves of acme-expkit"]["origin"] == "acme-expkit 1.2.0"
 
 
 def test_options_and_preset_of_a_third_party_compose(acme: Installation) -> None:
@@ -66,9 +76,7 @@ def test_options_and_preset_of_a_third_party_compose(acme: Installation) -> None
         ("regularizer.pattern=tail.*", r"pattern='tail\.\*' fits no parameter\. The model has body\.weight"),
     ],
 )
-def test_a_mistake_is_explained_as_for_a_built_in_component(
-    acme: Installation, mistake: str, message: str
-) -> None:
+def test_a_mistake_is_explained_as_for_a_built_in_component(acme: Installation, mistake: str, message: str) -> None:
     done = acme.expkit("+experiment=acme_waves", mistake, code=2)
     assert re.search(message, done.stderr), done.stderr
     assert "Traceback" not in done.stderr
@@ -86,8 +94,6 @@ def test_a_third_partys_components_train_and_answer_in_their_own_unit(acme: Inst
     assert heights == pytest.approx([100, 120], abs=5)
 
 
-def test_a_third_partys_own_tests_with_the_conformance_kit_pass(
-    acme: Installation, acme_project: Path
-) -> None:
+def test_a_third_partys_own_tests_with_the_conformance_kit_pass(acme: Installation, acme_project: Path) -> None:
     done = acme.run("-m", "pytest", "-p", "no:cacheprovider", str(acme_project / "tests"))
     assert re.search(r"[56] passed", done.stdout)

@@ -103,9 +103,7 @@ def test_broken_plugins_are_shown_without_hiding_others(plugins, capsys) -> None
 
 
 def test_clash_is_shown_on_both_lines(plugins, monkeypatch) -> None:
-    install(
-        plugins / "site", monkeypatch, entry_points={"models": {"cube": "cube_parts:needy"}}, name="rival"
-    )
+    install(plugins / "site", monkeypatch, entry_points={"models": {"cube": "cube_parts:needy"}}, name="rival")
     rows = [row for row in listing.rows_of("models") if row.name == "cube"]
     assert sorted(row.broken for row in rows) == [
         "the same name is announced by fake-plugins 1.2",
@@ -161,8 +159,8 @@ def test_show_of_a_metric_quotes_its_list_for_the_shell(plugins, capsys) -> None
 def test_show_for_scripts_is_json(plugins, capsys) -> None:
     found = json.loads(run(capsys, show, "needy", "--json"))
     assert found["options"] == [
-        {"name": "width", "type": "int", "required": True, "default": None, "doc": ""},
-        {"name": "height", "type": "int", "required": False, "default": 2, "doc": ""},
+        {"name": "width", "type": "int", "required": True, "default": None, "computed": None, "doc": ""},
+        {"name": "height", "type": "int", "required": False, "default": 2, "computed": None, "doc": ""},
     ]
     assert found["target"] == "cube_parts:needy" and found["kind"] == "model"
 
@@ -214,14 +212,78 @@ def test_experiments_of_the_user_and_of_plugins_are_found(plugins, monkeypatch) 
     found = {e.name: (e.owner, e.summary) for e in experiments()}
     assert found["deep/mine"] == ("./conf", "Mine.")
     assert found["cubes"] == ("./conf", "My cubes.")
-    assert found["theirs"] == ("brought", "Theirs.")
+    assert found["theirs"] == ("brings-conf 1.2", "Theirs.")
     assert found["bare"] == ("expkit", "")
     assert choices(next(e for e in experiments() if e.name == "deep/damaged")) == {}
 
 
-@pytest.mark.parametrize(
-    "arguments", [["list"], ["show", "model/cnn"], ["show", "experiment/mnist_cnn"], ["-h"]]
-)
+@pytest.fixture
+def with_presets(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two presets of a distribution, one of them hidden by the user's own."""
+    install(
+        plugins / "site",
+        monkeypatch,
+        files={
+            "brought/__init__.py": "1 / 0\n",
+            "brought/conf/model/big_cube.yaml": "# A big cube.\n#\n# Slow.\ndefaults: [cube, _self_]\nsides: 60\n",
+            "brought/conf/model/flat.yaml": "defaults: [cube]\n",
+            "brought/conf/metrics/score_nine.yaml": "defaults: [score]\nk: 9\n",
+        },
+        entry_points={"conf": {"brought": "brought.conf"}},
+        name="brings-conf",
+    )
+    own = plugins / "work" / "conf" / "model"
+    own.mkdir(parents=True)
+    (own / "flat.yaml").write_text("defaults: [needy]\nwidth: 1\n")
+    return plugins
+
+
+def test_presets_are_listed_after_the_components_of_their_kind(with_presets) -> None:
+    rows = [(row.name, row.summary, row.origin) for row in listing.rows_of("models") if row.target.endswith(".yaml")]
+    assert rows == [("big_cube", "A big cube.", "brings-conf 1.2"), ("flat", "preset of needy", "./conf")]
+    names = [(row.kind, row.name) for row in listing.rows_of(None)]
+    assert names.index(("model", "needy")) < names.index(("model", "big_cube")) < names.index(("metric", "score"))
+    assert ("metric", "score_nine") in names
+
+
+def test_show_preset_gives_its_comment_file_base_and_what_it_sets(with_presets, capsys) -> None:
+    out = run(capsys, show, "model/big_cube")
+    assert out.startswith("model big_cube\n\nA big cube.\n\nSlow.\n")
+    assert ["model.sides", "60"] in [line.split() for line in out.splitlines()]
+    assert "preset of  model/cube\nfrom       brings-conf 1.2\n" in out
+    assert f"source     {with_presets}/site/brought/conf/model/big_cube.yaml\n" in out
+    assert "use        python -m expkit +experiment=bare model=big_cube\n" in out
+    found = json.loads(run(capsys, show, "big_cube", "--json"))
+    assert (found["kind"], found["preset_of"], found["sets"]) == ("model", ["cube"], {"model.sides": 60})
+    assert found["example"] == "python -m expkit +experiment=bare model=big_cube"
+
+
+def test_unknown_name_suggests_presets_too(with_presets) -> None:
+    with pytest.raises(PluginError, match=r"'big_cub'.* Presets: big_cube, flat\. Did you mean 'big_cube'"):
+        show.main(["model/big_cub"])
+    with pytest.raises(PluginError, match=r"nothing is called 'big_cub'\. Did you mean 'big_cube'"):
+        show.main(["big_cub"])
+
+
+def test_show_gives_the_source_of_a_computed_default(plugins, monkeypatch, capsys) -> None:
+    install(
+        plugins / "site",
+        monkeypatch,
+        files={
+            "costly_parts.py": "import paddle\nBASE = 3\n\ndef costly(spec, *, a: int = 2 * BASE, b: int = 1): ...\n"
+        },
+        entry_points={"models": {"costly": "costly_parts:costly"}},
+        name="costly",
+    )
+    out = run(capsys, show, "model/costly")
+    assert "a       int   (computed: 2 * BASE)" in out
+    assert "model=costly model.b=1\n" in out
+    assert "costly_parts" not in sys.modules
+    option = json.loads(run(capsys, show, "model/costly", "--json"))["options"][0]
+    assert (option["default"], option["computed"]) == (None, "2 * BASE")
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", "model/cnn"], ["show", "experiment/mnist_cnn"], ["-h"]])
 def test_verbs_are_quick_and_import_nothing_heavy(arguments) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "expkit", *arguments]
     started = time.perf_counter()
@@ -230,7 +292,5 @@ def test_verbs_are_quick_and_import_nothing_heavy(arguments) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "import time" in line}
     assert "expkit.cli" in imported
-    assert imported.isdisjoint(
-        {"paddle", "mlflow", "hydra", "omegaconf", "numpy", "matplotlib", "expkit.api"}
-    )
+    assert imported.isdisjoint({"paddle", "mlflow", "hydra", "omegaconf", "numpy", "matplotlib", "expkit.api"})
     assert seconds < 2.0  # about 0.3 s on a quiet machine
