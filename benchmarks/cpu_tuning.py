@@ -61,9 +61,7 @@ def measure(side: str, steps: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--settings-only", action="store_true", help="compare without the layer fixes")
@@ -77,9 +75,7 @@ def main() -> None:
     for number in range(options.rounds):
         for side, found in times.items():
             found.append(measure(side, options.steps))
-        print(
-            f"round {number + 1}: " + "  ".join(f"{side} {found[-1]:.1f} ms" for side, found in times.items())
-        )
+        print(f"round {number + 1}: " + "  ".join(f"{side} {found[-1]:.1f} ms" for side, found in times.items()))
     ratios = [a / b for a, b in zip(times["stock"], times[other], strict=True)]
     for side, found in times.items():
         print(f"{side}: median {statistics.median(found):.1f} ms a step")

@@ -139,9 +139,7 @@ def read_snapshot(folder: Path) -> Snapshot:
 
     manifest = _json(folder / "manifest.json")
     if manifest.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {manifest.get('format')!r}; this expkit reads format {FORMAT}."
-        )
+        raise CheckpointError(f"{folder} has format {manifest.get('format')!r}; this expkit reads format {FORMAT}.")
     contents = {}
     for name in FILES:
         try:

@@ -130,9 +130,7 @@ def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequen
         ConfigError: a value is out of range, or a needed part was not chosen.
     """
     resolved = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
-    picked = {
-        group: str(name) for group, name in choices.items() if "hydra" not in group and name is not None
-    }
+    picked = {group: str(name) for group, name in choices.items() if "hydra" not in group and name is not None}
     settings = _settings(resolved)
     components = _components(resolved, picked)
     return ExperimentConfig(

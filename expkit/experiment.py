@@ -176,9 +176,7 @@ class _Run:
                 raise PluginError(
                     f"callback {name!r}: its state_dict holds what JSON does not: {error}. Use int(), float(), list()."
                 ) from error
-        return Snapshot(
-            self.prepared.learner.state_dict(), self.trainer.progress.as_dict(), states, random_state()
-        )
+        return Snapshot(self.prepared.learner.state_dict(), self.trainer.progress.as_dict(), states, random_state())
 
     def _announce(self) -> None:
         config, summary = self.config, self.prepared.learner.summary()
@@ -238,9 +236,7 @@ class _Run:
             "metrics": {name: round(value, 6) for name, value in metrics.items()},
         }
         target = self.folder / "export"
-        certificate = export_model(
-            self.prepared.learner, self.prepared.data, target, self.config.export, facts
-        )
+        certificate = export_model(self.prepared.learner, self.prepared.data, target, self.config.export, facts)
         log.info("exported: %s", asdict(certificate))
         return certificate
 
@@ -249,9 +245,7 @@ class _Run:
         places = [("stopped", reason)] if reason else []
         places.append(("run folder", folder))
         if self.recorder.tracked:
-            places.append(
-                ("MLflow run", f"{self.recorder.mlflow_run_id}  (experiment {self.recorder.experiment})")
-            )
+            places.append(("MLflow run", f"{self.recorder.mlflow_run_id}  (experiment {self.recorder.experiment})"))
         if result.certificate is not None:
             c = result.certificate
             places.append(
@@ -267,9 +261,7 @@ class _Run:
             headline=f"best epoch {result.best_epoch} of {self.trainer.progress.epoch} "
             f"({self.prepared.monitor.name} {result.monitored:.4f})",
             places=places,
-            next_commands=next_commands(
-                config, folder, tracked=self.recorder.tracked, exported=config.export.enabled
-            ),
+            next_commands=next_commands(config, folder, tracked=self.recorder.tracked, exported=config.export.enabled),
         )
 
 

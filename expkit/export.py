@@ -63,9 +63,7 @@ def export_model(
         raw, _ = data.valid.gather(np.arange(count))
         inputs = data.spec.input.normalise(raw)
         certificate = _compare(learner.predict(inputs), exported(inputs), data, settings.tolerance)
-        (unfinished / "certificate.json").write_text(
-            json.dumps(asdict(certificate), indent=2), encoding="utf-8"
-        )
+        (unfinished / "certificate.json").write_text(json.dumps(asdict(certificate), indent=2), encoding="utf-8")
         _describe(unfinished, data, facts)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
@@ -80,13 +78,9 @@ def _compare(own: Array, exported: Array, data: Data, tolerance: float) -> Certi
     if own.shape != exported.shape:
         raise ExportError(f"the export answers {exported.shape} where the model answers {own.shape}.")
     if not np.isfinite(own).all():
-        raise ExportError(
-            "the trained model answers NaN or infinity on validation samples; nothing was exported."
-        )
+        raise ExportError("the trained model answers NaN or infinity on validation samples; nothing was exported.")
     largest = float(np.abs(own.astype(np.float64) - exported.astype(np.float64)).max())
-    same = (
-        float((own.argmax(axis=1) == exported.argmax(axis=1)).mean()) if data.spec.is_classification else 1.0
-    )
+    same = float((own.argmax(axis=1) == exported.argmax(axis=1)).mean()) if data.spec.is_classification else 1.0
     if not largest <= tolerance:  # so that NaN is an error too
         raise ExportError(
             f"the exported model differs from the trained one by up to {largest:.3g} on {len(own)} samples "
@@ -107,10 +101,7 @@ def _describe(folder: Path, data: Data, facts: Mapping[str, Any]) -> None:
         "input_dtype": spec.input_dtype,
         "target": spec.target.describe(),
         "output_shape": [None, spec.outputs],
-        "sha256": {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.glob("model.*"))
-        },
+        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("model.*"))},
     }
     text = (
         "# What this exported model takes and answers. `preprocess.py` beside it reads this file:\n"

@@ -22,9 +22,7 @@ class Meter:
 
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
         if "loss" in metrics:
-            raise ConfigError(
-                "a metric is called 'loss', which is measured anyway. Give the metric another name."
-            )
+            raise ConfigError("a metric is called 'loss', which is measured anyway. Give the metric another name.")
         self._metrics = metrics
         self.reset()
 

@@ -21,9 +21,7 @@ class ConfiguredParts:
         device: as Paddle calls it.
     """
 
-    def __init__(
-        self, config: ExperimentConfig, spec: DataSpec, *, steps_per_epoch: int, device: str
-    ) -> None:
+    def __init__(self, config: ExperimentConfig, spec: DataSpec, *, steps_per_epoch: int, device: str) -> None:
         self._config = config
         self.spec = spec
         self.epochs = config.trainer.epochs
@@ -58,14 +56,10 @@ class ConfiguredParts:
                 f"schedule={schedule.name}: optimizer {optimizer.name!r} has no option `learning_rate` that the "
                 "schedule could change. Use schedule=constant."
             )
-        rate = schedule.build(
-            learning_rate=float(base), steps_per_epoch=self.steps_per_epoch, epochs=self.epochs
-        )
+        rate = schedule.build(learning_rate=float(base), steps_per_epoch=self.steps_per_epoch, epochs=self.epochs)
         return optimizer.build(parameters=list(parameters), learning_rate=rate)
 
     def _needed(self, component: Component | None, kind: str) -> Component:
         if component is None:
-            raise ConfigError(
-                f"this learner needs a {kind}. Choose one: {kind}=NAME (`python -m expkit list {kind}`)."
-            )
+            raise ConfigError(f"this learner needs a {kind}. Choose one: {kind}=NAME (`python -m expkit list {kind}`).")
         return component

@@ -16,9 +16,7 @@ LARGEST = 16.0
 """Inches; more classes get smaller squares."""
 
 
-def draw_curves(
-    folder: Path, title: str, steps: Sequence[float], epochs: Sequence[Mapping[str, float]]
-) -> None:
+def draw_curves(folder: Path, title: str, steps: Sequence[float], epochs: Sequence[Mapping[str, float]]) -> None:
     """Draw `curves.png`: the loss, and each metric, of train and valid over epochs.
 
     Args:
@@ -106,9 +104,7 @@ def draw_mistakes(
     columns = min(5, len(worst))
     rows = -(-len(worst) // columns)
     figure = _empty((1.7 * columns, 2.0 * rows + 0.6))
-    figure.suptitle(
-        f"{_text(title)}\n{len(wrong):,} mistakes of {len(targets):,}; the surest first", fontsize=9
-    )
+    figure.suptitle(f"{_text(title)}\n{len(wrong):,} mistakes of {len(targets):,}; the surest first", fontsize=9)
     for place, (image, index) in enumerate(zip(images, worst, strict=True)):
         axis = figure.add_subplot(rows, columns, place + 1)
         axis.imshow(image, cmap="gray")

@@ -51,9 +51,7 @@ class Predictor:
                 "with export=none?"
             )
         try:
-            self.description: dict[str, Any] = yaml.safe_load(
-                (folder / "model.yaml").read_text(encoding="utf-8")
-            )
+            self.description: dict[str, Any] = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
             kind = self.description["input"]["kind"]
             if kind not in KINDS:
                 raise ExportError(

@@ -61,9 +61,7 @@ class ImageInput:
     def normalise(self, raw: Array) -> Array:
         """Turn raw [N, H, W] or [N, H, W, C] uint8 into [N, C, H, W] float32: (pixel / 255 - mean) / std."""
         scale = (1.0 / (255.0 * np.asarray(self.std, dtype=np.float64))).astype(np.float32)
-        shift = (-np.asarray(self.mean, dtype=np.float64) / np.asarray(self.std, dtype=np.float64)).astype(
-            np.float32
-        )
+        shift = (-np.asarray(self.mean, dtype=np.float64) / np.asarray(self.std, dtype=np.float64)).astype(np.float32)
         if self.channels == 1:
             out = raw.reshape(len(raw), 1, self.height, self.width).astype(np.float32)
             out *= scale[0]
@@ -89,9 +87,7 @@ class ImageInput:
                 opened_file = Image.open(path)
             with opened_file as opened:
                 if opened.width * opened.height > MAX_PIXELS:
-                    raise UnreadableInputError(
-                        f"{opened.width} x {opened.height} pixels; at most {MAX_PIXELS:,}"
-                    )
+                    raise UnreadableInputError(f"{opened.width} x {opened.height} pixels; at most {MAX_PIXELS:,}")
                 image = ImageOps.exif_transpose(opened)
                 image = _flat(image).convert("L" if self.channels == 1 else "RGB")
         except UnreadableInputError:
@@ -148,11 +144,7 @@ class TableInput:
         try:
             with Path(path).open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.reader(file)
-                rows = [
-                    (reader.line_num, [c.strip() for c in row])
-                    for row in reader
-                    if any(c.strip() for c in row)
-                ]
+                rows = [(reader.line_num, [c.strip() for c in row]) for row in reader if any(c.strip() for c in row)]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UnreadableInputError(f"not a readable CSV file ({error})") from error
         if not rows:
@@ -162,9 +154,7 @@ class TableInput:
         if any(_number(cell) is None for cell in head):
             missing = [c for c in self.columns if c not in head]
             if missing:
-                raise UnreadableInputError(
-                    f"no column {', '.join(missing)}; expected {', '.join(self.columns)}"
-                )
+                raise UnreadableInputError(f"no column {', '.join(missing)}; expected {', '.join(self.columns)}")
             order, width, rows = [head.index(c) for c in self.columns], len(head), rows[1:]
             if not rows:
                 raise UnreadableInputError("there is no row below the header")
@@ -249,8 +239,7 @@ class Values:
         """Turn normalised outputs [N, K] back into values in their own unit, one answer a sample."""
         values = outputs.astype(np.float64) * np.asarray(self.scale) + np.asarray(self.mean)
         return [
-            {"values": {n: float(x) for n, x in zip(self.names, row, strict=True)}, "unit": self.unit}
-            for row in values
+            {"values": {n: float(x) for n, x in zip(self.names, row, strict=True)}, "unit": self.unit} for row in values
         ]
 
     def describe(self) -> dict[str, Any]:
@@ -276,9 +265,7 @@ def from_description(description: dict[str, Any]) -> Any:
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """Turn tuples into lists and NumPy's numbers into Python's, which YAML and JSON can write."""
-    return {
-        k: [_python(x) for x in v] if isinstance(v, (tuple, list)) else _python(v) for k, v in values.items()
-    }
+    return {k: [_python(x) for x in v] if isinstance(v, (tuple, list)) else _python(v) for k, v in values.items()}
 
 
 def _python(value: Any) -> Any:

@@ -75,9 +75,7 @@ class Recorder:
             (folder / "config.yaml").write_text(masked(to_yaml(config.resolved)), encoding="utf-8")
             (folder / "overrides.yaml").write_text(masked(to_yaml(list(config.overrides))), encoding="utf-8")
             (folder / "environment.json").write_text(
-                json.dumps(
-                    {**environment, "git": _git_facts(git), "tuning": dict(prepared.tuning)}, indent=2
-                ),
+                json.dumps({**environment, "git": _git_facts(git), "tuning": dict(prepared.tuning)}, indent=2),
                 encoding="utf-8",
             )
             if git is not None:
@@ -127,9 +125,7 @@ class Recorder:
         if certificate is not None:
             self._record["export"] = asdict(certificate)
             tracker.set_tags({f"export.{key}": str(value) for key, value in asdict(certificate).items()})
-            raw, _ = self._prepared.data.valid.gather(
-                np.arange(min(EXAMPLE_SAMPLES, len(self._prepared.data.valid)))
-            )
+            raw, _ = self._prepared.data.valid.gather(np.arange(min(EXAMPLE_SAMPLES, len(self._prepared.data.valid))))
             model_uri = tracker.log_model(self._folder / "export", raw, step=best_epoch)
         tracker.set_description(self._card(metrics, best_epoch, epochs, model_uri))
 

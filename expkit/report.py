@@ -83,9 +83,7 @@ class EpochLog(Callback):
 
     def on_fit_end(self, event: FitEnd) -> None:
         """Log how training ended."""
-        log.info(
-            "training %s after epoch %d, step %d. %s", event.status, event.epoch, event.step, event.reason
-        )
+        log.info("training %s after epoch %d, step %d. %s", event.status, event.epoch, event.step, event.reason)
 
 
 def conclude(
@@ -112,9 +110,7 @@ def conclude(
     for name in names:
         table.add_column(name, justify="right")
     for split in splits:
-        cells = [
-            f"{metrics[f'{split}/{name}']:.4f}" if f"{split}/{name}" in metrics else "-" for name in names
-        ]
+        cells = [f"{metrics[f'{split}/{name}']:.4f}" if f"{split}/{name}" in metrics else "-" for name in names]
         table.add_row(split, *cells)
         log.info("%s: %s", split, "  ".join(f"{n} {c}" for n, c in zip(names, cells, strict=True)))
     console.print(f"\n[bold]{escape(headline)}[/bold]")

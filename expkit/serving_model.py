@@ -39,9 +39,7 @@ class ExportedModel(mlflow.pyfunc.PythonModel):
         self._network = paddle.jit.load(str(folder / "model"))
         self._network.eval()
 
-    def predict(
-        self, context: Any, model_input: Inputs, params: dict[str, Any] | None = None
-    ) -> pd.DataFrame:
+    def predict(self, context: Any, model_input: Inputs, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Answer one row for each raw input.
 
         Args:

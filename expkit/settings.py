@@ -112,9 +112,7 @@ def check(settings: Settings) -> None:
         if number is not None and number < low:
             raise ConfigError(f"{key}={number}: must be at least {low}.")
     if settings.seed >= 2**32:
-        raise ConfigError(
-            f"seed={settings.seed}: must be below 2**32 (4294967296), the most that NumPy takes."
-        )
+        raise ConfigError(f"seed={settings.seed}: must be below 2**32 (4294967296), the most that NumPy takes.")
     one_of = {
         "trainer.progress": (settings.trainer.progress, ("auto", "bar", "plain", "off")),
         "device.name": (settings.device.name, ("auto", "cpu", "gpu")),

@@ -226,9 +226,7 @@ class Trainer:
             try:
                 callback.on_fit_end(end)
             except Exception as error:  # noqa: BLE001 - a plugin's code; raised again below
-                log.warning(
-                    "%s.on_fit_end failed: %s: %s", type(callback).__name__, type(error).__name__, error
-                )
+                log.warning("%s.on_fit_end failed: %s: %s", type(callback).__name__, type(error).__name__, error)
                 first = first or error
         if first is not None and end.status in ("finished", "stopped"):
             raise first

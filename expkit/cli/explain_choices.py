@@ -44,9 +44,7 @@ def unreadable_override(error: OverrideParseException, _: BaseException) -> str 
     elif "${" in value:
         reason = f"a reference is written ${{name}}, and quoted for the shell: '{key}=${{name}}'"
     elif any(value.count(a) > value.count(b) for a, b in ("[]", "{}", "()")):
-        reason = (
-            "a bracket is not closed. A list has no spaces, or is quoted as a whole: 'model.channels=[8, 16]'"
-        )
+        reason = "a bracket is not closed. A list has no spaces, or is quoted as a whole: 'model.channels=[8, 16]'"
     elif value.count("'") % 2 or value.count('"') % 2:
         reason = "a quote is not closed"
     elif value.endswith(","):
@@ -68,9 +66,7 @@ def refused_composition(error: HydraException, _: BaseException) -> str | None:
 
 def _not_in_defaults(key: str) -> str:
     if key == "experiment":
-        return (
-            f"an experiment is added with a plus: +experiment=NAME.\nKnown: {', '.join(experiment_names())}."
-        )
+        return f"an experiment is added with a plus: +experiment=NAME.\nKnown: {', '.join(experiment_names())}."
     if "@" in key:
         return f"{key!r} cannot be chosen: leave out the part from '@' on."
     known = [kind.config_group for kind in registry.KINDS]

@@ -79,9 +79,7 @@ def refused_override(error: OmegaConfBaseException, outer: BaseException) -> str
     if merged is None:
         return None
     if "does not support deletion" in str(error):
-        return (
-            f"{merged[1]}: an option of a component cannot be taken away. Set it to the value that you want."
-        )
+        return f"{merged[1]}: an option of a component cannot be taken away. Set it to the value that you want."
     return f"{merged[1]}: {first_line(error)} ({error.full_key})."
 
 
@@ -102,9 +100,7 @@ def wrong_value(error: ValidationError, outer: BaseException) -> str | None:
         return f"{merged[1]}: {path} is a single value{expected and f' ({expected})'}, with nothing inside."
     value = "null" if error.value is None else _shown(error.value)
     entry = getattr(error.object_type, "entry", None)
-    more = (
-        f" `{COMMAND} show {entry.kind.name}/{entry.name}` explains it." if isinstance(entry, Entry) else ""
-    )
+    more = f" `{COMMAND} show {entry.kind.name}/{entry.name}` explains it." if isinstance(entry, Entry) else ""
     reason = f"it must be {expected}" if expected else first_line(error).rstrip(".")
     return f"{_where(outer)}{path}={value} has the wrong type: {reason}.{more}"
 

@@ -39,9 +39,7 @@ def main(arguments: list[str]) -> int:
     try:
         task = partial(_guarded, failures)
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=ROOT_CONFIG)(task)()
-    except (
-        OSError
-    ) as error:  # not of an experiment, whose errors are in `failures`: Hydra makes the run's folder
+    except OSError as error:  # not of an experiment, whose errors are in `failures`: Hydra makes the run's folder
         if failures or isinstance(error, HydraException):
             raise
         raise ConfigError(

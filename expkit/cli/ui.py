@@ -119,9 +119,7 @@ def _is_free(host: str, port: int) -> bool:
             return False
         except OSError as error:
             if error.errno is not None and "assign" in os.strerror(error.errno).lower():
-                raise TrackingError(
-                    f"--host {host} is not an address of this machine. Use 127.0.0.1."
-                ) from error
+                raise TrackingError(f"--host {host} is not an address of this machine. Use 127.0.0.1.") from error
             return False
     return True
 
@@ -240,6 +238,4 @@ def _can_browse() -> bool:
     """Whether someone sits before a screen."""
     if not sys.stdout.isatty():
         return False
-    return sys.platform in ("win32", "darwin") or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

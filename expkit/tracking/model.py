@@ -76,8 +76,7 @@ def log_model(
         store.client.log_model_artifacts(model.model_id, str(folder))
         dataset, digest = test_data or (None, None)
         metrics = [
-            Metric(*point, model_id=model.model_id, dataset_name=dataset, dataset_digest=digest)
-            for point in results
+            Metric(*point, model_id=model.model_id, dataset_name=dataset, dataset_digest=digest) for point in results
         ]
         if metrics:
             store.client.log_batch(run_id, metrics=metrics)
@@ -130,18 +129,15 @@ def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_i
             pip_requirements=requirements(),
         )
     except Exception as error:
-        raise ExportError(
-            f"the export in {export_folder} is not a working model: {explain(error)}."
-        ) from error
+        raise ExportError(f"the export in {export_folder} is not a working model: {explain(error)}.") from error
     if meta.signature is None:
-        raise ExportError(
-            f"the export in {export_folder} does not predict from inputs of shape {example.shape}."
-        )
+        raise ExportError(f"the export in {export_folder} does not predict from inputs of shape {example.shape}.")
 
 
 def _example(export_folder: Path, raw: npt.NDArray[Any]) -> Any:
     """Arrays stay arrays; a table's rows get their column names, so that the served model takes them."""
     import pandas as pd
+
     about = yaml.safe_load((export_folder / "model.yaml").read_text(encoding="utf-8"))
     columns = about["input"].get("columns")
     return pd.DataFrame(np.asarray(raw, dtype=np.float64), columns=columns) if columns else raw

@@ -174,9 +174,7 @@ def open_store(settings: StoreSettings) -> Store:
             client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
             found = client.get_experiment_by_name(settings.experiment)
         except Exception as error:
-            raise TrackingError(
-                f"tracking store {masked(uri)}: {explain(error)}. {_remedy(error)}"
-            ) from error
+            raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {_remedy(error)}") from error
     with _own_call():
         return Store(client, uri, _experiment(client, found, settings, artifacts))
 
@@ -228,9 +226,7 @@ def masked(text: str) -> str:
 def explain(error: BaseException) -> str:
     """First line of an error, or the cause that urllib3 hides at its end; without passwords."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = [
-        line for line in lines if not line.startswith("(raised as a result of")
-    ] or lines  # SQLAlchemy's preface
+    lines = [line for line in lines if not line.startswith("(raised as a result of")] or lines  # SQLAlchemy's preface
     text = masked(lines[0]) if lines else type(error).__name__
     cause = re.search(r"Caused by \w+\([\"'](?:HTTPS?Connection\w*\(.*?\): )?(.*?)[\"']?\)+$", text)
     return (cause[1] if cause else text)[:300].rstrip(". ")
@@ -287,9 +283,7 @@ def _check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrackingError(
-            f"tracking: cannot create the folder {folder} ({error.strerror}). {_REMEDY}"
-        ) from error
+        raise TrackingError(f"tracking: cannot create the folder {folder} ({error.strerror}). {_REMEDY}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise TrackingError(f"tracking: the folder {folder} cannot be written. {_REMEDY}")
 
@@ -339,9 +333,7 @@ def _experiment(client: Any, found: Any, settings: StoreSettings, artifacts: Pat
                 if found is None:
                     raise
     except Exception as error:
-        raise TrackingError(
-            f"tracking: no experiment {name!r} ({explain(error)}). {_remedy(error)}"
-        ) from error
+        raise TrackingError(f"tracking: no experiment {name!r} ({explain(error)}). {_remedy(error)}") from error
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
             f"tracking: the experiment {name!r} was deleted in this store. Bring it back with "

@@ -137,9 +137,7 @@ class Tracker(NullTracker):
                 self._test_data = (dataset.name, dataset.digest)
             pairs = [entities.InputTag(key, value) for key, value in tags.items() if value]
             inputs.append(entities.DatasetInput(dataset, pairs))
-        self._store.attempt(
-            "the data's source", lambda: self._store.client.log_inputs(self.run_id, datasets=inputs)
-        )
+        self._store.attempt("the data's source", lambda: self._store.client.log_inputs(self.run_id, datasets=inputs))
 
     def log_artifacts(self, folder: Path, artifact_path: str | None = None) -> None:
         """Copy everything in `folder` to the run's artifacts, below `artifact_path`.
@@ -230,9 +228,7 @@ class Tracker(NullTracker):
         self._store.wake()
         if reason:
             self.set_tags({"status.reason": reason})
-        self._store.attempt(
-            "the run's status", lambda: self._store.client.set_terminated(self.run_id, status)
-        )
+        self._store.attempt("the run's status", lambda: self._store.client.set_terminated(self.run_id, status))
         self._finished = True
         missing = [f"{lost:,} metric points"] if lost else []
         missing += list(dict.fromkeys(self._store.failures))

@@ -61,9 +61,7 @@ def pixel_statistics(images: Array) -> tuple[float, float]:
     """
     flat = images.reshape(-1)
     counts = np.zeros(256, dtype=np.int64)
-    for start in range(
-        0, flat.size, _CHUNK
-    ):  # bincount copies to int64: in pieces, it stays in the CPU's cache
+    for start in range(0, flat.size, _CHUNK):  # bincount copies to int64: in pieces, it stays in the CPU's cache
         counts += np.bincount(flat[start : start + _CHUNK], minlength=256)
     values = np.arange(256, dtype=np.float64) / 255.0
     mean = float(counts @ values / flat.size)

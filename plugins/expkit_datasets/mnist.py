@@ -110,8 +110,7 @@ def mnist(
     """
     if on_missing not in ("stand-in", "error"):
         raise ConfigError(
-            f"dataset '{NAME}': on_missing is {on_missing!r}; expected 'stand-in' or 'error'. "
-            "Set dataset.on_missing."
+            f"dataset '{NAME}': on_missing is {on_missing!r}; expected 'stand-in' or 'error'. Set dataset.on_missing."
         )
     check_limit(NAME, limit)
     chosen = MIRRORS if mirrors is None else tuple(mirrors)

@@ -56,9 +56,7 @@ def read_json(path: Path, *, dataset: str) -> dict[str, Array]:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"dataset '{dataset}': {path} is a damaged gzip file ({error}). {REMEDY}") from error
     except OSError as error:
-        raise DataError(
-            f"dataset '{dataset}': {path} cannot be read ({error.strerror}). Set dataset.root."
-        ) from error
+        raise DataError(f"dataset '{dataset}': {path} cannot be read ({error.strerror}). Set dataset.root.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"dataset '{dataset}': {path} is not JSON ({error}). {REMEDY}") from error
     except ValueError as error:

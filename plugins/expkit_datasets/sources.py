@@ -109,9 +109,7 @@ def names_in(folder: Path, *, dataset: str) -> set[str]:
         problem = "is a file; a folder is expected"
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
-    raise DataError(
-        f"dataset '{dataset}': {folder} {problem}. Set dataset.root to the folder that holds its files."
-    )
+    raise DataError(f"dataset '{dataset}': {folder} {problem}. Set dataset.root to the folder that holds its files.")
 
 
 def download(
@@ -155,9 +153,7 @@ def download(
     return served
 
 
-def _fetch(
-    file: RemoteFile, mirror: str, folder: Path, patience: float, advance: Callable[[int], None]
-) -> None:
+def _fetch(file: RemoteFile, mirror: str, folder: Path, patience: float, advance: Callable[[int], None]) -> None:
     part = folder / f".{file.name}.{os.getpid()}.part"
     digest = hashlib.md5(usedforsecurity=False)
     size = 0

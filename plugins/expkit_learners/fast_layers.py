@@ -44,9 +44,7 @@ def _plain_pooling(layer: Any) -> bool:
     # The kernel with a mask ignores padding="SAME" and takes one number an axis, not one a side. A window that lies
     # wholly outside the image, as ceil_mode and wide padding can make one, has no maximum; see `_max_pool`.
     padding, kernel = _pair(layer.padding), _pair(layer.ksize)
-    inside = len(padding) == 2 and all(
-        isinstance(p, int) and p < k for p, k in zip(padding, kernel, strict=True)
-    )
+    inside = len(padding) == 2 and all(isinstance(p, int) and p < k for p, k in zip(padding, kernel, strict=True))
     return inside and not layer.ceil_mode and not layer.return_mask and layer.data_format == "NCHW"
 
 

@@ -28,9 +28,7 @@ class PaddleLearner:
         with unique_name.guard(_private_names()):
             self._model = parts.model()
         if not isinstance(self._model, nn.Layer):
-            raise ConfigError(
-                f"the model is a {type(self._model).__name__}; learner=paddle trains a paddle.nn.Layer."
-            )
+            raise ConfigError(f"the model is a {type(self._model).__name__}; learner=paddle trains a paddle.nn.Layer.")
         self._regularize()
         self._loss = parts.loss()
         self._make_optimizer()
@@ -102,9 +100,7 @@ class PaddleLearner:
             raise ConfigError(f"the saved weights belong to another model: {'; '.join(differ[:4])}{more}.")
         used = type(self._optimizer).__name__
         if state.extra.get("optimizer", used) != used:
-            raise ConfigError(
-                f"the saved state is that of {state.extra['optimizer']}, but the optimizer is {used}."
-            )
+            raise ConfigError(f"the saved state is that of {state.extra['optimizer']}, but the optimizer is {used}.")
         self._model.set_state_dict({name: paddle.to_tensor(array) for name, array in state.model.items()})
         if not state.optimizer and not state.extra:
             return
@@ -120,9 +116,7 @@ class PaddleLearner:
 
     def summary(self) -> Mapping[str, float]:
         """Return the number of trainable parameters."""
-        return {
-            "parameters": sum(int(np.prod(p.shape)) for p in self._model.parameters() if not p.stop_gradient)
-        }
+        return {"parameters": sum(int(np.prod(p.shape)) for p in self._model.parameters() if not p.stop_gradient)}
 
     def export(self, folder: Path) -> Callable[[Array], Array]:
         """Write `model.json` and `model.pdiparams` with `paddle.jit.save`; return what `paddle.jit.load` reads back.
@@ -181,9 +175,7 @@ class PaddleLearner:
                 decays[name] = parameter.regularizer = regularizer.decay(name, tuple(parameter.shape))
         pattern = getattr(regularizer, "pattern", "")
         if pattern and not any(decays.values()):
-            raise ConfigError(
-                f"regularizer.pattern={pattern!r} fits no parameter. The model has {', '.join(decays)}."
-            )
+            raise ConfigError(f"regularizer.pattern={pattern!r} fits no parameter. The model has {', '.join(decays)}.")
 
     def _check_one_sample(self) -> None:
         """Try the model's output shape on zeros, so that a misfit is an error before anything is written."""

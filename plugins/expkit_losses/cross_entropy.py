@@ -29,9 +29,7 @@ class CrossEntropy:
                 "Choose loss=squared_error."
             )
         if spec.outputs < 2:
-            raise ConfigError(
-                f"loss=cross_entropy needs two classes or more; {spec.name} has {spec.outputs}."
-            )
+            raise ConfigError(f"loss=cross_entropy needs two classes or more; {spec.name} has {spec.outputs}.")
         if not 0.0 <= label_smoothing < 1.0:
             raise ConfigError(f"loss.label_smoothing={label_smoothing}: must be from 0 to below 1.")
         self.classes = spec.outputs

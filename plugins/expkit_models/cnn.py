@@ -48,9 +48,7 @@ def _check(spec: DataSpec, channels: list[int], kernel: int) -> None:
             "Choose model=mlp or model=linear."
         )
     if not channels or min(channels) < 1:
-        raise ConfigError(
-            f"model.channels={list(channels)}: give one number above 0 for each block, such as [20,20]."
-        )
+        raise ConfigError(f"model.channels={list(channels)}: give one number above 0 for each block, such as [20,20].")
     if kernel < 1 or kernel % 2 == 0:
         raise ConfigError(f"model.kernel={kernel}: must be odd and above 0, such as 3 or 5.")
     if min(shape[1:]) < 2 ** len(channels):

@@ -22,6 +22,4 @@ def share(option: str, value: float) -> None:
         ConfigError: it is not from 0 to 1.
     """
     if not 0.0 <= value <= 1.0:
-        raise ConfigError(
-            f"schedule.{option}={value}: must be from 0 to 1, a fraction of optimizer.learning_rate."
-        )
+        raise ConfigError(f"schedule.{option}={value}: must be from 0 to 1, a fraction of optimizer.learning_rate.")

@@ -46,9 +46,7 @@ class Noise:
             noise += raw
             return np.clip(np.rint(noise, out=noise), 0, 255, out=noise).astype(np.uint8)
         if self._columns is not None and raw.dtype.kind == "f":
-            return (raw + generator.standard_normal(raw.shape) * (self._std * self._columns)).astype(
-                raw.dtype
-            )
+            return (raw + generator.standard_normal(raw.shape) * (self._std * self._columns)).astype(raw.dtype)
         raise ConfigError(
             "transforms=noise needs raw uint8 images or a table of floating numbers, "
             f"not {raw.dtype} inputs of shape {list(raw.shape)}, whose range it does not know. Leave it out."

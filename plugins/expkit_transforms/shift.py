@@ -23,8 +23,7 @@ class Shift:
         shape = spec.input_shape
         if len(shape) != 3:
             raise ConfigError(
-                f"transforms=shift needs images, but inputs of {spec.name} have the shape {list(shape)}. "
-                "Leave it out."
+                f"transforms=shift needs images, but inputs of {spec.name} have the shape {list(shape)}. Leave it out."
             )
         if not 0 <= pixels < min(shape[1:]):
             raise ConfigError(

@@ -40,9 +40,7 @@ class CommandLine:
             **options,
         )
 
-    def __call__(
-        self, *arguments: str, code: int = 0, seconds: float = 180
-    ) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, code: int = 0, seconds: float = 180) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments)
         try:
             out, err = process.communicate(timeout=seconds)

@@ -151,9 +151,7 @@ def test_data_that_breaks_its_word_is_refused_before_the_run_begins(expkit: Comm
 
 def test_a_schedule_is_never_ignored_in_silence(expkit: CommandLine) -> None:
     (expkit.folder / "my_optimizers.py").write_text(
-        "import paddle\n"
-        "def fixed(parameters):\n"
-        "    return paddle.optimizer.SGD(0.1, parameters=parameters)\n"
+        "import paddle\ndef fixed(parameters):\n    return paddle.optimizer.SGD(0.1, parameters=parameters)\n"
     )
     (expkit.folder / "conf" / "optimizer").mkdir(parents=True)
     (expkit.folder / "conf" / "optimizer" / "fixed.yaml").write_text("_target_: my_optimizers.fixed\n")

@@ -73,9 +73,7 @@ def test_mlflow_has_choices_options_metrics_tags_data_pictures_and_the_model(qui
     assert data.tags["device"] == "cpu"
     assert "digits (stand-in for mnist)" in run.info.run_name
     assert "digits (stand-in for mnist)" in data.tags["mlflow.note.content"]
-    assert {i.dataset.name.partition(",")[0] for i in run.inputs.dataset_inputs} == {
-        "digits (stand-in for mnist)"
-    }
+    assert {i.dataset.name.partition(",")[0] for i in run.inputs.dataset_inputs} == {"digits (stand-in for mnist)"}
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
     assert (artifacts / "plots" / "confusion.png").is_file()
     assert (artifacts / "config" / "config.yaml").is_file()
@@ -116,9 +114,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(expkit: Com
         (run,) = (p.parent for p in (expkit.folder / "runs" / str(number)).rglob("run.json"))
         index = json.loads((run / "checkpoints" / "index.json").read_text())
         folder = run / "checkpoints" / index["last"]
-        weights.append(
-            (folder / "model.safetensors").read_bytes() + (folder / "optimizer.safetensors").read_bytes()
-        )
+        weights.append((folder / "model.safetensors").read_bytes() + (folder / "optimizer.safetensors").read_bytes())
         epochs = json.loads((run / "history.json").read_text())
         histories.append([{k: v for k, v in e.items() if k != "seconds"} for e in epochs])
     assert weights[0] == weights[1]

@@ -94,9 +94,7 @@ def test_artifacts_lie_below_the_artifact_root(runs: Path, tracker: Tracker, tmp
     tracker.log_artifacts(tmp_path / "plots", "plots")
     tracker.log_artifact(tmp_path / "run.log", "")
     assert sorted(f.path for f in client(runs).list_artifacts(tracker.run_id)) == ["plots", "run.log"]
-    assert (
-        runs / "mlartifacts/mnist_cnn" / tracker.run_id / "artifacts/plots/loss.png"
-    ).read_bytes() == b"png"
+    assert (runs / "mlartifacts/mnist_cnn" / tracker.run_id / "artifacts/plots/loss.png").read_bytes() == b"png"
     with pytest.raises(FileNotFoundError):
         tracker.log_artifact(tmp_path / "missing.png")
 
@@ -230,9 +228,7 @@ def test_eight_processes_start_together_on_a_fresh_store(tmp_path: Path) -> None
     ]
     for worker in workers:
         out, err = worker.communicate(timeout=120)
-        assert (worker.returncode, out, err) == (0, "", ""), (
-            "MLflow's and alembic's chatter must be silent too"
-        )
+        assert (worker.returncode, out, err) == (0, "", ""), "MLflow's and alembic's chatter must be silent too"
     store = client(tmp_path)
     found = store.search_runs([store.get_experiment_by_name("sweep").experiment_id])
     assert sorted(run.data.params["job"] for run in found) == list("01234567")
@@ -245,9 +241,7 @@ def test_lock_is_released_when_its_holder_is_killed(tmp_path: Path) -> None:
         "import sys, time; from pathlib import Path; from expkit.tracking.store import file_lock\n"
         "with file_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True
-    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     with holder.stdout:
         assert holder.stdout.readline() == "held\n"
@@ -289,9 +283,7 @@ def test_server_that_never_answers_is_given_up_within_ten_seconds(tmp_path: Path
     with socket.create_server(("127.0.0.1", 0)) as silent:
         before = time.monotonic()
         with pytest.raises(TrackingError, match="timed out"):
-            open_tracker(
-                settings(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}"), params={}, tags={}
-            )
+            open_tracker(settings(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}"), params={}, tags={})
         assert time.monotonic() - before < 10
 
 
@@ -427,9 +419,7 @@ def export(folder: Path, shape: tuple[int, ...], outputs: int, about: dict[str, 
     paddle.seed(1)
     network = paddle.nn.Sequential(paddle.nn.Flatten(), paddle.nn.Linear(math.prod(shape), outputs))
     network.eval()
-    paddle.jit.save(
-        network, str(folder / "model"), input_spec=[paddle.static.InputSpec([None, *shape], "float32")]
-    )
+    paddle.jit.save(network, str(folder / "model"), input_spec=[paddle.static.InputSpec([None, *shape], "float32")])
     (folder / "model.yaml").write_text(yaml.safe_dump(about))
     shutil.copy(preprocess.__file__, folder / "preprocess.py")
     return network

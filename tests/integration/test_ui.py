@@ -39,9 +39,7 @@ def fetch(address: str, body: dict[str, Any] | None = None) -> bytes:
 
 def processes_of(marker: str) -> list[str]:
     """Command lines of living processes that name `marker`."""
-    lines = subprocess.run(
-        ["ps", "-ww", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True
-    ).stdout
+    lines = subprocess.run(["ps", "-ww", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
     return [line for line in lines.splitlines() if marker in line and " Z" not in line]
 
 
@@ -77,9 +75,7 @@ def page(runs: tuple[Path, str]) -> Iterator[tuple[subprocess.Popen[str], int, s
         process.communicate(timeout=30)
 
 
-def test_page_api_and_pictures_are_served(
-    runs: tuple[Path, str], page: tuple[subprocess.Popen[str], int, str]
-) -> None:
+def test_page_api_and_pictures_are_served(runs: tuple[Path, str], page: tuple[subprocess.Popen[str], int, str]) -> None:
     folder, run_id = runs
     _, port, line = page
     address = f"http://127.0.0.1:{port}"

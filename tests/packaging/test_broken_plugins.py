@@ -86,10 +86,7 @@ def test_show_says_why_a_module_cannot_be_imported(troubled: Installation) -> No
 
 
 def test_broken_plugins_do_not_disturb_a_choice_that_is_whole(troubled: Installation) -> None:
-    assert (
-        "expkit_models.mlp.MLP"
-        in troubled.expkit("--cfg", "job", "+experiment=mnist_cnn", "model=mlp").stdout
-    )
+    assert "expkit_models.mlp.MLP" in troubled.expkit("--cfg", "job", "+experiment=mnist_cnn", "model=mlp").stdout
 
 
 @pytest.mark.parametrize(

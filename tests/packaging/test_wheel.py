@@ -93,9 +93,7 @@ def test_what_is_installed_fits_together(clean: Installation) -> None:
 
 
 def test_nothing_comes_from_the_checkout(user: Installation) -> None:
-    where = user.run(
-        "-c", "import expkit, expkit_models; print(expkit.__file__, expkit_models.__file__)"
-    ).stdout
+    where = user.run("-c", "import expkit, expkit_models; print(expkit.__file__, expkit_models.__file__)").stdout
     assert str(CHECKOUT) not in where
 
 

@@ -95,7 +95,7 @@ class Undocumented:
 
 
 class Untyped:
-    """Have an option of no simple type.
+    """Have an option whose type says nothing of what is in it.
 
     Args:
         size: of it.
@@ -171,7 +171,7 @@ def stubborn(parameters, learning_rate: float = 0.1):
         ("transform", Writes, "Writes: writes into the batch"),
         ("transform", Global, "another result|global generator"),
         ("callback", Undocumented, "'size' has no line under Args"),
-        ("callback", Untyped, "'size' needs a simple type"),
+        ("callback", Untyped, "'size' needs a type that can be checked"),
         ("metric", Forgetful, "depends on how samples are batched"),
         ("callback", Amnesiac, "decides differently after a resume"),
         ("optimizer", stubborn, "ignores a parameter's regularizer"),
@@ -223,6 +223,43 @@ def test_supplied_parameters_need_no_documentation():
         """Keep the rate."""
 
     check_options("schedule", schedule)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [Literal["same", "valid"], Path, Path | None, dict[str, float], list[list[int]] | None, "Sequence[str]", int | str],
+    ids=str,
+)
+def test_types_that_a_config_can_check_are_accepted(annotation):
+    def schedule(size=None):
+        """Keep the rate.
+
+        Args:
+            size: of it.
+        """
+
+    schedule.__annotations__["size"] = annotation
+    check_options("schedule", schedule)
+
+
+@pytest.mark.parametrize("annotation", [dict, list, Any, dict[str, Any], np.ndarray, "list[np.ndarray]"], ids=str)
+def test_types_that_no_config_can_check_are_refused(annotation):
+    def schedule(size=None):
+        """Keep the rate.
+
+        Args:
+            size: of it.
+        """
+
+    schedule.__annotations__["size"] = annotation
+    with pytest.raises(ConformanceError, match="'size' needs a type that can be checked"):
+        check_options("schedule", schedule)
+
+
+def test_kit_shows_no_noise_of_paddles_import():
+    code = "from expkit.testing import check_schedule\ndef keep(): 'Keep the rate.'; return 0.1\ncheck_schedule(keep)"
+    done = subprocess.run([sys.executable, "-W", "default::UserWarning", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 class TestDataset:

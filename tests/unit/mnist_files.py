@@ -13,10 +13,7 @@ from expkit_datasets.mnist import PARTS, mnist
 
 
 def idx(values: Array) -> bytes:
-    return (
-        struct.pack(f">I{values.ndim}I", 0x800 + values.ndim, *values.shape)
-        + values.astype(np.uint8).tobytes()
-    )
+    return struct.pack(f">I{values.ndim}I", 0x800 + values.ndim, *values.shape) + values.astype(np.uint8).tobytes()
 
 
 def small_set(train: int = 40, test: int = 10) -> dict[str, Array]:

@@ -224,9 +224,7 @@ def test_a_plugin_imports_the_api_and_its_own_package_only(module: Module) -> No
     foreign = [
         i.imported
         for i in module.imports()
-        if i.imported.startswith(("expkit", "acme_"))
-        and i.imported != "expkit.api"
-        and not within(i.imported, (own,))
+        if i.imported.startswith(("expkit", "acme_")) and i.imported != "expkit.api" and not within(i.imported, (own,))
     ]
     assert foreign == []
 
@@ -280,8 +278,7 @@ def test_files_and_functions_are_short(module: Module) -> None:
     long = {
         f"{module.name}.{node.name}": lines
         for node in ast.walk(module.tree())
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and (lines := code_lines(node)) > LONGEST_FUNCTION
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (lines := code_lines(node)) > LONGEST_FUNCTION
     }
     assert {name: lines for name, lines in long.items() if name not in LONGER_FUNCTIONS} == {}
 

@@ -22,9 +22,7 @@ def snapshot(step: int, epoch: int = 1, size: int = 4) -> Snapshot:
         {"head.weight/velocity_0": np.full((size, size), -step, np.float32)},
         {"schedule": {"last_epoch": step, "last_lr": 0.1}},
     )
-    return Snapshot(
-        learner, {"epoch": epoch, "step": step}, {"stop": {"wait": 2}}, {"python": [3, [1, 2], None]}
-    )
+    return Snapshot(learner, {"epoch": epoch, "step": step}, {"stop": {"wait": 2}}, {"python": [3, [1, 2], None]})
 
 
 def weight(loaded: Snapshot) -> float:
@@ -189,9 +187,7 @@ def test_a_crash_before_a_rename_leaves_the_earlier_checkpoint(folder, monkeypat
     folder.save(snapshot(1), best=True)
     with monkeypatch.context() as patch:
         patch.setattr(Path, method, crash)
-        with pytest.raises(
-            CheckpointError, match=r"Input/output error\. The earlier checkpoints are untouched"
-        ):
+        with pytest.raises(CheckpointError, match=r"Input/output error\. The earlier checkpoints are untouched"):
             folder.save(snapshot(2), best=True)
     assert weight(folder.load("last")) == weight(folder.load("best")) == 1
     assert not [name for name in names(folder) if name.startswith(".")]

@@ -127,9 +127,7 @@ def test_failure_of_a_component_is_reported_without_hydra_around_it(monkeypatch,
     with pytest.raises(Exception, match="brr") as caught:
         instantiate({"_target_": "cold_parts.cold"})
     assert report(caught.value) == 1
-    assert capsys.readouterr().err.startswith(
-        f"error: RuntimeError: brr\n  at {tmp_path}/cold_parts.py:2, in cold\n"
-    )
+    assert capsys.readouterr().err.startswith(f"error: RuntimeError: brr\n  at {tmp_path}/cold_parts.py:2, in cold\n")
 
 
 def test_debug_shows_the_whole_traceback(ran, monkeypatch, capsys) -> None:

@@ -36,9 +36,7 @@ def test_a_refused_value_is_the_users_mistake():
     def cube(size):
         raise ValueError("must be a cube")
 
-    with pytest.raises(
-        ConfigError, match=r"model 'cube' refused its options {'size': 2}: must be a cube"
-    ) as caught:
+    with pytest.raises(ConfigError, match=r"model 'cube' refused its options {'size': 2}: must be a cube") as caught:
         component(cube, size=2).build()
     assert isinstance(caught.value.__cause__, ValueError)
 

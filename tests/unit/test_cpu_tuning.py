@@ -52,9 +52,7 @@ def test_many_cores_make_no_difference(tmp_path):
 
 def test_arm_an_empty_file_and_a_missing_one_are_left_alone(tmp_path, monkeypatch):
     arm = tmp_path / "arm"
-    arm.write_text(
-        "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd evtstrm\nCPU implementer\t: 0x41\n"
-    )
+    arm.write_text("processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd evtstrm\nCPU implementer\t: 0x41\n")
     empty = tmp_path / "empty"
     empty.write_bytes(b"")
     for path in (arm, empty, tmp_path / "missing", tmp_path):

@@ -143,9 +143,7 @@ def test_a_batch_size_below_one_is_refused(make, size):
 
 
 def test_dropping_the_only_batch_is_refused(make):
-    with pytest.raises(
-        ConfigError, match=r"batch_size=24 with dataset\.drop_last=true leaves no batch of 23"
-    ):
+    with pytest.raises(ConfigError, match=r"batch_size=24 with dataset\.drop_last=true leaves no batch of 23"):
         make(batch_size=24, drop_last=True)
 
 

@@ -126,8 +126,7 @@ MISTAKES = {
     "model=zzz": "`python -m expkit list models` explains them. A plugin that was just written needs",
     "metrics=[scores]": "no metric is called 'scores'. Did you mean 'score'?",
     "trainer=fast": "no trainer is called 'fast'. Known: default.",
-    "trainer.epoch=3": "there is no option 'trainer.epoch'. Did you mean 'trainer.epochs'? "
-    "Known in trainer: epochs",
+    "trainer.epoch=3": "there is no option 'trainer.epoch'. Did you mean 'trainer.epochs'? Known in trainer: epochs",
     "model.side=3": "model.side: model 'cube' has no option 'side'. Did you mean 'model.sides' or "
     "'model.sizes'? Options: sides, sizes, names. `python -m expkit show model/cube` explains them.",
     "epochs=3": "there is no option 'epochs'. Did you mean 'trainer.epochs'?",
@@ -173,8 +172,7 @@ MISTAKES = {
     "metrics.other.j=1": "metrics.other: metric 'other' is not chosen (chosen: score). Choose it first: "
     "'metrics=[score,other]'",
     "metrics.othr.j=1": "no metric is called 'othr'. Did you mean 'other'? Chosen: score.",
-    "metrics.score.tp=1": "metrics.score.tp: metric 'score' has no option 'tp'. "
-    "Did you mean 'metrics.score.top'?",
+    "metrics.score.tp=1": "metrics.score.tp: metric 'score' has no option 'tp'. Did you mean 'metrics.score.top'?",
     "+experiment=typo": "in config 'experiment/typo': model.side: model 'cube' has no option 'side'.",
     "+experiment=wrong": "in config 'experiment/wrong': trainer.epochs=many has the wrong type",
     "+experiment=group": "there is no group 'modle'. Did you mean 'model'?",
@@ -224,16 +222,12 @@ def test_unknown_main_config_is_explained(composed) -> None:
 def test_target_that_cannot_be_imported_is_explained(composed) -> None:
     config = OmegaConf.create({"model": {"_target_": "no_such_module.X"}})
     message = explained(lambda: instantiate(config.model))
-    assert message.startswith(
-        "model: 'no_such_module.X' cannot be imported: No module named 'no_such_module'."
-    )
+    assert message.startswith("model: 'no_such_module.X' cannot be imported: No module named 'no_such_module'.")
 
 
 def test_option_that_a_plain_class_does_not_take_is_explained(composed) -> None:
     config = OmegaConf.create({"loss": {"_target_": "cube_parts.other", "typo": 1}})
-    assert "loss: cube_parts.other does not take these options: " in explained(
-        lambda: instantiate(config.loss)
-    )
+    assert "loss: cube_parts.other does not take these options: " in explained(lambda: instantiate(config.loss))
 
 
 def test_error_that_a_component_raises_itself_is_not_about_the_config(composed) -> None:

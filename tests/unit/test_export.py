@@ -27,9 +27,7 @@ class FakeLearner:
         self.error, self.shape, self.own = error, shape, own
 
     def predict(self, inputs):
-        outputs = np.repeat(inputs.reshape(len(inputs), -1)[:, :1], 10, axis=1) + np.arange(
-            10, dtype=np.float32
-        )
+        outputs = np.repeat(inputs.reshape(len(inputs), -1)[:, :1], 10, axis=1) + np.arange(10, dtype=np.float32)
         if self.own is not None:
             outputs[0, 3] = self.own
         return outputs
@@ -75,9 +73,7 @@ def test_only_so_many_samples_are_compared(data, tmp_path):
 
 
 def test_a_difference_within_the_tolerance_is_measured(data, tmp_path):
-    certificate = export_model(
-        FakeLearner(error=0.25), data, tmp_path / "e", ExportSettings(tolerance=0.5), {}
-    )
+    certificate = export_model(FakeLearner(error=0.25), data, tmp_path / "e", ExportSettings(tolerance=0.5), {})
     assert certificate.largest_difference == pytest.approx(0.25)
 
 

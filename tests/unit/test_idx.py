@@ -105,9 +105,7 @@ def test_flipped_bits_in_gzip_are_noticed(tmp_path: Path) -> None:
     ],
     ids=["png", "text", "html", "empty", "labels", "floats", "header", "too-long"],
 )
-def test_a_file_that_is_something_else_is_named_for_what_it_is(
-    tmp_path: Path, content: bytes, sentence: str
-) -> None:
+def test_a_file_that_is_something_else_is_named_for_what_it_is(tmp_path: Path, content: bytes, sentence: str) -> None:
     for packed in (content, gzip.compress(content)):
         with pytest.raises(DataError, match=sentence):
             read_idx(written(tmp_path, packed), ndim=3, dataset="mnist")

@@ -55,9 +55,7 @@ def test_label_smoothing_spreads_its_share_over_all_classes():
 
 
 def test_cross_entropy_refuses_values():
-    with pytest.raises(
-        ConfigError, match=r"targets of example table are numbers\. Choose loss=squared_error"
-    ):
+    with pytest.raises(ConfigError, match=r"targets of example table are numbers\. Choose loss=squared_error"):
         cross_entropy(TABLE)
 
 
@@ -87,9 +85,7 @@ def test_squared_error_takes_classes_as_numbers_with_a_single_output():
     assert float(value) == 2.5
 
 
-@pytest.mark.parametrize(
-    ("outputs", "targets"), [([4, 1], [4]), ([4, 1], [1, 1]), ([4, 1], [4, 2]), ([4], [4])]
-)
+@pytest.mark.parametrize(("outputs", "targets"), [([4, 1], [4]), ([4, 1], [1, 1]), ([4, 1], [4, 2]), ([4], [4])])
 def test_squared_error_never_broadcasts(outputs, targets):
     import paddle
 

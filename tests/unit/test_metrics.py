@@ -52,9 +52,7 @@ def test_accuracy_never_broadcasts(targets):
         Accuracy(COLOURS).update(LOGITS, targets)
 
 
-@pytest.mark.parametrize(
-    ("metric", "expected"), [(MeanSquaredError, (1 + 4 + 9) / 3), (MeanAbsoluteError, 2.0)]
-)
+@pytest.mark.parametrize(("metric", "expected"), [(MeanSquaredError, (1 + 4 + 9) / 3), (MeanAbsoluteError, 2.0)])
 def test_error_is_the_mean_over_all_samples(metric, expected):
     first, second = ([[1.0], [2.0]], [[0.0], [4.0]]), ([[3.0]], [[0.0]])
     assert measure(metric(TABLE), first, second) == pytest.approx(expected)

@@ -94,9 +94,7 @@ def test_fingerprint_tells_apart_pixels_labels_and_the_cut(tmp_path: Path) -> No
 @pytest.mark.parametrize("valid", [0, -1, 40, 10_000])
 def test_a_valid_that_leaves_nothing_is_refused(tmp_path: Path, valid: int) -> None:
     folder = write_set(tmp_path / "set", small_set())
-    with pytest.raises(
-        ConfigError, match=rf"valid is {valid:,}; expected 1 to 39, as there are 40 .*dataset\.valid"
-    ):
+    with pytest.raises(ConfigError, match=rf"valid is {valid:,}; expected 1 to 39, as there are 40 .*dataset\.valid"):
         small(folder, valid=valid)
 
 
@@ -128,17 +126,13 @@ def test_raw_gz_and_dotted_names_are_the_same_data(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set", small_set())
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(
-        DataError, match=r"set holds no t10k-labels-idx1-ubyte \(\.gz or not\)\. Put the file there"
-    ):
+    with pytest.raises(DataError, match=r"set holds no t10k-labels-idx1-ubyte \(\.gz or not\)\. Put the file there"):
         small(folder)
 
 
 def test_an_empty_root_is_an_error_and_never_a_stand_in(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
-    with pytest.raises(
-        DataError, match=r"no train-images-idx3-ubyte, no .* and no mnist\.json\.gz; it holds nothing"
-    ):
+    with pytest.raises(DataError, match=r"no train-images-idx3-ubyte, no .* and no mnist\.json\.gz; it holds nothing"):
         small(tmp_path / "set")
 
 
@@ -172,9 +166,7 @@ def test_a_broken_folder_in_data_dir_is_an_error_and_never_a_stand_in(
 
 def test_images_and_labels_of_different_number_are_refused(tmp_path: Path) -> None:
     arrays = {**small_set(), "train_labels": np.zeros(39, np.uint8)}
-    with pytest.raises(
-        DataError, match=r"holds 40 images, but .*train-labels-idx1-ubyte\.gz holds 39 labels"
-    ):
+    with pytest.raises(DataError, match=r"holds 40 images, but .*train-labels-idx1-ubyte\.gz holds 39 labels"):
         small(write_set(tmp_path / "set", arrays))
 
 
@@ -187,18 +179,14 @@ def test_a_label_above_nine_is_refused(tmp_path: Path) -> None:
 
 def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
     arrays = {**small_set(), "test_images": np.zeros((10, 32, 32), np.uint8)}
-    with pytest.raises(
-        DataError, match="holds 10 images of 32 x 32 pixels; expected at least one, of 28 x 28"
-    ):
+    with pytest.raises(DataError, match="holds 10 images of 32 x 32 pixels; expected at least one, of 28 x 28"):
         small(write_set(tmp_path / "set", arrays))
 
 
 def test_swapped_files_are_noticed(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set", small_set())
     shutil.copy(folder / "train-labels-idx1-ubyte.gz", folder / "train-images-idx3-ubyte.gz")
-    with pytest.raises(
-        DataError, match=r"is not an IDX file of images: it starts with 00 00 08 01 \(labels\)"
-    ):
+    with pytest.raises(DataError, match=r"is not an IDX file of images: it starts with 00 00 08 01 \(labels\)"):
         small(folder)
 
 
@@ -229,9 +217,7 @@ def test_limit_holds_for_the_stand_in() -> None:
 
 
 def test_on_missing_error_forbids_the_stand_in() -> None:
-    with pytest.raises(
-        DataError, match=r"no files: .*download is switched off\. Set dataset\.root or EXPKIT_DATA_DIR"
-    ):
+    with pytest.raises(DataError, match=r"no files: .*download is switched off\. Set dataset\.root or EXPKIT_DATA_DIR"):
         mnist(download=False, on_missing="error")
 
 

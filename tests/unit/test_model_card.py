@@ -37,9 +37,7 @@ def test_first_line_says_what_and_how_good() -> None:
 
 def test_result_is_a_table_with_one_row_a_split_in_order() -> None:
     text = card()
-    rows = [
-        line for line in text.splitlines() if line.startswith(("| split", "| train", "| valid", "| test"))
-    ]
+    rows = [line for line in text.splitlines() if line.startswith(("| split", "| train", "| valid", "| test"))]
     assert rows == [
         "| split | loss | accuracy |",
         "| train | 0.012346 | 0.9967 |",
@@ -83,9 +81,7 @@ def test_before_training_there_is_no_empty_table() -> None:
 
 
 def test_a_split_that_lacks_a_metric_leaves_its_cell_empty() -> None:
-    assert "| test | 0.035 |  |" in card(
-        metrics={"valid/loss": 0.04, "valid/accuracy": 0.99, "test/loss": 0.035}
-    )
+    assert "| test | 0.035 |  |" in card(metrics={"valid/loss": 0.04, "valid/accuracy": 0.99, "test/loss": 0.035})
 
 
 def test_pipes_and_newlines_cannot_break_the_tables() -> None:

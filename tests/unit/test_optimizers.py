@@ -57,16 +57,12 @@ def test_nesterov_step():
 
 def test_adagrad_steps():
     # Sums of squares g^2 and 2 g^2: steps of rate and rate / sqrt(2), whatever the gradient's size.
-    np.testing.assert_allclose(
-        after("adagrad", 2, learning_rate=0.1), START - 0.1 * (1 + 0.5**0.5), rtol=1e-5
-    )
+    np.testing.assert_allclose(after("adagrad", 2, learning_rate=0.1), START - 0.1 * (1 + 0.5**0.5), rtol=1e-5)
 
 
 def test_rmsprop_step():
     # Mean square 0.1 g^2: a step of rate / sqrt(0.1).
-    np.testing.assert_allclose(
-        after("rmsprop", learning_rate=0.1, rho=0.9), START - 0.1 / 0.1**0.5, rtol=1e-5
-    )
+    np.testing.assert_allclose(after("rmsprop", learning_rate=0.1, rho=0.9), START - 0.1 / 0.1**0.5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -111,12 +107,8 @@ def test_fused_adam_agrees_with_plain_adam_when_only_some_parameters_are_regular
 
 
 def test_clipping_scales_the_gradient_to_the_norm():
-    np.testing.assert_allclose(
-        after("sgd", learning_rate=0.1, clip_norm=1.0), START - 0.1 * GRADIENT / 5, rtol=1e-5
-    )
-    np.testing.assert_allclose(
-        after("sgd", learning_rate=0.1, clip_norm=9.0), START - 0.1 * GRADIENT, rtol=1e-5
-    )
+    np.testing.assert_allclose(after("sgd", learning_rate=0.1, clip_norm=1.0), START - 0.1 * GRADIENT / 5, rtol=1e-5)
+    np.testing.assert_allclose(after("sgd", learning_rate=0.1, clip_norm=9.0), START - 0.1 * GRADIENT, rtol=1e-5)
 
 
 def test_clipping_comes_before_the_regularizer():

@@ -163,17 +163,13 @@ def test_a_state_without_optimizer_brings_the_weights_alone():
     trained.load_state_dict(LearnerState(state.model, {}))
     now = trained.state_dict()
     assert bits(LearnerState(now.model, {})) == bits(LearnerState(state.model, {}))
-    assert bits(LearnerState({}, now.optimizer, now.extra)) == bits(
-        LearnerState({}, kept.optimizer, kept.extra)
-    )
+    assert bits(LearnerState({}, now.optimizer, now.extra)) == bits(LearnerState({}, kept.optimizer, kept.extra))
 
 
 def test_a_state_of_another_model_is_refused_and_the_differences_are_named():
     trained, other = learner(), learner(model=lambda: Net(channels=4))
     before = bits(trained.state_dict())
-    message = (
-        r"another model: conv.bias: \[4\] saved, \[3\] here; conv.weight: \[4, 1, 5, 5\] saved, .* and 3 more"
-    )
+    message = r"another model: conv.bias: \[4\] saved, \[3\] here; conv.weight: \[4, 1, 5, 5\] saved, .* and 3 more"
     with pytest.raises(ConfigError, match=message):
         trained.load_state_dict(other.state_dict())
     state = trained.state_dict()
@@ -263,16 +259,12 @@ def test_a_regularizer_pulls_the_weights_that_its_pattern_names():
     train(free, range(1))
     train(pulled, range(1))
     a, b = free.state_dict().model, pulled.state_dict().model
-    np.testing.assert_allclose(
-        a["head.weight"] - b["head.weight"], 0.05 * 0.5 * start["head.weight"], atol=1e-6
-    )
+    np.testing.assert_allclose(a["head.weight"] - b["head.weight"], 0.05 * 0.5 * start["head.weight"], atol=1e-6)
     np.testing.assert_array_equal(a["conv.weight"], b["conv.weight"])
 
 
 def test_a_pattern_that_fits_no_parameter_is_refused_with_the_names_there_are():
-    with pytest.raises(
-        ConfigError, match=r"regularizer.pattern='con.\*' fits no parameter. The model has conv.weight"
-    ):
+    with pytest.raises(ConfigError, match=r"regularizer.pattern='con.\*' fits no parameter. The model has conv.weight"):
         learner(regularizer=L2(pattern="con.*"))
 
 

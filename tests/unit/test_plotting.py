@@ -105,9 +105,7 @@ def test_mistakes_are_counted_and_the_surest_drawn(tmp_path, channels, most):
     shape = (len(targets), 28, 28, 3)[: 3 if channels == 1 else 4]
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     wrong = int((outputs.argmax(axis=1) != targets).sum())
-    assert (
-        draw_mistakes(tmp_path, TITLE, spec, ArraySplit(images, targets), outputs, targets, most) == wrong > 7
-    )
+    assert draw_mistakes(tmp_path, TITLE, spec, ArraySplit(images, targets), outputs, targets, most) == wrong > 7
     width, height = size(tmp_path / "mistakes.png")
     assert 200 <= width <= 1100
     assert 300 <= height <= 1400
@@ -122,9 +120,7 @@ def test_the_surest_mistake_comes_first(tmp_path):
             asked.extend(indices.tolist())
             return super().gather(indices)
 
-    outputs = np.array(
-        [[1, 0], [9, 0], [0, 9], [3, 0]], np.float32
-    )  # of class 1: wrong, surest, right, surer
+    outputs = np.array([[1, 0], [9, 0], [0, 9], [3, 0]], np.float32)  # of class 1: wrong, surest, right, surer
     targets = np.ones(4, np.int64)
     count = draw_mistakes(tmp_path, "", classes("a", "b"), Watched(images, targets), outputs, targets, 2)
     assert (count, asked) == (3, [1, 3])

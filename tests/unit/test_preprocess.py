@@ -188,9 +188,7 @@ def test_normalising_leaves_the_raw_batch_alone():
 
 
 def test_a_table_is_normalised_by_hand():
-    np.testing.assert_array_equal(
-        TABLE.normalise(np.array([[2.0, 4.0, 4.0]])), np.array([[1.0, 1.0, 2.0]], np.float32)
-    )
+    np.testing.assert_array_equal(TABLE.normalise(np.array([[2.0, 4.0, 4.0]])), np.array([[1.0, 1.0, 2.0]], np.float32))
 
 
 @pytest.mark.parametrize(

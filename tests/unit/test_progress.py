@@ -38,9 +38,7 @@ def clock(monkeypatch):
 
 def terminal(width):
     environment = {"TERM": "xterm"}
-    return Console(
-        force_terminal=True, file=io.StringIO(), width=width, color_system=None, _environ=environment
-    )
+    return Console(force_terminal=True, file=io.StringIO(), width=width, color_system=None, _environ=environment)
 
 
 def plain(width=120):

@@ -40,9 +40,7 @@ def after_one_sgd_step(decay):
 
 def test_l2_adds_coefficient_times_weight_to_the_gradient():
     decay = regularizer("l2", coefficient=0.5).decay("head.weight", (2, 1))
-    np.testing.assert_allclose(
-        after_one_sgd_step(decay), WEIGHTS - 0.1 * (GRADIENT + 0.5 * WEIGHTS), rtol=1e-6
-    )
+    np.testing.assert_allclose(after_one_sgd_step(decay), WEIGHTS - 0.1 * (GRADIENT + 0.5 * WEIGHTS), rtol=1e-6)
 
 
 def test_l1_adds_coefficient_times_sign_to_the_gradient():

@@ -68,9 +68,7 @@ def test_last_can_be_asked_to_have_an_export(runs):
 
 
 def test_a_reference_that_fits_two_runs_is_refused_and_both_named(runs):
-    with pytest.raises(
-        RunNotFoundError, match=r"'deadbeef' fits 2 runs: .*aaa111, .*bbb222. Give one of these"
-    ):
+    with pytest.raises(RunNotFoundError, match=r"'deadbeef' fits 2 runs: .*aaa111, .*bbb222. Give one of these"):
         find_run("deadbeef", runs)
 
 
@@ -81,9 +79,7 @@ def test_what_is_no_runs_name_finds_none(runs, reference):
 
 
 def test_a_near_miss_gets_a_hint_and_the_newest_runs(runs):
-    with pytest.raises(
-        RunNotFoundError, match=r"Did you mean '20260101-120000-aaa111'.*The newest are .*ddd444.0"
-    ):
+    with pytest.raises(RunNotFoundError, match=r"Did you mean '20260101-120000-aaa111'.*The newest are .*ddd444.0"):
         find_run("20260101-120000-aaa112", runs)
 
 

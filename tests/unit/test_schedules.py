@@ -78,9 +78,7 @@ def test_option_out_of_range_is_refused(name, options, message):
         schedule(name, **options)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"), [({"every": 0}, "every=0"), ({"factor": 1.0}, r"factor=1\.0")]
-)
+@pytest.mark.parametrize(("options", "message"), [({"every": 0}, "every=0"), ({"factor": 1.0}, r"factor=1\.0")])
 def test_step_option_out_of_range_is_refused(options, message):
     from expkit_schedules.step import step
 

@@ -58,9 +58,7 @@ def test_the_least_and_the_largest_seed_work(seed):
 
 def test_a_generator_is_a_function_of_its_numbers():
     assert generator(1, 2).integers(10**9) == generator(1, 2).integers(10**9)
-    drawn = {
-        int(generator(*numbers).integers(10**9)) for numbers in ((1, 2), (2, 1), (1, 2, 1), (1,), (1, 3))
-    }
+    drawn = {int(generator(*numbers).integers(10**9)) for numbers in ((1, 2), (2, 1), (1, 2, 1), (1,), (1, 3))}
     assert len(drawn) == 5
 
 

@@ -39,7 +39,7 @@ def test_a_seed_that_numpy_does_not_take_is_refused(value: int) -> None:
 def test_a_word_that_is_not_offered_is_refused_with_those_that_are() -> None:
     settings = Settings()
     settings.trainer.progress = "fancy"
-    with pytest.raises(ConfigError, match="trainer.progress=fancy: must be one of auto, bar, plain, off"):
+    with pytest.raises(ConfigError, match=r"trainer.progress=fancy: must be one of auto, bar, plain, off"):
         check(settings)
 
 

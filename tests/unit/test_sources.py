@@ -74,27 +74,21 @@ def never(folder: Path) -> str:
     raise AssertionError(f"download into {folder}")
 
 
-def test_root_comes_before_all_else_and_is_taken_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_comes_before_all_else_and_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPKIT_DATA_DIR", str(tmp_path))
     (tmp_path / "letters").mkdir()
     place = locate("letters", root=str(tmp_path / "nowhere"), complete=holds_a, fetch=never)
     assert (place.source.kind, place.folder) == ("root", tmp_path / "nowhere")
 
 
-def test_data_dir_with_the_subfolder_comes_before_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_dir_with_the_subfolder_comes_before_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPKIT_DATA_DIR", str(tmp_path))
     (tmp_path / "letters").mkdir()
     place = locate("letters", root=None, complete=lambda _folder: True, fetch=never)
     assert (place.source.kind, place.source.location) == ("env", str(tmp_path / "letters"))
 
 
-def test_data_dir_without_the_subfolder_goes_on_to_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_dir_without_the_subfolder_goes_on_to_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPKIT_DATA_DIR", str(tmp_path / "nowhere"))
     cached = tmp_path / "cache" / "letters"
     cached.mkdir(parents=True)
@@ -111,9 +105,7 @@ def test_an_incomplete_cache_is_filled_by_the_download(tmp_path: Path) -> None:
 
 def test_when_nothing_is_left_every_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPKIT_DATA_DIR", str(tmp_path))
-    with pytest.raises(
-        UnavailableError, match=r"has no folder 'letters'; the cache .* download is switched off"
-    ):
+    with pytest.raises(UnavailableError, match=r"has no folder 'letters'; the cache .* download is switched off"):
         locate("letters", root=None, complete=holds_a, fetch=None)
 
 
@@ -128,9 +120,7 @@ def test_names_in_tells_a_missing_folder_from_a_file(tmp_path: Path) -> None:
         names_in(tmp_path / "loop", dataset="letters")
 
 
-def test_download_writes_checked_files_and_nothing_else(
-    tmp_path: Path, server: tuple[str, Path, list[str]]
-) -> None:
+def test_download_writes_checked_files_and_nothing_else(tmp_path: Path, server: tuple[str, Path, list[str]]) -> None:
     address, folder, _ = server
     serve(folder)
     target = tmp_path / "deep" / "target"

@@ -174,15 +174,11 @@ def test_higher_is_better_turns_the_monitor_round(make):
 
 
 def test_a_monitor_that_is_not_measured_is_named(make):
-    with pytest.raises(
-        ConfigError, match=r"'valid/f1' is not measured\. Measured are train/loss, valid/loss"
-    ):
+    with pytest.raises(ConfigError, match=r"'valid/f1' is not measured\. Measured are train/loss, valid/loss"):
         make(monitor=Monitor("valid/f1", True)).fit()
 
 
-@pytest.mark.parametrize(
-    ("reason", "shown"), [("good enough", "good enough"), ("", "a callback asked to stop")]
-)
+@pytest.mark.parametrize(("reason", "shown"), [("good enough", "good enough"), ("", "a callback asked to stop")])
 def test_a_callback_stops_training_after_its_epoch(make, reason, shown):
     seen = Recorder(at="epoch_end", do=lambda event: event.stop(reason))
     end = make(None, seen, Recorder(at="epoch_end", do=lambda event: event.stop("second")), epochs=9).fit()

@@ -32,9 +32,7 @@ def where(images):
 
 
 def shifted(images, top, left, pixels=2):
-    return Shift(DIGITS, pixels=pixels)(
-        Batch(images, np.zeros(len(images), np.int64)), Fixed(top, left)
-    ).inputs
+    return Shift(DIGITS, pixels=pixels)(Batch(images, np.zeros(len(images), np.int64)), Fixed(top, left)).inputs
 
 
 def test_shift_moves_each_image_by_its_own_draw():
@@ -96,9 +94,7 @@ def test_noise_of_pixels_has_the_given_deviation_and_is_clipped():
 
 
 def test_noise_of_a_table_follows_the_scale_of_its_columns():
-    spec = dataclasses.replace(
-        TABLE, input=dataclasses.replace(TABLE.input, scale=tuple(np.arange(1.0, 14.0)))
-    )
+    spec = dataclasses.replace(TABLE, input=dataclasses.replace(TABLE.input, scale=tuple(np.arange(1.0, 14.0))))
     batch = Batch(np.zeros((20_000, 13), np.float32), np.zeros((20_000, 1), np.float32))
     out = Noise(spec, std=0.5)(batch, np.random.default_rng(0)).inputs
     assert out.dtype == np.float32
@@ -107,9 +103,7 @@ def test_noise_of_a_table_follows_the_scale_of_its_columns():
 
 def test_noise_of_zero_changes_nothing():
     batch = example_batch(COLOURS)
-    np.testing.assert_array_equal(
-        Noise(COLOURS, std=0.0)(batch, np.random.default_rng(0)).inputs, batch.inputs
-    )
+    np.testing.assert_array_equal(Noise(COLOURS, std=0.0)(batch, np.random.default_rng(0)).inputs, batch.inputs)
 
 
 def test_noise_refuses_a_range_that_it_does_not_know():
