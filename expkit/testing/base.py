@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -21,12 +21,10 @@ from expkit.api import (
     TableInput,
     Values,
 )
+from expkit.option_types import option_type
 from expkit.registry import kind_named
 
 Component = Callable[..., Any]
-
-_SIMPLE = r"(int|float|str|bool|(list|tuple)\[(int|float|str|bool)(, \.\.\.)?\])"
-_OPTION_TYPE = re.compile(rf"{_SIMPLE}( \| {_SIMPLE})*( \| None)?")
 
 
 class ConformanceError(AssertionError):
@@ -111,7 +109,7 @@ def each_fitting(component: Component, specs: Iterable[DataSpec] | None) -> Iter
 
 
 def check_options(kind: str, component: Component) -> None:
-    """Check what users see: a description, and each option with a simple type and a line of text.
+    """Check what users see: a description, and each option with a type that can be checked and a line of text.
 
     Args:
         kind: such as "model"; what the framework supplies to this kind is no option.
@@ -132,15 +130,22 @@ def check_options(kind: str, component: Component) -> None:
         require(not variadic, target, f"parameter {option} cannot be an option; name every option")
         annotation = option.annotation
         written = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-        simple = annotation is not option.empty and _OPTION_TYPE.fullmatch(written) is not None
         require(
-            simple, target, f"option {option.name!r} needs a simple type such as int, float | None, list[int]"
+            annotation is not option.empty and _is_checked(option_type(written)),
+            target,
+            f"option {option.name!r} needs a type that can be checked, such as int, float | None, list[int], "
+            'dict[str, float], Literal["a", "b"] or Path',
         )
         require(
             option.name in documented,
             target,
             f"option {option.name!r} has no line under Args: of the docstring",
         )
+
+
+def _is_checked(found: Any) -> bool:
+    """Say whether the framework checks all of a type, with what is in a list or dict."""
+    return found is not Any and all(map(_is_checked, get_args(found)))
 
 
 def _documented(text: str) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from expkit.api import Array, Batch, ConfigError, DataSpec
+from expkit.cpu_tuning import import_paddle
 from expkit.testing.base import Component, build, check_options, each_fitting, example_batch, name_of, require
 
 _STEPS = 15
@@ -24,7 +25,7 @@ def check_model(component: Component, *, specs: Iterable[DataSpec] | None = None
     Raises:
         ConformanceError: a promise is broken.
     """
-    import paddle
+    paddle = import_paddle()
 
     check_options("model", component)
     for spec, model in each_fitting(component, specs):
@@ -40,18 +41,14 @@ def check_model(component: Component, *, specs: Iterable[DataSpec] | None = None
         require(fell, component, f"does not learn {len(inputs)} samples of {spec.name}: losses {losses}")
         model.set_state_dict(trained.state_dict())
         answers = (_answers(model, inputs), _answers(twin, inputs))
-        require(
-            np.array_equal(*answers), component, "answers differently after its state was saved and loaded"
-        )
+        require(np.array_equal(*answers), component, "answers differently after its state was saved and loaded")
 
 
 def _check_answers(component: Component, model: Any, spec: DataSpec, inputs: Array) -> None:
     before = inputs.copy()
     outputs = _answers(model, inputs)
     expected = (len(inputs), spec.outputs)
-    require(
-        outputs.shape == expected, component, f"answers {outputs.shape} on {spec.name}; expected {expected}"
-    )
+    require(outputs.shape == expected, component, f"answers {outputs.shape} on {spec.name}; expected {expected}")
     require(outputs.dtype == np.float32, component, f"answers in {outputs.dtype}; expected float32")
     require(bool(np.isfinite(outputs).all()), component, f"answers are not finite on {spec.name}")
     require(np.array_equal(inputs, before), component, "writes into its inputs")
@@ -62,7 +59,7 @@ def _check_answers(component: Component, model: Any, spec: DataSpec, inputs: Arr
 
 
 def _answers(model: Any, inputs: Array) -> Array:
-    import paddle
+    paddle = import_paddle()
 
     model.eval()
     with paddle.no_grad():
@@ -71,7 +68,7 @@ def _answers(model: Any, inputs: Array) -> Array:
 
 
 def _train(component: Component, spec: DataSpec, inputs: Array, batch: Batch) -> tuple[list[float], Any]:
-    import paddle
+    paddle = import_paddle()
 
     paddle.seed(0)
     model = build(component, spec=spec)
@@ -108,7 +105,7 @@ def check_loss(component: Component, *, specs: Iterable[DataSpec] | None = None)
     Raises:
         ConformanceError: a promise is broken.
     """
-    import paddle
+    paddle = import_paddle()
 
     check_options("loss", component)
     for spec, loss in each_fitting(component, specs):
@@ -143,9 +140,7 @@ def _check_refusal(component: Component, loss: Any, outputs: Any, targets: Any, 
         loss(outputs, targets)
     except Exception:  # noqa: BLE001 - any error will do; only silence is wrong
         return
-    require(
-        False, component, f"accepts {wrong} for outputs {list(outputs.shape)}; shapes must never be broadcast"
-    )
+    require(False, component, f"accepts {wrong} for outputs {list(outputs.shape)}; shapes must never be broadcast")
 
 
 def check_optimizer(component: Component) -> None:
@@ -160,7 +155,7 @@ def check_optimizer(component: Component) -> None:
     Raises:
         ConformanceError: a promise is broken.
     """
-    import paddle
+    paddle = import_paddle()
 
     check_options("optimizer", component)
     plain = _Problem(component)
@@ -168,9 +163,7 @@ def check_optimizer(component: Component) -> None:
     plain.steps(20)
     require(plain.loss() < first, component, f"does not lower the loss: {first} before, {plain.loss()} after")
     again = _Problem(component).steps(20)
-    require(
-        np.array_equal(plain.weights(), again.weights()), component, "gives other weights on a second run"
-    )
+    require(np.array_equal(plain.weights(), again.weights()), component, "gives other weights on a second run")
 
     schedule = paddle.optimizer.lr.LambdaDecay(0.05, lambda step: 1.0 if step < 20 else 0.5)
     scheduled = _Problem(component, learning_rate=schedule).steps(20)
@@ -186,9 +179,7 @@ def check_optimizer(component: Component) -> None:
         {k: v.clone() if hasattr(v, "clone") else v for k, v in half.optimizer.state_dict().items()}
     )
     resumed.steps(10)
-    require(
-        np.array_equal(plain.weights(), resumed.weights()), component, "goes another way when it is resumed"
-    )
+    require(np.array_equal(plain.weights(), resumed.weights()), component, "goes another way when it is resumed")
 
     try:
         decayed = _Problem(component, regularizer=paddle.regularizer.L2Decay(5.0)).steps(20)
@@ -202,7 +193,7 @@ class _Problem:
     """Least squares with a known answer, 6 inputs and one output; equal from start to start."""
 
     def __init__(self, component: Component, *, learning_rate: Any = 0.05, regularizer: Any = None):
-        import paddle
+        paddle = import_paddle()
 
         generator = np.random.default_rng(0)
         x = generator.standard_normal((32, 6)).astype(np.float32)
@@ -219,7 +210,7 @@ class _Problem:
         require(right, component, "does not return a paddle.optimizer.Optimizer")
 
     def steps(self, count: int) -> _Problem:
-        import paddle
+        paddle = import_paddle()
 
         # The first step creates the accumulators, and they take their names from a global counter too.
         with paddle.utils.unique_name.guard():
@@ -245,7 +236,7 @@ def check_schedule(component: Component) -> None:
     Raises:
         ConformanceError: a promise is broken.
     """
-    from paddle.optimizer.lr import LRScheduler
+    scheduler = import_paddle().optimizer.lr.LRScheduler
 
     check_options("schedule", component)
     epochs, steps_per_epoch = 4, 5
@@ -254,7 +245,7 @@ def check_schedule(component: Component) -> None:
         return build(component, learning_rate=0.1, steps_per_epoch=steps_per_epoch, epochs=epochs)
 
     schedule = make()
-    if not isinstance(schedule, LRScheduler):
+    if not isinstance(schedule, scheduler):
         right = isinstance(schedule, float) and math.isfinite(schedule) and schedule > 0
         require(right, component, f"returns {schedule!r}; expected a rate above 0 or an LRScheduler")
         return
@@ -267,9 +258,7 @@ def check_schedule(component: Component) -> None:
     _rates(half, total // 2)
     resumed.set_state_dict(half.state_dict())
     rest = _rates(resumed, total // 2)
-    require(
-        rest == rates[total // 2 : total], component, "gives other rates when it is resumed from its state"
-    )
+    require(rest == rates[total // 2 : total], component, "gives other rates when it is resumed from its state")
 
 
 def _rates(schedule: Any, steps: int) -> list[float]:
@@ -289,7 +278,7 @@ def check_regularizer(component: Component) -> None:
     Raises:
         ConformanceError: a promise is broken.
     """
-    import paddle
+    paddle = import_paddle()
 
     check_options("regularizer", component)
     regularizer = build(component)
@@ -304,13 +293,11 @@ def check_regularizer(component: Component) -> None:
         same = len({str(answer) for answer in answers}) == 1
         require(same, component, f"answers differently for {name} when asked again")
         stepped = _Problem(_sgd, regularizer=answers[0]).steps(3)
-        require(
-            bool(np.isfinite(stepped.weights()).all()), component, "spoils the weights of a small problem"
-        )
+        require(bool(np.isfinite(stepped.weights()).all()), component, "spoils the weights of a small problem")
 
 
 def _sgd(parameters: Any, learning_rate: float) -> Any:
-    import paddle
+    paddle = import_paddle()
 
     return paddle.optimizer.SGD(learning_rate, parameters=parameters)
 

@@ -3,6 +3,10 @@
 import functools
 import importlib
 import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
