@@ -85,7 +85,7 @@ def test_the_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         tops = {name.split("/")[1] for name in archive.getnames()}
-    assert tops.isdisjoint({"benchmarks", "runs", "docs", ".ci"})
+    assert tops.isdisjoint({"benchmarks", "runs", "docs", "tests", ".ci"})
 
 
 def test_what_is_installed_fits_together(clean: Installation) -> None:
