@@ -1,7 +1,8 @@
 """Runs in MLflow: parameters, metrics, data, files and models. MLflow is imported when first used."""
 
 from expkit.tracking.callback import TrackingCallback
-from expkit.tracking.store import StoreSettings, masked
+from expkit.tracking.store import StoreSettings
+from expkit.tracking.text import masked
 from expkit.tracking.tracker import NullTracker, Tracker, open_tracker
 
 __all__ = ["NullTracker", "StoreSettings", "Tracker", "TrackingCallback", "masked", "open_tracker"]

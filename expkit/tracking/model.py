@@ -15,8 +15,9 @@ import numpy.typing as npt
 import yaml
 
 from expkit.errors import ExportError
-from expkit.preprocess import KINDS
-from expkit.tracking.store import Store, explain, import_mlflow, logger
+from expkit.preprocess import KINDS, from_description
+from expkit.tracking.store import Store, import_mlflow, logger
+from expkit.tracking.text import explain
 from expkit.tracking.writer import Point
 
 SCRIPT = Path(__file__).resolve().parent.parent / "serving_model.py"
@@ -98,9 +99,15 @@ def _unservable(export_folder: Path) -> str:
     missing = [part for part in PARTS if not (export_folder / part).is_file()]
     if missing:
         return f"{export_folder} has no {', '.join(missing)}, which Paddle's exports have"
-    kind = yaml.safe_load((export_folder / "model.yaml").read_text(encoding="utf-8"))["input"]["kind"]
-    if kind not in KINDS:
-        return f"its inputs are of the kind {kind!r}, for which there is no reader outside of its dataset's plugin"
+    about = yaml.safe_load((export_folder / "model.yaml").read_text(encoding="utf-8"))
+    for part in ("input", "target"):
+        kind = about[part].get("kind")
+        if kind not in KINDS:
+            return f"its {part}s are of the kind {kind!r}, for which there is no reader outside of its dataset's plugin"
+        try:
+            from_description(about[part])
+        except TypeError as error:  # a plugin's class that calls itself "image", with fields of its own
+            return f"its {part} has the kind {kind!r}, but not the fields of this kind ({error})"
     return ""
 
 

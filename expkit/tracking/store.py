@@ -18,7 +18,8 @@ from typing import IO, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from expkit.errors import TrackingError
-from expkit.tracking.view import experiment_tags
+from expkit.tracking.text import explain, masked
+from expkit.tracking.view import experiment_tags, show_columns
 
 logger = logging.getLogger("expkit.tracking")
 
@@ -54,7 +55,7 @@ class StoreSettings:
         run_name: name of the run in tables and charts.
         runs_dir: folder of all runs.
         artifact_root: folder for artifacts when the store is a database; a server chooses its own.
-        metrics: names of the run's metrics, for the columns of a new experiment's table.
+        metrics: names of the run's metrics, such as "accuracy", for the columns of the experiment's table.
     """
 
     uri: str | None
@@ -176,7 +177,9 @@ def open_store(settings: StoreSettings) -> Store:
         except Exception as error:
             raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {_remedy(error)}") from error
     with _own_call():
-        return Store(client, uri, _experiment(client, found, settings, artifacts))
+        store = Store(client, uri, _experiment(client, found, settings, artifacts))
+    store.attempt("the columns of the table", lambda: show_columns(client, store.experiment_id, settings.metrics))
+    return store
 
 
 def resolve_uri(settings: StoreSettings) -> str:
@@ -206,30 +209,17 @@ def resolve_uri(settings: StoreSettings) -> str:
 
 def sqlite_uri(file: Path) -> str:
     """Return the URI of a SQLite file."""
-    # Only what SQLAlchemy would misread: MLflow makes a folder by the literal text of whatever else is quoted.
+    # SQLAlchemy reads a URI's path unquoted; MLflow takes the text after "sqlite:///" for a path as it is and
+    # makes its parent folder. So only what must be is quoted, and then the driver's name keeps MLflow from it.
     path = file.expanduser().resolve().as_posix()
-    return "sqlite:///" + path.replace("%", "%25").replace("?", "%3F")
+    quoted = path.replace("%", "%25").replace("?", "%3F")
+    return f"sqlite{'' if quoted == path else '+pysqlite'}:///{quoted}"
 
 
 def database_file(uri: str) -> Path | None:
     """File of a SQLite store, or None for any other."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0]))
-
-
-def masked(text: str) -> str:
-    """Return a text without the passwords of the URIs in it."""
-    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
-
-
-def explain(error: BaseException) -> str:
-    """First line of an error, or the cause that urllib3 hides at its end; without passwords."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("(raised as a result of")] or lines  # SQLAlchemy's preface
-    text = masked(lines[0]) if lines else type(error).__name__
-    cause = re.search(r"Caused by \w+\([\"'](?:HTTPS?Connection\w*\(.*?\): )?(.*?)[\"']?\)+$", text)
-    return (cause[1] if cause else text)[:300].rstrip(". ")
+    kind, _, path = uri.partition(":///")
+    return Path(unquote(path.partition("?")[0])) if kind in ("sqlite", "sqlite+pysqlite") else None
 
 
 def user_name() -> str:

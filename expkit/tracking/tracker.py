@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,11 @@ import numpy.typing as npt
 from expkit.errors import TrackingError
 from expkit.spec import DataSpec
 from expkit.tracking.model import log_model
-from expkit.tracking.store import (
-    Store,
-    StoreSettings,
-    explain,
-    import_mlflow,
-    logger,
-    masked,
-    open_store,
-    user_name,
-)
+from expkit.tracking.store import Store, StoreSettings, import_mlflow, logger, open_store, user_name
+from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
 from expkit.tracking.view import COLOR, next_color
 from expkit.tracking.writer import MetricWriter, Point, now_ms
 
-MAX_KEY = 250
 MAX_PARAM = 6000
 MAX_TAG = 8000
 PER_CALL = 100
@@ -115,7 +106,7 @@ class Tracker(NullTracker):
             sizes: number of samples by split, such as {"train": 50_000, "valid": 10_000, "test": 10_000}.
         """
         entities = import_mlflow().entities
-        location = spec.source.location
+        location = masked(spec.source.location)
         remote = location.startswith(("http://", "https://"))
         inputs = []
         for split, size in sizes.items():
@@ -147,10 +138,7 @@ class Tracker(NullTracker):
         """
         if not folder.is_dir():
             raise FileNotFoundError(folder)
-        self._store.attempt(
-            f"the artifacts in {folder}",
-            lambda: self._store.client.log_artifacts(self.run_id, str(folder), artifact_path or None),
-        )
+        self._copy(f"the artifacts in {folder}", self._store.client.log_artifacts, folder, artifact_path)
 
     def log_artifact(self, file: Path, artifact_path: str | None = None) -> None:
         """Copy one file to the run's artifacts, into `artifact_path`.
@@ -160,10 +148,7 @@ class Tracker(NullTracker):
         """
         if not file.is_file():
             raise FileNotFoundError(file)
-        self._store.attempt(
-            f"the artifact {file}",
-            lambda: self._store.client.log_artifact(self.run_id, str(file), artifact_path or None),
-        )
+        self._copy(f"the artifact {file}", self._store.client.log_artifact, file, artifact_path)
 
     def log_model(
         self,
@@ -184,7 +169,8 @@ class Tracker(NullTracker):
             step: x of the run's final metrics, which the model shares: the epoch of the weights.
 
         Returns:
-            URI for `mlflow.pyfunc.load_model`, or None when the store fails.
+            URI for `mlflow.pyfunc.load_model`; None, after a warning, when the store fails or MLflow cannot serve such
+            an export: inputs that only a plugin can read, or files other than Paddle's.
 
         Raises:
             ExportError: the export does not predict.
@@ -203,9 +189,7 @@ class Tracker(NullTracker):
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
-        entities = import_mlflow().entities
-        pairs = [entities.RunTag(clean_key(k), shortened(masked(str(v)), MAX_TAG)) for k, v in tags.items()]
-        for part in _parts(pairs):
+        for part in _parts(_tags(tags)):
             self._store.attempt("tags", partial(self._store.client.log_batch, self.run_id, tags=part))
 
     def set_description(self, markdown: str) -> None:
@@ -240,6 +224,9 @@ class Tracker(NullTracker):
                 self._store.last_error or "the store took too long",
             )
 
+    def _copy(self, what: str, call: Callable[..., None], source: Path, artifact_path: str | None) -> None:
+        self._store.attempt(what, lambda: call(self.run_id, str(source), artifact_path or None))
+
     def _send(self, points: Sequence[Point]) -> bool:
         metric = import_mlflow().entities.Metric
         metrics = [metric(*point) for point in points]
@@ -266,7 +253,6 @@ def open_tracker(
         TrackingError: the store cannot be reached or written; says what to do.
     """
     store = open_store(settings)
-    entities = import_mlflow().entities
     texts = {clean_key(key): masked(as_text(value)) for key, value in params.items()}
     long = [key for key, text in texts.items() if len(text) > MAX_PARAM]
     values = {key: shortened(text, MAX_PARAM) for key, text in texts.items()}
@@ -275,49 +261,41 @@ def open_tracker(
         all_tags[DESCRIPTION] = description
     if long:
         all_tags["params.shortened"] = ", ".join(long)
-    run = None
     try:
-        all_tags.setdefault(COLOR, next_color(store.client, store.experiment_id))
-        run = store.client.create_run(store.experiment_id, run_name=settings.run_name)
-        pairs = [entities.Param(key, value) for key, value in values.items()]
-        for part in _parts(pairs):
-            store.client.log_batch(run.info.run_id, params=part)
-        labels = [entities.RunTag(clean_key(k), shortened(masked(str(v)), MAX_TAG)) for k, v in all_tags.items()]
-        for part in _parts(labels):
-            store.client.log_batch(run.info.run_id, tags=part)
+        run_id = _begin(store, settings.run_name, values, all_tags)
     except Exception as error:
-        if run is not None:  # half a run must not look as if it were still at work
-            store.attempt("the run's status", lambda: store.client.set_terminated(run.info.run_id, "FAILED"))
         raise TrackingError(
             f"tracking store {masked(store.uri)}: no run could be written ({explain(error)}). "
             "Free its disk or mend its permissions, or train without it: tracking=none."
         ) from error
-    return Tracker(store, str(run.info.run_id), values)
+    return Tracker(store, run_id, values)
+
+
+def _begin(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
+    """Create the run and write what it begins with; a run that cannot be written whole is closed."""
+    colour = {COLOR: next_color(store.client, store.experiment_id)}
+    run_id = str(store.client.create_run(store.experiment_id, run_name=name).info.run_id)
+    try:
+        for part in _parts([import_mlflow().entities.Param(key, value) for key, value in params.items()]):
+            store.client.log_batch(run_id, params=part)
+        for part in _parts(_tags({**colour, **tags})):
+            store.client.log_batch(run_id, tags=part)
+    except BaseException as error:
+        status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        with contextlib.suppress(Exception):  # the error that is on its way says why
+            store.client.set_terminated(run_id, status)
+        raise
+    return run_id
+
+
+def _tags(tags: Mapping[str, Any]) -> list[Any]:
+    tag = import_mlflow().entities.RunTag
+    return [tag(clean_key(key), shortened(masked(str(value)), MAX_TAG)) for key, value in tags.items()]
 
 
 def _system_tags() -> dict[str, str]:
     """Tags that MLflow's UI has columns for."""
     return {"mlflow.user": user_name(), "mlflow.source.name": "expkit", "mlflow.source.type": "LOCAL"}
-
-
-@lru_cache(maxsize=1024)
-def clean_key(key: str) -> str:
-    """Return a name that every MLflow store takes: letters, digits and ``_ - . / space``."""
-    return re.sub(r"[^\w\-./ ]", "_", key)[:MAX_KEY]
-
-
-def as_text(value: Any) -> str:
-    """Write a value as it would be written in an override: ``true``, ``null``, ``[20, 20]``."""
-    if isinstance(value, str):
-        return value
-    if value is None or isinstance(value, (bool, list, tuple, dict)):
-        return json.dumps(value, default=str)
-    return str(value)
-
-
-def shortened(text: str, limit: int) -> str:
-    """Return at most `limit` characters, the last one an ellipsis when some are missing."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _parts(items: list[Any]) -> list[list[Any]]:

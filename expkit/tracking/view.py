@@ -12,6 +12,8 @@ EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 VIEW_KEY = "expkit"
 """`.../runs?viewStateShareKey=expkit` shows the table with the columns below."""
 
+_VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
+
 COLOR = "mlflow.runColor"
 
 _METRICS = ("accuracy", "mse", "mae", "loss")
@@ -41,7 +43,7 @@ def experiment_tags(metrics: Sequence[str] = ()) -> dict[str, str]:
     """
     columns = ["attributes.`Duration`"]
     names = list(dict.fromkeys((*metrics, *_METRICS)))
-    columns += [f"metrics.`{split}/{name}`" for split in ("test", "valid") for name in names]
+    columns += _metric_columns(names)
     columns += [f"params.`{name}`" for name in _PARAMETERS]
     columns += [f"tags.`{name}`" for name in _TAGS]
     state = {
@@ -55,7 +57,25 @@ def experiment_tags(metrics: Sequence[str] = ()) -> dict[str, str]:
         "modelVersionFilter": "All Runs",
     }
     kind, value = EXPERIMENT_KIND
-    return {kind: value, f"mlflow.sharedViewState.{VIEW_KEY}": json.dumps(state)}
+    return {kind: value, _VIEW_TAG: json.dumps(state)}
+
+
+def show_columns(client: Any, experiment_id: str, metrics: Sequence[str]) -> None:
+    """Add the columns that these metrics lack, behind the others, to the table of an experiment that expkit made."""
+    view = client.get_experiment(experiment_id).tags.get(_VIEW_TAG) if metrics else None
+    if not view:
+        return
+    state = json.loads(view)
+    shown: list[str] = state["selectedColumns"]
+    missing = [column for column in _metric_columns(metrics) if column not in shown]
+    if missing:
+        last = max((i for i, column in enumerate(shown) if column.startswith("metrics.")), default=len(shown) - 1)
+        shown[last + 1 : last + 1] = missing
+        client.set_experiment_tag(experiment_id, _VIEW_TAG, json.dumps(state))
+
+
+def _metric_columns(names: Sequence[str]) -> list[str]:
+    return [f"metrics.`{split}/{name}`" for split in ("test", "valid") for name in names]
 
 
 def next_color(client: Any, experiment_id: str) -> str:

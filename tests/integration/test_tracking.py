@@ -24,8 +24,8 @@ from expkit import preprocess
 from expkit.api import Classes, DataSource, DataSpec, EpochEnd, ImageInput, StepEnd, TableInput, Values
 from expkit.errors import ExportError, TrackingError
 from expkit.tracking import NullTracker, StoreSettings, Tracker, TrackingCallback, open_tracker
-from expkit.tracking.store import explain, file_lock, import_mlflow, masked, resolve_uri
-from expkit.tracking.tracker import as_text, clean_key, shortened
+from expkit.tracking.store import file_lock, import_mlflow, resolve_uri
+from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
 from expkit.tracking.writer import BATCH, MetricWriter, Point
 
 SPEC = DataSpec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
+from expkit.api import Classes, DataSource, DataSpec, ImageInput
 from expkit.errors import TrackingError
-from expkit.tracking import StoreSettings, open_tracker
-from expkit.tracking.store import import_mlflow, sqlite_uri
+from expkit.tracking import StoreSettings, masked, open_tracker
+from expkit.tracking.store import database_file, import_mlflow, sqlite_uri
 from expkit.tracking.writer import MetricWriter
 from tests.integration.conftest import QUICK, CommandLine
 
@@ -57,16 +59,39 @@ def test_a_run_that_could_not_be_opened_whole_is_closed_as_failed(
     assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]
 
 
-@pytest.mark.parametrize("name", ["with space", "ünï çödé", "é#d", "p%20c", "q?x", "数据"])
+@pytest.mark.parametrize("name", ["with space", "ünï çödé", "é#d", "p%20c", "100%", "q?x=1", "数据", "a+b@c"])
 def test_any_folder_name_will_do(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
     tracker = open_tracker(settings(folder), params={}, tags={})
+    (folder / "a.txt").write_text("a")
+    tracker.log_artifact(folder / "a.txt")
     tracker.finish()
     assert (folder / "mlflow.db").is_file()
     assert client(folder).get_run(tracker.run_id).info.status == "FINISHED"
-    if not set(name) & set("%?"):  # MLflow itself makes a stray folder for these
-        assert [path.name for path in tmp_path.iterdir()] == [name]
+    copy = folder / "mlartifacts/demo" / tracker.run_id / "artifacts/a.txt"
+    assert [f.path for f in client(folder).list_artifacts(tracker.run_id)] == ["a.txt"]
+    assert copy.read_text() == "a"
+    assert [path.name for path in tmp_path.iterdir()] == [name], "no stray folder"
+    assert database_file(tracker.uri) == folder / "mlflow.db"
+    again = open_tracker(StoreSettings(tracker.uri, "demo", "run", folder, folder / "mlartifacts"), params={}, tags={})
+    again.finish()
+    assert again.uri == tracker.uri
+
+
+def test_a_run_interrupted_while_it_is_opened_is_closed_as_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_tracker(settings(tmp_path), params={}, tags={}).finish()
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(import_mlflow().MlflowClient, "log_batch", interrupted)
+        open_tracker(settings(tmp_path), params={"a": 1}, tags={})
+    runs = client(tmp_path).search_runs(["1"])
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "KILLED"]
 
 
 def test_a_plugins_metric_gets_a_column(tmp_path: Path) -> None:
@@ -75,19 +100,78 @@ def test_a_plugins_metric_gets_a_column(tmp_path: Path) -> None:
     assert "metrics.`test/dice`" in tags["mlflow.sharedViewState.expkit"]
 
 
+def test_a_metric_that_comes_later_gets_a_column_beside_the_others(tmp_path: Path) -> None:
+    def columns() -> list[str]:
+        tags = client(tmp_path).get_experiment_by_name("demo").tags
+        return list(json.loads(tags["mlflow.sharedViewState.expkit"])["selectedColumns"])
+
+    open_tracker(settings(tmp_path), params={}, tags={}).finish()
+    first = columns()
+    assert "metrics.`test/accuracy`" in first, "the shipped metrics are shown without being named"
+    for _ in range(2):
+        open_tracker(settings(tmp_path, metrics=("accuracy", "dice")), params={}, tags={}).finish()
+        added = columns()
+        at = added.index("metrics.`test/dice`")
+        assert added[at - 1].startswith("metrics.")
+        assert added[at + 1 : at + 3] == ["metrics.`valid/dice`", "params.`dataset.batch_size`"]
+        assert [column for column in added if "dice" not in column] == first
+
+
 def test_an_export_that_cannot_be_served_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tracker = open_tracker(settings(tmp_path), params={}, tags={})
     export = tmp_path / "export"
     export.mkdir()
     for name in ("model.json", "model.pdiparams", "preprocess.py"):
         (export / name).write_bytes(b"")
-    (export / "model.yaml").write_text(yaml.safe_dump({"input": {"kind": "tokens"}}))
-    assert tracker.log_model(export, np.zeros((1, 5))) is None
-    assert "inputs are of the kind 'tokens'" in caplog.text
+    image = ImageInput(28, 28, 1, (0.0,), (1.0,)).describe()
+    for about, message in [
+        ({"input": {"kind": "tokens"}}, "inputs are of the kind 'tokens'"),
+        ({"input": image, "target": {"kind": "boxes"}}, "targets are of the kind 'boxes'"),
+        ({"input": {**image, "crop": 3}}, "input has the kind 'image', but not the fields of this kind"),
+    ]:
+        (export / "model.yaml").write_text(yaml.safe_dump(about))
+        assert tracker.log_model(export, np.zeros((1, 5))) is None
+        assert message in caplog.text
     (export / "model.json").unlink()
     assert tracker.log_model(export, np.zeros((1, 5))) is None
     assert "has no model.json" in caplog.text
     tracker.finish()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "tracking.uri=http://me:s3cret@host:1/x and ftp://a:b@c",
+            "tracking.uri=http://me:***@host:1/x and ftp://a:***@c",
+        ),
+        ("'mysql+pymysql://me@server:s3/cr@et@host/db'", "'mysql+pymysql://me@server:***@host/db'"),
+        ("redis://:s3cret@host", "redis://:***@host"),
+        ("[http://a:b@c,http://d:e@f]", "[http://a:***@c,http://d:***@f]"),
+        ("http://host:5000/a@b me@host", "http://host:5000/a@b me@host"),
+        ("http://me@host:80/ a:b@c", "http://me@host:80/ a:b@c"),
+        ("http://[::1]:5000/a@b sqlite:///C:/a@b", "http://[::1]:5000/a@b sqlite:///C:/a@b"),
+    ],
+)
+def test_passwords_are_masked_anywhere_in_a_text(text: str, expected: str) -> None:
+    assert masked(text) == expected
+
+
+def test_passwords_do_not_reach_the_store(tmp_path: Path) -> None:
+    secret = "https://me:hunter2@host/data"
+    tracker = open_tracker(
+        settings(tmp_path), params={"dataset.url": secret, "list": [secret]}, tags={"a": secret}, description=secret
+    )
+    target = Classes(("a", "b"))
+    source = DataSource("download", secret)
+    tracker.log_data(DataSpec("x", ImageInput(2, 2, 1, (0.0,), (1.0,)), target, source, "0" * 64), {"train": 1})
+    tracker.set_tags({"b": secret})
+    tracker.set_description(f"# from {secret}")
+    tracker.finish("FAILED", secret)
+    run = client(tmp_path).get_run(tracker.run_id)
+    assert run.data.params["list"] == '["https://me:***@host/data"]'
+    assert json.loads(run.inputs.dataset_inputs[0].dataset.source) == {"url": "https://me:***@host/data"}
+    assert b"hunter2" not in (tmp_path / "mlflow.db").read_bytes()
 
 
 def test_a_password_reaches_neither_files_nor_messages(expkit: CommandLine) -> None:

@@ -46,7 +46,7 @@ def processes_of(marker: str) -> list[str]:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A store with one run that has a picture."""
-    folder = tmp_path_factory.mktemp("ui runs")  # with a space
+    folder = tmp_path_factory.mktemp("ui runs é#1 100%20?")  # all that a URI may be misread for
     settings = StoreSettings(None, "mnist_cnn", "cnn-adam", folder, folder / "mlartifacts")
     tracker = open_tracker(settings, params={"model": "cnn"}, tags={}, description="# card")
     (folder / "loss.png").write_bytes(PNG)
