@@ -60,30 +60,14 @@ def log_model(
     if reason:
         logger.warning("The exported model is not recorded in MLflow: %s.", reason)
         return None
-    import_mlflow()
-    from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
-
-    def create() -> Any:
-        return store.client.create_logged_model(
+    model = store.attempt(
+        f"the model {name!r}",
+        lambda: store.client.create_logged_model(
             store.experiment_id, name=name, source_run_id=run_id, params=dict(params)
-        )
-
-    model = store.attempt(f"the model {name!r}", create)
+        ),
+    )
     if model is None:
         return None
-
-    def upload() -> str:
-        store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
-        store.client.log_model_artifacts(model.model_id, str(folder))
-        dataset, digest = test_data or (None, None)
-        metrics = [
-            Metric(*point, model_id=model.model_id, dataset_name=dataset, dataset_digest=digest) for point in results
-        ]
-        if metrics:
-            store.client.log_batch(run_id, metrics=metrics)
-        store.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        return f"models:/{model.model_id}"
-
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         try:
@@ -91,7 +75,28 @@ def log_model(
         except BaseException:
             store.attempt("the model's status", lambda: _fail(store, model.model_id))
             raise
-        return store.attempt(f"the model {name!r}", upload)
+        uploaded = store.attempt(
+            f"the model {name!r}",
+            lambda: _upload(store, run_id, model.model_id, folder, step, _measured(model.model_id, results, test_data)),
+        )
+    return f"models:/{model.model_id}" if uploaded else None
+
+
+def _upload(store: Store, run_id: str, model_id: str, folder: Path, step: int, metrics: Sequence[Any]) -> bool:
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+    store.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=step)])
+    store.client.log_model_artifacts(model_id, str(folder))
+    if metrics:
+        store.client.log_batch(run_id, metrics=metrics)
+    store.client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+    return True
+
+
+def _measured(model_id: str, results: Sequence[Point], test_data: tuple[str, str] | None) -> list[Any]:
+    metric = import_mlflow().entities.Metric
+    name, digest = test_data or (None, None)
+    return [metric(*point, model_id=model_id, dataset_name=name, dataset_digest=digest) for point in results]
 
 
 def _unservable(export_folder: Path) -> str:
