@@ -17,6 +17,7 @@ from expkit import preprocess
 from expkit.api import Array, Data, Learner
 from expkit.errors import ExportError
 from expkit.settings import ExportSettings
+from expkit.tracking.text import masked
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,11 @@ def _describe(folder: Path, data: Data, facts: Mapping[str, Any]) -> None:
     description = {
         "format": 1,
         **facts,
-        "data": {"name": spec.name, "source": asdict(spec.source), "fingerprint": spec.fingerprint},
+        "data": {
+            "name": spec.name,
+            "source": {k: v and masked(v) for k, v in asdict(spec.source).items()},
+            "fingerprint": spec.fingerprint,
+        },
         "input": spec.input.describe(),
         "input_shape": [None, *spec.input_shape],
         "input_dtype": spec.input_dtype,
