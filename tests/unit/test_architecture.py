@@ -280,7 +280,6 @@ def test_files_and_functions_are_short(module: Module) -> None:
     assert long == {}
 
 
-
 def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Count the lines of a function without its docstring."""
     doc = node.body[0] if ast.get_docstring(node) is not None else None
