@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from expkit.api import Array, LearnerState
 from expkit.callbacks import CheckpointCallback, History
 from expkit.checkpoint import CheckpointFolder, Snapshot
 from expkit.config import ExperimentConfig
-from expkit.errors import ExpkitError, PluginError, TrainingStoppedError
+from expkit.errors import ExpkitError, TrainingStoppedError
 from expkit.export import Certificate, export_model
 from expkit.interrupts import StopRequests
 from expkit.preparation import Prepared, prepare
@@ -169,13 +168,6 @@ class _Run:
 
     def _snapshot(self) -> Snapshot:
         states = {name: callback.state_dict() for name, callback in self.prepared.callbacks.items()}
-        for name, state in states.items():
-            try:
-                json.dumps(state)
-            except (TypeError, ValueError) as error:
-                raise PluginError(
-                    f"callback {name!r}: its state_dict holds what JSON does not: {error}. Use int(), float(), list()."
-                ) from error
         return Snapshot(self.prepared.learner.state_dict(), self.trainer.progress.as_dict(), states, random_state())
 
     def _announce(self) -> None:
