@@ -23,7 +23,8 @@ An optimizer takes ``learning_rate: float`` as an ordinary option; when a schedu
 from that number and passes the scheduler in its place. A schedule is supplied ``learning_rate``, ``steps_per_epoch``
 and ``epochs``, and is stepped once after every optimizer step.
 
-Shapes: N samples, C channels, H rows, W columns, F features, K outputs.
+Shapes: N samples, C channels, H rows, W columns, F features, K outputs. Tables and values are float32, or float64
+where the dataset says so (`TableInput.precision`, `Values.precision`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from expkit.api import Array, Classes, Data, DataSpec, Split
+from expkit.api import Array, Classes, Data, DataSpec, Split, Values
 from expkit.errors import DataError, PluginError
 
 LOOKED_AT = 1000
@@ -56,8 +56,9 @@ def _check_targets(targets: Array, count: int, spec: DataSpec, where: str) -> No
                 f"0 to {spec.outputs - 1}."
             )
         return
-    if targets.shape != (count, spec.outputs) or targets.dtype != np.float32:
+    precision = spec.target.precision if isinstance(spec.target, Values) else "float32"
+    if targets.shape != (count, spec.outputs) or targets.dtype != precision:
         raise PluginError(
             f"{where} gives targets {list(targets.shape)} {targets.dtype}; {spec.outputs} values are "
-            f"[N, {spec.outputs}] float32."
+            f"[N, {spec.outputs}] {precision}."
         )

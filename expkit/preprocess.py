@@ -21,6 +21,10 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 MAX_PIXELS = 64_000_000
 """Larger images are refused: a small file can unpack to gigabytes."""
+SCORES = ("logits", "probabilities", "log_probabilities", "sigmoid")
+"""What the outputs of a classifier can be."""
+PRECISIONS = ("float32", "float64")
+"""What tables and values may be computed in."""
 
 
 class UnreadableInputError(ValueError):
@@ -113,11 +117,19 @@ class TableInput:
         columns: names of the F features, in order.
         mean: per column, learned on the training split.
         scale: per column (standard deviation or range), learned on the training split; never 0.
+        precision: dtype of the model's input, "float32" or "float64"; it is worked out in float64 in any case.
+
+    Raises:
+        ValueError: the precision is neither of these.
     """
 
     columns: tuple[str, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        _check_precision(self.precision)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -127,13 +139,11 @@ class TableInput:
     @property
     def dtype(self) -> str:
         """Dtype of the model's input."""
-        return "float32"
+        return self.precision
 
     def normalise(self, raw: Array) -> Array:
-        """Turn raw [N, F] numbers into [N, F] float32."""
-        centred = np.asarray(raw, dtype=np.float64) - np.asarray(self.mean)
-        normalised: Array = (centred / np.asarray(self.scale)).astype(np.float32)
-        return normalised
+        """Turn raw [N, F] numbers into [N, F] of the precision."""
+        return _scaled(raw, self.mean, self.scale, self.precision)
 
     def read(self, path: str | Path) -> Array:
         """Read a CSV file as raw [N, F] float64: with a header (columns in any order) or without (in our order).
@@ -176,31 +186,50 @@ class TableInput:
 
 @dataclass(frozen=True)
 class Classes:
-    """A target that is one of K classes; the model answers K logits.
+    """A target that is one of K classes; the model answers K scores.
 
     Attributes:
         labels: name of each class, in the order of the outputs.
+        scores: what the model's outputs are, as its loss says: "logits" (softmax makes them probabilities),
+            "probabilities", "log_probabilities", or "sigmoid" (independent logits, each class against all others).
+
+    Raises:
+        ValueError: scores is another word.
     """
 
     labels: tuple[str, ...]
+    scores: str = "logits"
+
+    def __post_init__(self) -> None:
+        if self.scores not in SCORES:
+            raise ValueError(f"scores={self.scores!r} is unknown; choose {', '.join(SCORES)}")
 
     @property
     def outputs(self) -> int:
         """Number of model outputs K."""
         return len(self.labels)
 
+    def probabilities(self, outputs: Array) -> Array:
+        """Turn scores [N, K] into probabilities [N, K] float64; those of "sigmoid" need not sum to 1."""
+        values = outputs.astype(np.float64)
+        if self.scores == "probabilities":
+            return values
+        if self.scores == "log_probabilities":
+            return np.exp(values)
+        if self.scores == "sigmoid":
+            return 0.5 * (1.0 + np.tanh(0.5 * values))  # exp(-values) would overflow
+        exp = np.exp(values - values.max(axis=1, keepdims=True))
+        return exp / exp.sum(axis=1, keepdims=True)
+
     def decode(self, outputs: Array) -> list[dict[str, Any]]:
-        """Turn logits [N, K] into one answer a sample: label, probability, and the probabilities of all labels."""
-        shifted = outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True)
-        exp = np.exp(shifted)
-        probabilities = exp / exp.sum(axis=1, keepdims=True)
+        """Turn scores [N, K] into one answer a sample: label, probability, and the probabilities of all labels."""
         return [
             {
                 "label": self.labels[int(p.argmax())],
                 "probability": float(p.max()),
                 "probabilities": {label: float(v) for label, v in zip(self.labels, p, strict=True)},
             }
-            for p in probabilities
+            for p in self.probabilities(outputs)
         ]
 
     def describe(self) -> dict[str, Any]:
@@ -217,12 +246,20 @@ class Values:
         mean: per value, learned on the training split (0 where targets are not normalised).
         scale: per value (1 where targets are not normalised); never 0.
         unit: what one unit of the value is, for people ("1000 dollars").
+        precision: dtype of normalised targets, "float32" or "float64"; it is worked out in float64 in any case.
+
+    Raises:
+        ValueError: the precision is neither of these.
     """
 
     names: tuple[str, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     unit: str = ""
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        _check_precision(self.precision)
 
     @property
     def outputs(self) -> int:
@@ -230,10 +267,8 @@ class Values:
         return len(self.names)
 
     def normalise(self, raw: Array) -> Array:
-        """Turn raw targets [N, K] into normalised float32 [N, K]."""
-        centred = np.asarray(raw, dtype=np.float64) - np.asarray(self.mean)
-        normalised: Array = (centred / np.asarray(self.scale)).astype(np.float32)
-        return normalised
+        """Turn raw targets [N, K] into normalised [N, K] of the precision."""
+        return _scaled(raw, self.mean, self.scale, self.precision)
 
     def decode(self, outputs: Array) -> list[dict[str, Any]]:
         """Turn normalised outputs [N, K] back into values in their own unit, one answer a sample."""
@@ -270,6 +305,17 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 def _python(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _check_precision(precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; expected {' or '.join(PRECISIONS)}")
+
+
+def _scaled(raw: Array, mean: tuple[float, ...], scale: tuple[float, ...], precision: str) -> Array:
+    centred = np.asarray(raw, dtype=np.float64) - np.asarray(mean)
+    scaled: Array = (centred / np.asarray(scale)).astype(precision)
+    return scaled
 
 
 def _number(text: str) -> float | None:

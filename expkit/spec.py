@@ -105,7 +105,7 @@ class Split(Protocol):
         """Number of samples."""
 
     def gather(self, indices: Array) -> tuple[Array, Array]:
-        """Return raw inputs [N, ...] and targets ([N] int64 classes or [N, K] float32 values) of these samples."""
+        """Return raw inputs [N, ...] and targets ([N] int64 classes or [N, K] values) of these samples."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ class ArraySplit:
 
     Attributes:
         inputs: raw inputs [N, ...]; uint8 for images.
-        targets: [N] int64 classes, or [N, K] float32 normalised values.
+        targets: [N] int64 classes, or [N, K] normalised values: float32, or float64 where the dataset says so
+            (`Values.precision`).
 
     Raises:
         ValueError: the two differ in length.
@@ -152,7 +153,7 @@ class Batch:
 
     Attributes:
         inputs: raw inputs [N, ...], before normalisation.
-        targets: [N] int64 classes, or [N, K] float32.
+        targets: [N] int64 classes, or [N, K] values: float32, or float64 where the dataset says so.
     """
 
     inputs: Array

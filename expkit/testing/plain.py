@@ -24,6 +24,7 @@ from expkit.api import (
     FitStart,
     Split,
     StepEnd,
+    Values,
 )
 from expkit.testing.base import Component, build, check_options, each_fitting, example_batch, require
 
@@ -176,7 +177,10 @@ def _check_split(data: Data, name: str, split: Split, samples: int) -> None:
 
 def _check_targets(data: Data, name: str, targets: Array, count: int) -> None:
     spec = data.spec
-    shape, dtype = ((count,), "int64") if spec.is_classification else ((count, spec.outputs), "float32")
+    shape: tuple[int, ...] = (count,)
+    dtype = "int64"
+    if isinstance(spec.target, Values):
+        shape, dtype = (count, spec.outputs), spec.target.precision
     right = targets.shape == shape and str(targets.dtype) == dtype
     require(right, data, f"split {name}: targets are {targets.dtype} {targets.shape}; expected {dtype} {shape}")
     if spec.is_classification:

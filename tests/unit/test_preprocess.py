@@ -192,6 +192,36 @@ def test_a_table_is_normalised_by_hand():
 
 
 @pytest.mark.parametrize(
+    "made", [TableInput(("x",), (0.1,), (0.7,), "float64"), Values(("y",), (0.1,), (0.7,), precision="float64")]
+)
+def test_double_precision_keeps_every_bit_of_value_minus_mean_over_scale(made):
+    normal = made.normalise(np.array([[0.3], [1e17]]))
+    assert normal.dtype == np.float64
+    assert normal.tolist() == [[(0.3 - 0.1) / 0.7], [(1e17 - 0.1) / 0.7]]
+    assert made.describe()["precision"] == "float64"
+
+
+def test_an_answer_in_double_precision_keeps_every_bit():
+    (answer,) = Values(("y",), (0.1,), (0.7,), precision="float64").decode(np.array([[1 / 3]]))
+    assert answer["values"] == {"y": 1 / 3 * 0.7 + 0.1}
+
+
+def test_a_precision_is_that_of_the_inputs_and_one_of_two():
+    assert TABLE.dtype == "float32"
+    assert TableInput(("x",), (0.0,), (1.0,), "float64").dtype == "float64"
+    with pytest.raises(ValueError, match="precision is 'float16'; expected float32 or float64"):
+        TableInput(("x",), (0.0,), (1.0,), "float16")
+    with pytest.raises(ValueError, match="precision is 'double'"):
+        Values(("y",), (0.0,), (1.0,), precision="double")
+
+
+def test_a_description_from_before_there_were_precisions_is_float32():
+    assert from_description({"kind": "table", "columns": ["x"], "mean": [0.0], "scale": [1.0]}).precision == "float32"
+    old = {"kind": "values", "names": ["y"], "mean": [0.0], "scale": [1.0], "unit": ""}
+    assert from_description(old) == Values(("y",), (0.0,), (1.0,))
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "1,2,3\n4,5,6\n",
@@ -243,6 +273,35 @@ def test_softmax_by_hand():
     assert labels.decode(np.zeros((0, 2))) == []
 
 
+@pytest.mark.parametrize(
+    ("scores", "outputs", "expected"),
+    [
+        ("logits", [math.log(3), 0.0], [0.75, 0.25]),
+        ("probabilities", [0.25, 0.75], [0.25, 0.75]),
+        ("log_probabilities", [math.log(0.75), math.log(0.25)], [0.75, 0.25]),
+        ("log_probabilities", [-math.inf, 0.0], [0.0, 1.0]),
+        ("sigmoid", [math.log(3), math.log(9)], [0.75, 0.9]),  # each class against all others
+        ("sigmoid", [-1000.0, 1000.0], [0.0, 1.0]),
+    ],
+)
+def test_probabilities_are_made_from_what_the_outputs_are(scores, outputs, expected):
+    target = Classes(("cat", "dog"), scores=scores)
+    (answer,) = target.decode(np.array([outputs]))
+    assert answer["probabilities"] == pytest.approx({"cat": expected[0], "dog": expected[1]})
+    assert answer["probability"] == pytest.approx(max(expected))
+    assert answer["label"] == target.labels[int(np.argmax(expected))]
+    np.testing.assert_allclose(target.probabilities(np.array([outputs])), [expected])
+
+
+def test_classes_described_before_scores_existed_answer_logits():
+    assert from_description({"kind": "classes", "labels": ["a", "b"]}) == Classes(("a", "b"), scores="logits")
+
+
+def test_unknown_scores_are_refused():
+    with pytest.raises(ValueError, match="scores='softmax' is unknown; choose logits, probabilities, log_prob"):
+        Classes(("a", "b"), scores="softmax")
+
+
 def test_values_come_back_in_their_own_unit():
     price = Values(("price", "rent"), mean=(20.0, 1.0), scale=(5.0, 1.0), unit="1000 dollars")
     (answer,) = price.decode(np.array([[-1.0, 2.0]], np.float32))
@@ -258,7 +317,10 @@ def test_values_come_back_in_their_own_unit():
         COLOUR,
         TABLE,
         Classes(("0", "no", "1e3", "null", "Straße")),
+        Classes(("a", "b"), scores="log_probabilities"),
         Values(("y",), (0.1,), (1e-17,), "°C"),
+        TableInput(("x",), (0.1,), (0.7,), "float64"),
+        Values(("y",), (0.1,), (1e-17,), "°C", "float64"),
     ],
 )
 def test_a_description_survives_json_and_yaml(described):

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from expkit.api import Array, ArraySplit, Data, DataSource, DataSpec, TableInput, Values
+from expkit.data_checks import check_data
+from expkit.errors import PluginError
+
+
+def table(targets: Array, precision: str = "float32") -> Data:
+    inputs = TableInput(("x",), (0.0,), (1.0,), precision)
+    values = Values(("y",), (0.0,), (1.0,), precision=precision)
+    spec = DataSpec("tiny", inputs, values, DataSource("generated", "a test"), "0" * 64)
+    split = ArraySplit(np.zeros((len(targets), 1)), targets)
+    return Data(spec, split, split, split)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_values_are_held_against_the_precision_of_their_target(precision):
+    right = table(np.zeros((3, 1), precision), precision)
+    assert check_data(right, "tiny") is right
+    other = {"float32": "float64", "float64": "float32"}[precision]
+    with pytest.raises(PluginError, match=rf"gives targets \[3, 1\] {other}; 1 values are \[N, 1\] {precision}"):
+        check_data(table(np.zeros((3, 1), other), precision), "tiny")
