@@ -211,15 +211,15 @@ class Classes:
 
     def probabilities(self, outputs: Array) -> Array:
         """Turn scores [N, K] into probabilities [N, K] float64; those of "sigmoid" need not sum to 1."""
-        values = outputs.astype(np.float64)
-        if self.scores == "probabilities":
-            return values
-        if self.scores == "log_probabilities":
-            return np.exp(values)
-        if self.scores == "sigmoid":
-            return 0.5 * (1.0 + np.tanh(0.5 * values))  # exp(-values) would overflow
-        exp = np.exp(values - values.max(axis=1, keepdims=True))
-        return exp / exp.sum(axis=1, keepdims=True)
+        values: Array = outputs.astype(np.float64)
+        if self.scores == "logits":
+            values = np.exp(values - values.max(axis=1, keepdims=True))
+            values /= values.sum(axis=1, keepdims=True)
+        elif self.scores == "log_probabilities":
+            values = np.exp(values)
+        elif self.scores == "sigmoid":
+            values = np.exp(-np.logaddexp(0.0, -values))  # exp(-values) alone would overflow
+        return values
 
     def decode(self, outputs: Array) -> list[dict[str, Any]]:
         """Turn scores [N, K] into one answer a sample: label, probability, and the probabilities of all labels."""

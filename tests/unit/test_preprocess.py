@@ -282,6 +282,7 @@ def test_softmax_by_hand():
         ("log_probabilities", [-math.inf, 0.0], [0.0, 1.0]),
         ("sigmoid", [math.log(3), math.log(9)], [0.75, 0.9]),  # each class against all others
         ("sigmoid", [-1000.0, 1000.0], [0.0, 1.0]),
+        ("sigmoid", [-40.0, 0.0], [math.exp(-40), 0.5]),
     ],
 )
 def test_probabilities_are_made_from_what_the_outputs_are(scores, outputs, expected):
