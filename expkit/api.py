@@ -40,7 +40,7 @@ from expkit.errors import ConfigError, DataError, ExpkitError, ExportError, Trai
 from expkit.events import Callback, EpochEnd, EpochStart, FitEnd, FitStart, StepEnd
 from expkit.paths import cache_dir, data_dir
 from expkit.preprocess import Classes, ImageInput, TableInput, Values
-from expkit.spec import Array, ArraySplit, Batch, Data, DataSource, DataSpec, InputSpec, Split
+from expkit.spec import Array, ArraySplit, Batch, BatchSource, Data, DataSource, DataSpec, InputSpec, Split
 
 if TYPE_CHECKING:
     import paddle
@@ -50,6 +50,7 @@ __all__ = [
     "Array",
     "ArraySplit",
     "Batch",
+    "BatchSource",
     "Callback",
     "Classes",
     "ConfigError",
@@ -82,7 +83,7 @@ __all__ = [
     "data_dir",
 ]
 
-VERSION = "1.0"
+VERSION = "1.1"
 """Grows its second number with each addition, its first with each change that breaks a plugin."""
 
 
@@ -176,6 +177,7 @@ class Parts(Protocol):
         seed: of the run.
         device: "cpu" or "gpu:0".
         tune: whether faster ways to compute the same are wanted.
+        to_static: whether training is to run a graph that is traced from the model's code.
     """
 
     spec: DataSpec
@@ -184,6 +186,7 @@ class Parts(Protocol):
     seed: int
     device: str
     tune: bool
+    to_static: bool
 
     def model(self) -> paddle.nn.Layer:
         """Build the chosen model."""
@@ -201,7 +204,12 @@ class Parts(Protocol):
 class Learner(Protocol):
     """The one seam between the training loop and an engine (Paddle, or gradients by hand in NumPy).
 
-    Inputs are normalised [N, *spec.input_shape] arrays, targets [N] int64 or [N, K] float32 arrays.
+    Inputs are normalised [N, *spec.input_shape] arrays, targets [N] int64 or [N, K] arrays.
+
+    A learner may also have
+
+    - ``end_epoch(metrics)``, called after each epoch's validation, for rates that follow a metric;
+    - ``model`` and ``loss``, a `paddle.nn.Layer` and a `Loss`, for those who look inside.
     """
 
     @property

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from expkit.spec import DataSpec
+from expkit.spec import BatchSource, DataSpec
+
+if TYPE_CHECKING:
+    from expkit.api import Learner
+
+
+def _ignore(values: Mapping[str, float], step: int) -> None:
+    """Record nothing: what a caller gets who gives no `log`."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,10 @@ class FitStart:
         step: optimizer steps already done (0 unless resumed).
         folder: the run folder; a callback may write files there.
         higher_is_better: direction of every metric that an epoch will measure: {"valid/accuracy": True, ...}.
+        learner: what is trained; to look at, never to change. None where a caller has none to show.
+        train: batches to learn from.
+        valid: batches to validate on.
+        log: records further values at a step, wherever results go: ``log({"weights/head": 1.5}, step)``.
     """
 
     spec: DataSpec
@@ -29,6 +40,10 @@ class FitStart:
     step: int
     folder: Path
     higher_is_better: Mapping[str, bool] = field(default_factory=dict)
+    learner: Learner | None = None
+    train: BatchSource | None = None
+    valid: BatchSource | None = None
+    log: Callable[[Mapping[str, float], int], None] = _ignore
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,7 @@ class _Run:
             epochs=config.trainer.epochs,
             folder=folder,
             interrupted=interrupted,
+            log=recorder.log,
         )
 
     def complete(self) -> Result:

@@ -29,6 +29,7 @@ class ConfiguredParts:
         self.seed = config.seed
         self.device = device
         self.tune = config.device.tune
+        self.to_static = config.trainer.to_static
 
     def model(self) -> Any:
         """Build the chosen model."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from expkit import cpu_tuning, device, seeding
-from expkit.api import Callback, Data, Learner
+from expkit.api import Callback, Classes, Data, Learner
 from expkit.config import ExperimentConfig
 from expkit.data import Batches
 from expkit.data_checks import check_data
@@ -55,7 +55,7 @@ def prepare(config: ExperimentConfig) -> Prepared:
     tuning = cpu_tuning.tune(config.device.tune)
     used = device.select(config.device.name, config.device.index, config.device.threads)
     seeding.seed_everything(config.seed)
-    data = check_data(config.dataset.build(**asdict(config.loader)), config.dataset.name)
+    data = _with_scores(check_data(config.dataset.build(**asdict(config.loader)), config.dataset.name), config)
     batches = _batches(config, data)
     meters = {
         use: Meter({name: c.build(spec=data.spec) for name, c in config.metrics.items()})
@@ -67,6 +67,14 @@ def prepare(config: ExperimentConfig) -> Prepared:
     seeding.seed_everything(config.seed)
     learner: Learner = config.learner.build(parts=parts)
     return Prepared(data, batches, learner, meters, _monitor(config, meters["eval"]), callbacks, used, tuning)
+
+
+def _with_scores(data: Data, config: ExperimentConfig) -> Data:
+    """Let the spec say what the chosen loss takes the model's outputs for, so that all others read them alike."""
+    if config.loss is None or not isinstance(data.spec.target, Classes):
+        return data
+    scores = getattr(config.loss.build(spec=data.spec), "scores", "logits")
+    return replace(data, spec=replace(data.spec, target=replace(data.spec.target, scores=scores)))
 
 
 def _batches(config: ExperimentConfig, data: Data) -> dict[str, Batches]:

@@ -90,6 +90,10 @@ class Recorder:
         tracker.set_description(recorder._card({}))
         return recorder
 
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Record values that a callback measured."""
+        self._tracker.log_metrics(values, step)
+
     @property
     def tracked(self) -> bool:
         """Whether there is an MLflow run."""

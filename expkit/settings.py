@@ -15,6 +15,8 @@ class TrainerSettings:
     epochs: int = 5
     eval_batch_size: int = 1000
     limit_train_batches: Optional[int] = None  # noqa: UP045 - as above
+    stop_after: Optional[int] = None  # noqa: UP045
+    to_static: bool = False
     progress: str = "auto"
 
 
@@ -101,6 +103,7 @@ def check(settings: Settings) -> None:
         "trainer.epochs": (settings.trainer.epochs, 1),
         "trainer.eval_batch_size": (settings.trainer.eval_batch_size, 1),
         "trainer.limit_train_batches": (settings.trainer.limit_train_batches, 1),
+        "trainer.stop_after": (settings.trainer.stop_after, 1),
         "device.index": (settings.device.index, 0),
         "device.threads": (settings.device.threads, 1),
         "tracking.log_every": (settings.tracking.log_every, 1),

@@ -5,6 +5,7 @@ Shapes: N samples, C channels, H rows, W columns, F features, K outputs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -158,3 +159,18 @@ class Batch:
 
     inputs: Array
     targets: Array
+
+
+class BatchSource(Protocol):
+    """The batches of a split, for those who watch training; a batch is a pure function of epoch and position."""
+
+    split: Split
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+
+    def epoch(self, epoch: int = 1, skip: int = 0) -> Iterator[tuple[Array, Array]]:
+        """Yield (inputs [N, *shape], targets) of an epoch (counts from 1), without the first `skip` batches."""
+
+    def raw(self, epoch: int, number: int, *, augment: bool = True) -> Batch:
+        """Return one batch (`number` counts from 0) before normalisation, with or without its transforms."""

@@ -83,6 +83,7 @@ class Trainer:
         epochs: to train in all.
         folder: the run folder, for callbacks that write.
         interrupted: asked after every step; a true answer ends training.
+        log: records values that callbacks measure: ``log({"weights/head": 1.5}, step)``.
     """
 
     def __init__(
@@ -97,12 +98,13 @@ class Trainer:
         epochs: int,
         folder: Path,
         interrupted: Callable[[], bool] = lambda: False,
+        log: Callable[[Mapping[str, float], int], None] = lambda values, step: None,
     ) -> None:
         self.learner, self.train, self.valid = learner, train, valid
         self.meters, self.callbacks, self.monitor = meters, callbacks, monitor
         self.epochs, self.folder = epochs, folder
         self.progress = Progress()
-        self._interrupted = interrupted
+        self._interrupted, self._log = interrupted, log
         self._stop_reason = ""
 
     def fit(self) -> FitEnd:
@@ -114,17 +116,7 @@ class Trainer:
         """
         end = FitEnd("failed", "an error", 0, 0)
         try:
-            self._tell(
-                "on_fit_start",
-                FitStart(
-                    self.train.spec,
-                    self.epochs,
-                    len(self.train),
-                    self.progress.step,
-                    self.folder,
-                    self._directions(),
-                ),
-            )
+            self._tell("on_fit_start", self._start())
             for epoch in range(self.progress.epoch + 1, self.epochs + 1):
                 self._epoch(epoch)
                 if self._stop_reason:
@@ -166,6 +158,8 @@ class Trainer:
                 f"{self._smaller_rate()}"
             )
         is_best = self._note_best(epoch, metrics)
+        if hasattr(self.learner, "end_epoch"):
+            self.learner.end_epoch(metrics)
         seconds = time.perf_counter() - started
         self._tell("on_epoch_end", EpochEnd(epoch, self.progress.step, metrics, is_best, seconds, self._stop))
 
@@ -188,6 +182,20 @@ class Trainer:
         self._tell(
             "on_step_end",
             StepEnd(progress.epoch, progress.step, progress.batch, len(targets), loss, rate, values),
+        )
+
+    def _start(self) -> FitStart:
+        return FitStart(
+            self.train.spec,
+            self.epochs,
+            len(self.train),
+            self.progress.step,
+            self.folder,
+            self._directions(),
+            learner=self.learner,
+            train=self.train,
+            valid=self.valid,
+            log=self._log,
         )
 
     def _directions(self) -> dict[str, bool]:

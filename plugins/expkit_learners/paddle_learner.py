@@ -12,7 +12,7 @@ import paddle
 from paddle import nn
 from paddle.utils import unique_name
 
-from expkit.api import Array, ConfigError, ExpkitError, ExportError, LearnerState, Parts, StepResult
+from expkit.api import Array, ConfigError, ExpkitError, ExportError, LearnerState, Loss, Parts, StepResult
 from expkit_learners.fast_layers import speed_up
 
 
@@ -23,6 +23,8 @@ class PaddleLearner:
         self._parts = parts
         # Paddle says so at each training with batch normalisation; nobody can or need do anything about it.
         warnings.filterwarnings("ignore", "When training, we now always track global mean", UserWarning)
+        # Its own layers ask for a place while they are traced, and it tells the user not to.
+        warnings.filterwarnings("ignore", "Tensor do not have 'place' interface for pir graph mode", UserWarning)
         # Paddle names parameters by global counters (linear_0.w_0): a private generator makes the names of this
         # learner independent of what was built before it in the process.
         with unique_name.guard(_private_names()):
@@ -32,9 +34,21 @@ class PaddleLearner:
         self._regularize()
         self._loss = parts.loss()
         self._make_optimizer()
-        if parts.tune and parts.device == "cpu":
+        # A traced graph keeps the stock layers: one of the faster ones asks for values, which no trace can answer.
+        self._forward = paddle.jit.to_static(self._model.forward) if parts.to_static else self._model
+        if parts.tune and parts.device == "cpu" and not parts.to_static:
             speed_up(self._model)
         self._check_one_sample()
+
+    @property
+    def model(self) -> nn.Layer:
+        """The layers that are trained, to look at."""
+        return self._model
+
+    @property
+    def loss(self) -> Loss:
+        """What is minimised."""
+        return self._loss
 
     @property
     def learning_rate(self) -> float:
@@ -44,7 +58,7 @@ class PaddleLearner:
     def train_step(self, inputs: Array, targets: Array) -> StepResult:
         """Run forward, backward and one update."""
         self._model.train()
-        outputs = self._model(paddle.to_tensor(inputs))
+        outputs = self._forward(paddle.to_tensor(inputs))
         loss = self._loss(outputs, paddle.to_tensor(targets))
         loss.backward()
         with unique_name.guard(self._slot_names):  # the first step creates the named accumulators
@@ -58,7 +72,7 @@ class PaddleLearner:
     def eval_step(self, inputs: Array, targets: Array) -> StepResult:
         """Run forward only, in evaluation mode."""
         self._model.eval()
-        outputs = self._model(paddle.to_tensor(inputs))
+        outputs = self._forward(paddle.to_tensor(inputs))
         loss = self._loss(outputs, paddle.to_tensor(targets))
         return StepResult(float(loss), outputs.numpy())
 
@@ -66,7 +80,7 @@ class PaddleLearner:
     def predict(self, inputs: Array) -> Array:
         """Return outputs [N, K] in evaluation mode."""
         self._model.eval()
-        result: Array = self._model(paddle.to_tensor(inputs)).numpy()
+        result: Array = self._forward(paddle.to_tensor(inputs)).numpy()
         return result
 
     def state_dict(self) -> LearnerState:
@@ -185,14 +199,15 @@ class PaddleLearner:
         wanted = [2, *spec.input_shape]
         try:
             with paddle.no_grad():
-                out = self._model(paddle.zeros(wanted, spec.input_dtype))
+                out = self._forward(paddle.zeros(wanted, spec.input_dtype))
         except ExpkitError:
             raise
         except Exception as error:
             what = next(iter(str(error).strip().splitlines()), "")
+            static = " It may be the tracing that fails: try trainer.to_static=false." if self._parts.to_static else ""
             raise ConfigError(
                 f"model {type(self._model).__name__} fails on a batch of 2 inputs {wanted} {spec.input_dtype}: "
-                f"{type(error).__name__}: {what[:500]} (EXPKIT_DEBUG=1 shows where)"
+                f"{type(error).__name__}: {what[:500]} (EXPKIT_DEBUG=1 shows where).{static}"
             ) from error
         paddle.set_rng_state(state)
         shape = tuple(out.shape) if isinstance(out, paddle.Tensor) else None

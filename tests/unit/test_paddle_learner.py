@@ -49,9 +49,11 @@ class Parts:
 
     spec, epochs, steps_per_epoch, seed, device = SPEC, 2, 5, 0, "cpu"
 
-    def __init__(self, optimizer="sgd", *, schedule=True, model=Net, regularizer=None, tune=True, **options):
+    def __init__(
+        self, optimizer="sgd", *, schedule=True, model=Net, regularizer=None, tune=True, to_static=False, **options
+    ):
         self.name, self.schedule, self.options = optimizer, schedule, options
-        self.model, self.tune = model, tune
+        self.model, self.tune, self.to_static = model, tune, to_static
         self.given = regularizer or NoRegularizer()
 
     def loss(self):
@@ -327,3 +329,17 @@ def test_a_model_that_is_no_graph_is_refused_by_name(tmp_path):
 
     with pytest.raises(ExportError, match="Stubborn cannot be turned into a static graph"):
         learner(model=Stubborn).export(tmp_path)
+
+
+def test_a_traced_graph_learns_as_the_code_it_was_traced_from():
+    traced, stock = learner("adam", to_static=True), learner("adam")
+    assert np.allclose(train(traced, range(6)), train(stock, range(6)), rtol=0, atol=1e-4)
+    inputs, targets = batch(9)
+    assert np.allclose(traced.predict(inputs), stock.predict(inputs), atol=1e-3)
+    assert traced.eval_step(inputs, targets).loss == pytest.approx(stock.eval_step(inputs, targets).loss, abs=1e-4)
+
+
+def test_what_is_trained_can_be_looked_at():
+    trained = learner()
+    assert isinstance(trained.model, Net)
+    assert isinstance(trained.loss, CrossEntropy)
