@@ -204,10 +204,11 @@ class PaddleLearner:
             raise
         except Exception as error:
             what = next(iter(str(error).strip().splitlines()), "")
+            double = " Paddle's layers are float32: set dataset.precision=float32." * (spec.input_dtype == "float64")
             static = " It may be the tracing that fails: try trainer.to_static=false." if self._parts.to_static else ""
             raise ConfigError(
                 f"model {type(self._model).__name__} fails on a batch of 2 inputs {wanted} {spec.input_dtype}: "
-                f"{type(error).__name__}: {what[:500]} (EXPKIT_DEBUG=1 shows where).{static}"
+                f"{type(error).__name__}: {what[:500]} (EXPKIT_DEBUG=1 shows where).{double}{static}"
             ) from error
         paddle.set_rng_state(state)
         shape = tuple(out.shape) if isinstance(out, paddle.Tensor) else None

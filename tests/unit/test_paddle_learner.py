@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import importlib
 import re
+from dataclasses import replace
 
 import numpy as np
 import paddle
 import pytest
 from paddle import nn
 
-from expkit.api import ConfigError, ExportError, LearnerState
+from expkit.api import ConfigError, ExportError, LearnerState, TableInput
 from expkit.checkpoint import CheckpointFolder, Snapshot
 from expkit.testing import example_specs
 from expkit_learners.paddle_learner import PaddleLearner
 from expkit_losses.cross_entropy import CrossEntropy
+from expkit_losses.squared_error import SquaredError
 from expkit_regularizers.l2 import L2
 from expkit_regularizers.none import NoRegularizer
 from expkit_schedules.polynomial import polynomial
@@ -281,6 +283,14 @@ def test_a_pattern_that_fits_no_parameter_is_refused_with_the_names_there_are():
 def test_a_model_that_does_not_fit_is_refused_before_training(model, message):
     with pytest.raises(ConfigError, match=message):
         learner(model=model)
+
+
+def test_inputs_in_double_precision_are_refused_with_the_option_that_helps(monkeypatch):
+    table = replace(example_specs()[2], input=TableInput(("x",), (0.0,), (1.0,), "float64"))
+    monkeypatch.setattr(Parts, "spec", table)
+    monkeypatch.setattr(Parts, "loss", lambda parts: SquaredError(parts.spec))
+    with pytest.raises(ConfigError, match=r"inputs \[2, 1\] float64: .* set dataset\.precision=float32"):
+        learner(model=lambda: nn.Linear(1, 1))
 
 
 def test_a_model_that_answers_several_things_is_refused():
