@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from expkit.api import Array, Data, DataSource
-from expkit_datasets.images import Labelled, check_limit, image_data
+from expkit_datasets._checks import check_limit
+from expkit_datasets.images import Labelled, image_data
 
 LOCATION = "scikit-learn load_digits"
 _BOX = 20

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
-from expkit.api import Array, ArraySplit, Classes, ConfigError, Data, DataSource, DataSpec, ImageInput
+from expkit.api import Array, ArraySplit, Classes, Data, DataSource, DataSpec, ImageInput
 
 Labelled = tuple[Array, Array]
 """Images [N, H, W] uint8 and labels [N] of any integer type."""
@@ -43,17 +44,6 @@ def image_data(
     return Data(spec, *splits)
 
 
-def check_limit(dataset: str, limit: int | None) -> None:
-    """Refuse a `limit` that keeps nothing.
-
-    Raises:
-        ConfigError: it is below 1.
-    """
-    if limit is not None and limit < 1:
-        expected = "expected 1 or more, or null for all samples"
-        raise ConfigError(f"dataset '{dataset}': limit is {limit}; {expected}. Set dataset.limit.")
-
-
 def pixel_statistics(images: Array) -> tuple[float, float]:
     """Return mean and standard deviation of pixel / 255, from a histogram, so the same on every machine.
 
@@ -69,9 +59,9 @@ def pixel_statistics(images: Array) -> tuple[float, float]:
     return mean, variance**0.5 or 1.0
 
 
-def fingerprint(splits: list[ArraySplit]) -> str:
-    """Return the SHA-256 (hex) over shapes and bytes of all splits, in order."""
-    digest = hashlib.sha256()
+def fingerprint(splits: Sequence[ArraySplit], names: Sequence[str] = ()) -> str:
+    """Return the SHA-256 (hex) over names (of columns, say), and shapes and bytes of all splits, in order."""
+    digest = hashlib.sha256("\0".join(names).encode())
     for split in splits:
         for values in (split.inputs, split.targets):
             digest.update(f"{values.dtype.str}{values.shape}".encode())

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from expkit.api import Array, ConfigError, Data, DataError, DataSource
 from expkit_datasets import digits
+from expkit_datasets._checks import check_choice, check_limit
 from expkit_datasets.idx import REMEDY, content_md5, read_idx
-from expkit_datasets.images import check_limit, image_data
+from expkit_datasets.images import image_data
 from expkit_datasets.mnist_json import NAMES as JSON_NAMES
 from expkit_datasets.mnist_json import read_json
 from expkit_datasets.sources import Place, RemoteFile, UnavailableError, download, locate, names_in
@@ -108,10 +109,7 @@ def mnist(
         ConfigError: an option has a value that cannot be used.
         DataError: files are missing, damaged or foreign, or there are none and `on_missing` is "error".
     """
-    if on_missing not in ("stand-in", "error"):
-        raise ConfigError(
-            f"dataset '{NAME}': on_missing is {on_missing!r}; expected 'stand-in' or 'error'. Set dataset.on_missing."
-        )
+    check_choice(NAME, "on_missing", on_missing, ("stand-in", "error"))
     check_limit(NAME, limit)
     chosen = MIRRORS if mirrors is None else tuple(mirrors)
     try:

@@ -65,7 +65,7 @@ def locate(
     """Return the first place that holds the dataset, in the order of this module's docstring.
 
     Args:
-        dataset: its name, which is also the name of its sub-folder in $EXPKIT_DATA_DIR and in the cache.
+        dataset: name of its sub-folder in $EXPKIT_DATA_DIR and in the cache.
         root: folder that the user named, or None.
         complete: tells whether a folder of the cache holds all files.
         fetch: fills a folder and returns the address it took the files from; None forbids the download.
