@@ -146,8 +146,8 @@ def _check_refusal(component: Component, loss: Any, outputs: Any, targets: Any, 
 def check_optimizer(component: Component) -> None:
     """Check an optimizer on a linear least-squares problem.
 
-    The loss falls; number and schedule both work; equal starts give equal weights; a resumed run equals one
-    never interrupted; a parameter's regularizer works or is refused with a `ConfigError`, never ignored.
+    The loss falls; equal starts give equal weights; a resumed run equals one never interrupted; a schedule in place
+    of the rate, and a parameter's regularizer of any class, work or are refused with a `ConfigError`, never ignored.
 
     Args:
         component: function that takes `parameters` and `learning_rate`.
@@ -165,13 +165,6 @@ def check_optimizer(component: Component) -> None:
     again = _Problem(component).steps(20)
     require(np.array_equal(plain.weights(), again.weights()), component, "gives other weights on a second run")
 
-    schedule = paddle.optimizer.lr.LambdaDecay(0.05, lambda step: 1.0 if step < 20 else 0.5)
-    scheduled = _Problem(component, learning_rate=schedule).steps(20)
-    same = np.array_equal(plain.weights(), scheduled.weights())
-    require(same, component, "gives other weights with a schedule than with the same rate as a number")
-    schedule.step(20)
-    require(scheduled.optimizer.get_lr() == 0.025, component, "does not follow the schedule")
-
     half = _Problem(component).steps(10)
     resumed = _Problem(component)
     resumed.layer.set_state_dict({k: v.clone() for k, v in half.layer.state_dict().items()})
@@ -181,12 +174,36 @@ def check_optimizer(component: Component) -> None:
     resumed.steps(10)
     require(np.array_equal(plain.weights(), resumed.weights()), component, "goes another way when it is resumed")
 
+    _check_scheduled(component, plain)
+    for regularizer in (paddle.regularizer.L2Decay(5.0), _pull(paddle)):
+        try:
+            decayed = _Problem(component, regularizer=regularizer).steps(20)
+        except ConfigError:
+            continue
+        ignored = np.array_equal(plain.weights(), decayed.weights())
+        require(not ignored, component, "ignores a parameter's regularizer; use it or raise ConfigError")
+
+
+def _check_scheduled(component: Component, plain: _Problem) -> None:
+    schedule = import_paddle().optimizer.lr.LambdaDecay(0.05, lambda step: 1.0 if step < 20 else 0.5)
     try:
-        decayed = _Problem(component, regularizer=paddle.regularizer.L2Decay(5.0)).steps(20)
+        scheduled = _Problem(component, learning_rate=schedule).steps(20)
     except ConfigError:
         return
-    ignored = np.array_equal(plain.weights(), decayed.weights())
-    require(not ignored, component, "ignores a parameter's regularizer; use it or raise ConfigError")
+    same = np.array_equal(plain.weights(), scheduled.weights())
+    require(same, component, "gives other weights with a schedule than with the same rate as a number")
+    schedule.step(20)
+    require(scheduled.optimizer.get_lr() == 0.025, component, "does not follow the schedule; use it or refuse it")
+
+
+def _pull(paddle: Any) -> Any:
+    """Return a regularizer of a class that Paddle does not know: a constant pull to lower values."""
+
+    class Pull(paddle.regularizer.WeightDecayRegularizer):  # type: ignore[misc]  # Paddle has no types
+        def __call__(self, param: Any, grad: Any, block: Any) -> Any:
+            return paddle.full_like(grad, 5.0)
+
+    return Pull()
 
 
 class _Problem:

@@ -51,6 +51,16 @@ def not_negative(option: str, value: float) -> None:
         raise ConfigError(f"optimizer.{option}={value}: must be 0 or a number above 0.")
 
 
+def at_least_one(option: str, value: int) -> None:
+    """Check a count.
+
+    Raises:
+        ConfigError: it is below 1.
+    """
+    if value < 1:
+        raise ConfigError(f"optimizer.{option}={value}: must be 1 or more.")
+
+
 def share(option: str, value: float) -> None:
     """Check a decay rate or momentum.
 

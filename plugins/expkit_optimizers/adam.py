@@ -1,10 +1,11 @@
 """Adam."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import paddle
 
-from . import _checks
+from . import _checks, _common
 
 
 def adam(
@@ -14,7 +15,10 @@ def adam(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
+    amsgrad: bool = False,
     fused: bool = True,
+    weight_decay: float = 0.0,
+    decay: Literal["l1", "l2"] = "l2",
     clip_norm: float | None = None,
 ) -> paddle.optimizer.Adam:
     """Adam: steps from running means of gradients and of their squares (Kingma and Ba 2015, alg. 1).
@@ -28,23 +32,25 @@ def adam(
         beta1: share of the gradients' running mean that is kept, from 0 to below 1.
         beta2: share of the squares' running mean that is kept, from 0 to below 1.
         epsilon: added to the divisor, so that it is never 0.
+        amsgrad: divide by the largest mean of squares so far (Reddi et al. 2018).
         fused: update all parameters in one call: up to 3 times faster, last bits differ.
+        weight_decay: decay of every parameter, biases too, that has no regularizer of its own.
+        decay: l2 adds weight_decay * w to the gradient, l1 adds weight_decay * sign(w).
         clip_norm: scale gradients down when their common L2 norm exceeds this; null leaves them alone.
 
     Raises:
-        ConfigError: an option is out of range, or there are no parameters.
+        ConfigError: an option is out of range, or would do nothing because every parameter has a regularizer; there
+            are no parameters.
     """
-    found = _checks.trainable(parameters)
-    _checks.rate(learning_rate)
+    shared = _common.decaying(parameters, learning_rate, clip_norm, weight_decay, decay)
     _checks.share("beta1", beta1)
     _checks.share("beta2", beta2)
     _checks.above_zero("epsilon", epsilon)
     return paddle.optimizer.Adam(
-        learning_rate=learning_rate,
-        parameters=found,
-        grad_clip=_checks.clip(clip_norm),
+        **shared,
         beta1=beta1,
         beta2=beta2,
         epsilon=epsilon,
         use_multi_tensor=fused,
+        amsgrad=amsgrad,
     )

@@ -4,9 +4,7 @@ from collections.abc import Iterable
 
 import paddle
 
-from expkit.api import ConfigError
-
-from . import _checks
+from . import _checks, _common
 
 
 def adamw(
@@ -16,6 +14,7 @@ def adamw(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
+    amsgrad: bool = False,
     weight_decay: float = 0.01,
     clip_norm: float | None = None,
 ) -> paddle.optimizer.AdamW:
@@ -27,31 +26,25 @@ def adamw(
         beta1: share of the gradients' running mean that is kept, from 0 to below 1.
         beta2: share of the squares' running mean that is kept, from 0 to below 1.
         epsilon: added to the divisor, so that it is never 0.
+        amsgrad: divide by the largest mean of squares so far (Reddi et al. 2018).
         weight_decay: decoupled decay of every parameter, biases too; takes a regularizer's place.
         clip_norm: scale gradients down when their common L2 norm exceeds this; null leaves them alone.
 
     Raises:
         ConfigError: a parameter has a regularizer, an option is out of range, or there are no parameters.
     """
-    found = _checks.trainable(parameters)
-    regularized = sum(getattr(p, "regularizer", None) is not None for p in found)
-    if regularized:
-        raise ConfigError(
-            f"optimizer=adamw takes no regularizer, but {regularized} of {len(found)} parameters have one. "
-            "AdamW decays weights by itself, decoupled from the gradient: choose regularizer=none and set "
-            "optimizer.weight_decay, or keep the regularizer with optimizer=adam."
-        )
-    _checks.rate(learning_rate)
+    shared = _common.arguments(parameters, learning_rate, clip_norm)
+    why = "AdamW decays weights by itself, decoupled from the gradient."
+    _common.refuse_regularizers(shared["parameters"], "adamw", why)
     _checks.share("beta1", beta1)
     _checks.share("beta2", beta2)
     _checks.above_zero("epsilon", epsilon)
     _checks.not_negative("weight_decay", weight_decay)
     return paddle.optimizer.AdamW(
-        learning_rate=learning_rate,
-        parameters=found,
-        grad_clip=_checks.clip(clip_norm),
+        **shared,
         beta1=beta1,
         beta2=beta2,
         epsilon=epsilon,
+        amsgrad=amsgrad,
         weight_decay=weight_decay,
     )

@@ -28,6 +28,13 @@ OPTIMIZERS = [
     ("adamw", {}),
     ("rmsprop", {}),
     ("adagrad", {}),
+    ("adam", {"amsgrad": True}),
+    ("adadelta", {}),
+    ("adamax", {}),
+    ("nadam", {}),
+    ("radam", {}),
+    ("lamb", {}),
+    ("asgd", {"batches": 3}),
 ]
 
 
@@ -118,6 +125,18 @@ def test_a_learner_can_be_taken_back_to_its_very_beginning(name, options, schedu
     trained.load_state_dict(start)
     assert bits(trained.state_dict()) == bits(start)
     assert train(trained, range(4)) == wanted
+
+
+def test_rprop_goes_on_with_its_own_rates_after_a_resume():
+    first, second = learner("rprop", schedule=False), learner("rprop", schedule=False)
+    train(first, range(3))
+    state = first.state_dict()
+    rates = state.optimizer["head.weight/learning_rates_0"]
+    assert rates.min() < 0.05 < rates.max()
+    train(second, range(20, 22))
+    second.load_state_dict(state)
+    assert train(second, range(3, 7)) == train(first, range(3, 7))
+    assert bits(second.state_dict()) == bits(first.state_dict())
 
 
 def test_equal_seeds_give_equal_learners_and_others_do_not():
