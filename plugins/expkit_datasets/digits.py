@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from expkit.api import Array, Data, DataSource
-from expkit_datasets._checks import check_limit
-from expkit_datasets.images import Labelled, image_data
+from expkit_datasets._checks import check_choice, check_limit
+from expkit_datasets.images import TARGETS, Labelled, image_data
 
 LOCATION = "scikit-learn load_digits"
 _BOX = 20
@@ -18,25 +18,27 @@ _SEED = 1797
 _TRAIN, _VALID = 1297, 200
 
 
-def digits(*, limit: int | None = None) -> Data:
+def digits(*, target: str = "class", limit: int | None = None) -> Data:
     """1,797 real handwritten digits (UCI, 8x8) scaled up to 28x28; needs no download.
 
     Split once and for all into 1,297 for training, 200 for validation and 300 for test.
 
     Args:
+        target: what a digit is for the model: a "class" of ten, or a "number" to predict.
         limit: keep only the first samples of train, and a fifth as many of valid and test; null keeps all.
 
     Raises:
-        ConfigError: `limit` is below 1.
+        ConfigError: `limit` is below 1, or `target` is another word.
     """
     check_limit("digits", limit)
-    return load("digits", DataSource("package", LOCATION), limit)
+    check_choice("digits", "target", target, TARGETS)
+    return load("digits", DataSource("package", LOCATION), target, limit)
 
 
-def load(name: str, source: DataSource, limit: int | None) -> Data:
+def load(name: str, source: DataSource, target: str, limit: int | None) -> Data:
     """Make `Data` of the digits under any true name, such as "digits (stand-in for mnist)"."""
     train, valid, test = _splits()
-    return image_data(name, source, train=train, valid=valid, test=test, limit=limit)
+    return image_data(name, source, train=train, valid=valid, test=test, target=target, limit=limit)
 
 
 def _splits() -> tuple[Labelled, Labelled, Labelled]:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from expkit.api import Array, ArraySplit, Classes, Data, DataSource, DataSpec, ImageInput
+from expkit.api import Array, ArraySplit, Classes, Data, DataSource, DataSpec, ImageInput, Values
 
 Labelled = tuple[Array, Array]
 """Images [N, H, W] uint8 and labels [N] of any integer type."""
 
 DIGITS = tuple("0123456789")
+TARGETS = ("class", "number")
+"""What a digit may be for a model: one of ten classes, or a number to come near to."""
 _CHUNK = 1 << 16
 
 
@@ -23,6 +25,7 @@ def image_data(
     train: Labelled,
     valid: Labelled,
     test: Labelled,
+    target: str = "class",
     limit: int | None = None,
 ) -> Data:
     """Make `Data` of bright-on-dark grey digits.
@@ -33,6 +36,7 @@ def image_data(
         train: images [N, H, W] uint8 and labels [N]; mean and standard deviation are learned here only.
         valid: likewise.
         test: likewise.
+        target: one of `TARGETS`.
         limit: keep the first `limit` samples of train and a fifth as many of valid and test; None keeps all.
     """
     part = None if limit is None else max(1, limit // 5)
@@ -40,8 +44,12 @@ def image_data(
     mean, std = pixel_statistics(splits[0].inputs)
     _, height, width = splits[0].inputs.shape
     image = ImageInput(height=height, width=width, channels=1, mean=(mean,), std=(std,), invert="auto")
-    spec = DataSpec(name, image, Classes(DIGITS), source, fingerprint(splits))
-    return Data(spec, *splits)
+    digest = fingerprint(splits)  # of the labels as they are: taken for numbers, they are the same data
+    if target == "class":
+        return Data(DataSpec(name, image, Classes(DIGITS), source, digest), *splits)
+    number = Values(("digit",), mean=(0.0,), scale=(1.0,))
+    numbers = [ArraySplit(split.inputs, number.normalise(split.targets[:, None])) for split in splits]
+    return Data(DataSpec(name, image, number, source, digest), *numbers)
 
 
 def pixel_statistics(images: Array) -> tuple[float, float]:

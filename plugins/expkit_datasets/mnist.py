@@ -9,7 +9,7 @@ from expkit.api import Array, ConfigError, Data, DataError, DataSource
 from expkit_datasets import digits
 from expkit_datasets._checks import check_choice, check_limit
 from expkit_datasets.idx import REMEDY, content_md5, read_idx
-from expkit_datasets.images import image_data
+from expkit_datasets.images import TARGETS, image_data
 from expkit_datasets.mnist_json import NAMES as JSON_NAMES
 from expkit_datasets.mnist_json import read_json
 from expkit_datasets.sources import Place, RemoteFile, UnavailableError, download, locate, names_in
@@ -89,6 +89,7 @@ def mnist(
     mirrors: list[str] | None = None,
     check: bool = True,
     valid: int = 10_000,
+    target: str = "class",
     limit: int | None = None,
 ) -> Data:
     """MNIST: 28x28 grey images of handwritten digits, 60,000 for training and 10,000 for test.
@@ -103,6 +104,7 @@ def mnist(
         mirrors: addresses to download from, tried in order; null means the well-known public mirrors.
         check: accept only the official files; false takes any digits of 28x28 in MNIST's format.
         valid: number of samples, taken from the end of the training files, that are kept for validation.
+        target: what a digit is for the model: a "class" of ten, or a "number" to predict.
         limit: keep only the first samples of train, and a fifth as many of valid and test; null keeps all.
 
     Raises:
@@ -110,6 +112,7 @@ def mnist(
         DataError: files are missing, damaged or foreign, or there are none and `on_missing` is "error".
     """
     check_choice(NAME, "on_missing", on_missing, ("stand-in", "error"))
+    check_choice(NAME, "target", target, TARGETS)
     check_limit(NAME, limit)
     chosen = MIRRORS if mirrors is None else tuple(mirrors)
     try:
@@ -120,11 +123,11 @@ def mnist(
             fetch=(lambda folder: _download(folder, chosen)) if download else None,
         )
     except UnavailableError as error:
-        return _without_files(str(error), on_missing, limit)
-    return _read(place, check=check, valid=valid, limit=limit)
+        return _without_files(str(error), on_missing, target, limit)
+    return _read(place, check=check, valid=valid, target=target, limit=limit)
 
 
-def _read(place: Place, *, check: bool, valid: int, limit: int | None) -> Data:
+def _read(place: Place, *, check: bool, valid: int, target: str, limit: int | None) -> Data:
     files = _files(place.folder)
     _check_pair(files, "train_images", "train_labels")
     _check_pair(files, "test_images", "test_labels")
@@ -143,11 +146,12 @@ def _read(place: Place, *, check: bool, valid: int, limit: int | None) -> Data:
         train=(images[:end], labels[:end]),
         valid=(images[end:], labels[end:]),
         test=(arrays["test_images"], arrays["test_labels"]),
+        target=target,
         limit=limit,
     )
 
 
-def _without_files(reason: str, on_missing: str, limit: int | None) -> Data:
+def _without_files(reason: str, on_missing: str, target: str, limit: int | None) -> Data:
     if on_missing == "error":
         raise DataError(
             f"dataset '{NAME}': no files: {reason}. Set dataset.root or EXPKIT_DATA_DIR, "
@@ -155,7 +159,7 @@ def _without_files(reason: str, on_missing: str, limit: int | None) -> Data:
         )
     name = f"digits (stand-in for {NAME})"
     source = DataSource("stand-in", digits.LOCATION, stand_in_for=NAME, note=reason)
-    return digits.load(name, source, limit)
+    return digits.load(name, source, target, limit)
 
 
 def _files(folder: Path) -> dict[str, tuple[Path, Array]]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from expkit.api import ConfigError
+from expkit.testing import check_dataset
 from expkit_datasets.digits import digits, eight_by_eight, like_mnist
 
 
@@ -64,6 +65,15 @@ def test_scaling_keeps_the_picture() -> None:
     [large] = like_mnist(small)
     assert (large[4:24, 4:12] > 200).all()
     assert (large[4:24, 16:24] < 50).all()
+
+
+def test_digits_may_be_numbers_to_predict() -> None:
+    data = digits(target="number", limit=50)
+    check_dataset(data)
+    labels = digits(limit=50).train.gather(np.arange(3))[1]
+    assert data.train.gather(np.arange(3))[1].tolist() == labels[:, None].tolist()
+    with pytest.raises(ConfigError, match="dataset 'digits': target is 'value'; expected 'class' or 'number'"):
+        digits(target="value")
 
 
 def test_a_limit_below_one_is_refused() -> None:

@@ -7,13 +7,15 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mnist_files import inputs, small, small_set, targets, write_set
 
-from expkit.api import ConfigError, DataError
+from expkit.api import ConfigError, Data, DataError
+from expkit.testing import check_dataset
 from expkit_datasets.mnist import PARTS, mnist
 
 GENUINE = Path(os.environ.get("EXPKIT_DATA_DIR", "/nowhere")) / "mnist"
@@ -106,6 +108,26 @@ def test_a_limit_below_one_is_refused() -> None:
 def test_an_unknown_on_missing_is_refused() -> None:
     with pytest.raises(ConfigError, match="on_missing is 'download-only'; expected 'stand-in' or 'error'"):
         mnist(on_missing="download-only")
+
+
+# --- digits as numbers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [small, lambda folder, **options: mnist(download=False, limit=40, **options)])
+def test_a_digit_may_be_a_number_to_predict(tmp_path: Path, make: Callable[..., Data]) -> None:
+    folder = write_set(tmp_path / "set", small_set())
+    classes, numbers = make(folder), make(folder, target="number")
+    check_dataset(numbers)
+    assert targets(numbers.train).tolist() == [[float(label)] for label in targets(classes.train)]
+    assert not numbers.spec.is_classification
+    assert numbers.spec.outputs == 1
+    assert numbers.spec.target.decode(np.array([[6.9]]))[0]["values"] == {"digit": 6.9}
+    assert numbers.spec.fingerprint == classes.spec.fingerprint
+
+
+def test_a_digit_is_nothing_else() -> None:
+    with pytest.raises(ConfigError, match=r"target is 'label'; expected 'class' or 'number'\. Set dataset\.target"):
+        mnist(target="label")
 
 
 # --- forms of the files ---------------------------------------------------------------------------
