@@ -33,6 +33,7 @@ from expkit.settings import (
 from expkit.signature import LOADER_OPTIONS, describe
 
 LOADER_NAMES = frozenset(option.name for option in LOADER_OPTIONS)
+_ABSENT = object()
 FRAMEWORK_NODES = ("trainer", "device", "tracking", "checkpoint", "export", "plots")
 
 
@@ -118,6 +119,30 @@ def compose(overrides: Sequence[str] = ()) -> ExperimentConfig:
     return parse(composed, choices=choices, overrides=overrides)
 
 
+def stored(
+    text: str, *, choices: Mapping[str, Any], overrides: Sequence[str], changes: Sequence[str] = ()
+) -> ExperimentConfig:
+    """Make the `ExperimentConfig` of an earlier run from what it recorded, whatever our configs say today.
+
+    Args:
+        text: its resolved config, as YAML.
+        choices: chosen option of each config group.
+        overrides: what the user typed then.
+        changes: "key=value" that take the place of what was recorded.
+
+    Raises:
+        ConfigError: a change names no option, or gives it no value that it can have.
+    """
+    register()
+    recorded = OmegaConf.create(text)
+    for change in changes:
+        key, _, value = change.partition("=")
+        if OmegaConf.select(recorded, key, default=_ABSENT) is _ABSENT:
+            raise ConfigError(f"{change!r}: the run has no option {key!r}.")
+        OmegaConf.update(recorded, key, OmegaConf.create(f"x: {value}").x)
+    return parse(cast(DictConfig, recorded), choices=choices, overrides=overrides)
+
+
 def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequence[str]) -> ExperimentConfig:
     """Turn a composed config into an `ExperimentConfig`.
 
@@ -179,6 +204,18 @@ def _components(resolved: Mapping[str, Any], picked: dict[str, str]) -> dict[str
 def to_yaml(values: Mapping[str, Any] | Sequence[str]) -> str:
     """Write plain values as YAML."""
     return OmegaConf.to_yaml(OmegaConf.create(values))  # type: ignore[call-overload]
+
+
+def from_yaml(text: str) -> Any:
+    """Read YAML as plain values.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return OmegaConf.to_container(OmegaConf.create(text))
+    except Exception as error:
+        raise ValueError(f"no YAML ({error})") from error
 
 
 def _component(kind: str, chosen: str | None, node: Mapping[str, Any]) -> Component:

@@ -102,7 +102,7 @@ class FitEnd:
     """Training is over.
 
     Attributes:
-        status: "finished", "stopped" (by a callback), "interrupted" or "failed".
+        status: "finished", "stopped" (by a callback), "paused" (`trainer.stop_after`), "interrupted" or "failed".
         reason: why, in words; empty when finished.
         epoch: epochs done.
         step: optimizer steps done.

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from expkit import report
-from expkit.api import Array, LearnerState
+from expkit.api import LearnerState
 from expkit.callbacks import CheckpointCallback, History
 from expkit.checkpoint import CheckpointFolder, Snapshot
 from expkit.config import ExperimentConfig
 from expkit.errors import ExpkitError, TrainingStoppedError
 from expkit.export import Certificate, export_model
 from expkit.interrupts import StopRequests
+from expkit.past import PastRun, check_resumable, read_past
 from expkit.preparation import Prepared, prepare
 from expkit.progress import progress_callback, show_seconds
 from expkit.record import Recorder
 from expkit.runlog import RunLog, log
-from expkit.seeding import random_state
-from expkit.trainer import Interrupted, Trainer
+from expkit.seeding import random_state, restore_random_state
+from expkit.trainer import Interrupted, Progress, Trainer
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Result:
         best_epoch: counts from 1.
         monitored: value of the monitored metric in that epoch, what a search optimises.
         certificate: of the export; None where nothing was exported.
+        paused: why training is not over, where `trainer.stop_after` ended it; nothing was tested or exported then.
     """
 
     folder: Path
@@ -46,6 +48,7 @@ class Result:
     best_epoch: int
     monitored: float
     certificate: Certificate | None
+    paused: str = ""
 
 
 def run(config: ExperimentConfig, folder: Path, console: Console | None = None) -> Result:
@@ -63,15 +66,43 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
         Stopped: somebody asked to stop; the run is marked KILLED, and a checkpoint saved if a step was done (not when
             a second Ctrl-C tore the step).
     """
-    console = console or report.make_console()
+    return _run(config, folder, console or report.make_console())
+
+
+def resume(folder: Path, changes: Sequence[str] = (), console: Console | None = None) -> Result:
+    """Go on with an interrupted run from its last checkpoint, in its folder and its run in the tracking store.
+
+    Args:
+        folder: the run folder.
+        changes: "key=value" for what may be done otherwise than then: more epochs, another device.
+        console: where to show progress; the screen by default.
+
+    Raises:
+        ExpkitError: there is nothing to go on with, a change would make it another run, or its data has changed;
+            nothing was written then.
+        Stopped: as for `run`.
+    """
+    past = read_past(folder, changes)
+    check_resumable(past)
+    return _run(past.config, folder, console or report.make_console(), past)
+
+
+def _run(config: ExperimentConfig, folder: Path, console: Console, past: PastRun | None = None) -> Result:
     started = time.perf_counter()
     with RunLog() as run_log:
+        snapshot = None if past is None else past.checkpoints.load("last")
         prepared = prepare(config)
+        if past is not None:
+            past.check_data(prepared.data.spec)
         with StopRequests() as stop:
             with stop.shielded():
-                recorder = Recorder.open(config, prepared, folder)
+                if past is None:
+                    recorder = Recorder.open(config, prepared, folder)
+                else:
+                    recorder = Recorder.reopen(config, prepared, folder, past.record)
                 run_log.write_to(folder / "run.log")
-            result = _recorded(_Run(config, prepared, folder, console, recorder, stop), recorder, stop)
+            run = _Run(config, prepared, folder, console, recorder, stop, snapshot)
+            result = _recorded(run, recorder, stop)
             log.info("done in %s", show_seconds(time.perf_counter() - started))
     if stop():  # it came while the record was closed: this run is whole, but a sweep must not go on
         raise stop.stopped()
@@ -83,7 +114,8 @@ def _recorded(run: _Run, recorder: Recorder, stop: StopRequests) -> Result:
     try:
         result = run.complete()
     except (Interrupted, KeyboardInterrupt) as interrupt:
-        log.warning("Stopped by a signal. What was trained is kept in %s", run.folder)
+        again = f"python -m expkit resume {report.quote_path(run.folder)}"
+        log.warning("Stopped by a signal. What was trained is kept in %s. To go on: %s", run.folder, again)
         with stop.shielded():
             recorder.finish("KILLED", str(stop.stopped()))
         raise stop.stopped() from interrupt
@@ -94,7 +126,7 @@ def _recorded(run: _Run, recorder: Recorder, stop: StopRequests) -> Result:
             recorder.finish("FAILED", f"{type(error).__name__}: {error}")
         raise
     with stop.shielded():
-        recorder.finish("FINISHED")
+        recorder.finish("PAUSED" if result.paused else "FINISHED", result.paused)
     return result
 
 
@@ -109,6 +141,7 @@ class _Run:
         console: Console,
         recorder: Recorder,
         interrupted: Callable[[], bool],
+        snapshot: Snapshot | None = None,
     ) -> None:
         self.config, self.prepared, self.folder, self.interrupted = config, prepared, folder, interrupted
         self.console, self.recorder = console, recorder
@@ -123,16 +156,21 @@ class _Run:
             callbacks=self._callbacks(),
             monitor=prepared.monitor,
             epochs=config.trainer.epochs,
+            stop_after=config.trainer.stop_after,
             folder=folder,
             interrupted=interrupted,
             log=recorder.log,
         )
+        if snapshot is not None:
+            self._take_back(snapshot)
 
     def complete(self) -> Result:
         """Train, then measure, export and draw the best weights."""
         self._announce()
         end = self.trainer.fit()
         progress = self.trainer.progress
+        if end.status == "paused":
+            return self._pause(end.reason)
         if progress.best is None:
             raise TrainingStoppedError(
                 f"{self.prepared.monitor.name} was not a number in any epoch, so there are no best weights to measure. "
@@ -148,9 +186,32 @@ class _Run:
         self._draw()
         self._check_interrupt()
         result = Result(self.folder, metrics, progress.best_epoch, progress.best, certificate)
-        self.recorder.result(metrics, progress.best_epoch, progress.epoch, certificate)
+        self.recorder.result(metrics, progress.best_epoch, progress.epoch, certificate, end.reason)
         self._conclude(result, end.reason)
         return result
+
+    def _take_back(self, snapshot: Snapshot) -> None:
+        """Make everything as it was when the snapshot was taken; the random state comes last."""
+        self.prepared.learner.load_state_dict(snapshot.learner)
+        for name, callback in self.prepared.callbacks.items():
+            if name in snapshot.callbacks:
+                callback.load_state_dict(snapshot.callbacks[name])
+        self.trainer.progress = Progress(**snapshot.progress)
+        self.history.take_back(self.trainer.progress.validated, self.trainer.progress.step)
+        restore_random_state(snapshot.random)
+
+    def _pause(self, reason: str) -> Result:
+        """End before the end: what was trained is kept, and nothing is tested or exported yet."""
+        progress, folder = self.trainer.progress, report.quote_path(self.folder)
+        report.conclude(
+            self.console,
+            metrics=progress.best_metrics,
+            headline=f"paused {reason}",
+            places=[("run folder", folder)],
+            next_commands=[("go on", f"python -m expkit resume {folder}")],
+        )
+        best = math.nan if progress.best is None else progress.best
+        return Result(self.folder, progress.best_metrics, progress.best_epoch, best, None, paused=f"paused {reason}")
 
     def _check_interrupt(self) -> None:
         if self.interrupted():
@@ -183,40 +244,15 @@ class _Run:
             parts=", ".join([*names, *facts, f"batch size {config.loader.batch_size}", self.prepared.device]),
             folder=self.folder,
             overrides=config.overrides if self.folder.name.isdigit() else (),
+            resumed=self.trainer.progress.step,
         )
 
     def _draw(self) -> None:
-        """Draw the pictures; one that cannot be drawn is a warning, for the results are whole without it."""
-        if not self.config.plots.enabled:
-            return
-        from expkit import plotting  # Matplotlib costs 0.3 s; a run without plots need not pay
+        if self.config.plots.enabled:
+            from expkit import pictures  # Matplotlib costs 0.3 s; a run without plots need not pay
 
-        spec, split, plots = self.prepared.data.spec, self.prepared.data.test, self.folder / "plots"
-        outputs, targets = self._answers()
-        drawings: list[Callable[[], object]] = [
-            lambda: plotting.draw_curves(plots, self.title, self.history.steps, self.history.epochs)
-        ]
-        if spec.is_classification:
             most = self.config.plots.mistakes
-            drawings += [
-                lambda: plotting.draw_confusion(plots, self.title, spec, outputs, targets),
-                lambda: plotting.draw_mistakes(plots, self.title, spec, split, outputs, targets, most),
-            ]
-        else:
-            drawings.append(lambda: plotting.draw_values(plots, self.title, spec, outputs, targets))
-        for draw in drawings:
-            try:
-                draw()
-            except Exception as error:  # noqa: BLE001 - Matplotlib fails in many ways on unusual labels
-                log.warning("A picture of %s could not be drawn: %s: %s", plots, type(error).__name__, error)
-
-    def _answers(self) -> tuple[Array, Array]:
-        outputs, targets = [], []
-        for inputs, wanted in self.prepared.batches["test"].epoch():
-            outputs.append(self.prepared.learner.predict(inputs))
-            targets.append(wanted)
-            self._check_interrupt()
-        return np.concatenate(outputs), np.concatenate(targets)
+            pictures.draw(self.prepared, self.history, self.folder / "plots", self.title, most, self._check_interrupt)
 
     def _export(self, metrics: Mapping[str, float]) -> Certificate | None:
         if not self.config.export.enabled:
@@ -267,7 +303,7 @@ def next_commands(config: ExperimentConfig, folder: str, *, tracked: bool, expor
         runs = [] if str(config.runs_dir) == "runs" else ["--runs-dir", str(config.runs_dir)]
         commands.append(("compare runs in the browser", shlex.join(["python", "-m", "expkit", "ui", *runs])))
     if config.overrides:
-        others = [override for override in config.overrides if not override.startswith("seed=")]
+        others = [o for o in config.overrides if not o.startswith(("seed=", "trainer.stop_after="))]
         again = shlex.join(["-m", *others, "seed=0,1,2"])
         commands.append(("see how much is chance", f"python -m expkit {again}"))
     return commands

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from expkit import provenance, registry, tracking
-from expkit.api import Callback
+from expkit.api import Callback, DataSpec
 from expkit.config import ExperimentConfig, to_yaml
 from expkit.errors import ConfigError
 from expkit.export import Certificate
@@ -53,7 +53,7 @@ class Recorder:
             "mlflow_run_id": self.mlflow_run_id,
             "choices": dict(config.choices),
             "seed": config.seed,
-            "data": {"name": prepared.data.spec.name, "fingerprint": prepared.data.spec.fingerprint},
+            "data": _data_facts(prepared.data.spec),
         }
 
     @classmethod
@@ -72,8 +72,7 @@ class Recorder:
         recorder = cls(config, prepared, folder, tracker)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.yaml").write_text(masked(to_yaml(config.resolved)), encoding="utf-8")
-            (folder / "overrides.yaml").write_text(masked(to_yaml(list(config.overrides))), encoding="utf-8")
+            recorder._write_config()
             (folder / "environment.json").write_text(
                 json.dumps({**environment, "git": _git_facts(git), "tuning": dict(prepared.tuning)}, indent=2),
                 encoding="utf-8",
@@ -88,6 +87,33 @@ class Recorder:
             ) from error
         tracker.log_data(prepared.data.spec, prepared.sizes)
         tracker.set_description(recorder._card({}))
+        return recorder
+
+    @classmethod
+    def reopen(cls, config: ExperimentConfig, prepared: Prepared, folder: Path, record: Mapping[str, Any]) -> Recorder:
+        """Go on with the record of an interrupted run, and with its run in the store.
+
+        Args:
+            config: the experiment as it goes on.
+            prepared: its parts.
+            folder: the run folder.
+            record: what `run.json` says.
+
+        Raises:
+            TrackingError: the store cannot be used, or has no such run; nothing was written.
+        """
+        run_id = record.get("mlflow_run_id")
+        tracker = tracking.NullTracker()
+        if run_id and config.tracking.kind != "none":
+            tracker = tracking.reopen_tracker(_store_settings(config, prepared, folder), str(run_id))
+        recorder = cls(config, prepared, folder, tracker)
+        kept = {key: value for key, value in record.items() if key not in ("ended", "reason")}
+        resumed = [*record.get("resumed", ()), _now()]
+        recorder._record = {**kept, "status": "RUNNING", "resumed": resumed}
+        recorder._write_config()
+        write_record(folder, recorder._record)
+        tracker.log_data(prepared.data.spec, prepared.sizes)
+        tracker.set_tags({"resumed": ", ".join(resumed)})
         return recorder
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -110,7 +136,12 @@ class Recorder:
         return self._config.tracking.experiment or self._config.name
 
     def result(
-        self, metrics: Mapping[str, float], best_epoch: int, epochs: int, certificate: Certificate | None
+        self,
+        metrics: Mapping[str, float],
+        best_epoch: int,
+        epochs: int,
+        certificate: Certificate | None,
+        stopped: str = "",
     ) -> None:
         """Record the result and the exported model.
 
@@ -119,8 +150,16 @@ class Recorder:
             best_epoch: epoch of these weights.
             epochs: epochs that were trained.
             certificate: of the export, if there is one.
+            stopped: why a callback ended training early.
         """
-        self._record.update(metrics=dict(metrics), best_epoch=best_epoch, epochs=epochs)
+        monitor = self._prepared.monitor
+        self._record.update(
+            metrics=dict(metrics),
+            best_epoch=best_epoch,
+            epochs=epochs,
+            monitor={"name": monitor.name, "higher_is_better": monitor.higher_is_better},
+            **({"stopped": stopped} if stopped else {}),
+        )
         tracker = self._tracker
         final = {n: v for n, v in metrics.items() if n.startswith("test/")}
         final.update({f"valid/best_{n[6:]}": v for n, v in metrics.items() if n.startswith("valid/")})
@@ -137,8 +176,8 @@ class Recorder:
         """Close the record.
 
         Args:
-            status: "FINISHED", "FAILED" or "KILLED".
-            reason: in words, for the last two.
+            status: "FINISHED", "FAILED", "KILLED", or "PAUSED", which is "KILLED" to MLflow.
+            reason: in words, for the last three.
         """
         self._record.update(status=status, ended=_now(), **({"reason": reason} if reason else {}))
         try:
@@ -147,7 +186,12 @@ class Recorder:
         except OSError as error:  # a full disk must not hide why the run ended
             log.warning("The record of the run in %s is incomplete: %s", self._folder, error)
         finally:
-            self._tracker.finish(status, reason)
+            self._tracker.finish("KILLED" if status == "PAUSED" else status, reason)
+
+    def _write_config(self) -> None:
+        config = self._config
+        (self._folder / "config.yaml").write_text(masked(to_yaml(config.resolved)), encoding="utf-8")
+        (self._folder / "overrides.yaml").write_text(masked(to_yaml(list(config.overrides))), encoding="utf-8")
 
     def _store_files(self) -> None:
         folder, tracker = self._folder, self._tracker
@@ -210,18 +254,6 @@ def _open_tracker(
     if config.tracking.kind == "none":
         return tracking.NullTracker()
     spec, chosen = prepared.data.spec, config.tracking
-    names = [c.name for c in (config.model, config.optimizer) if c is not None] or [config.learner.name]
-    label = "-".join([*names, run_id(folder).rpartition("-")[2]])
-    if spec.source.stand_in_for:
-        label = f"{spec.name}: {label}"
-    store = tracking.StoreSettings(
-        uri=chosen.uri,
-        experiment=chosen.experiment or config.name,
-        run_name=chosen.run_name or label,
-        runs_dir=config.runs_dir.absolute(),
-        artifact_root=(config.runs_dir / "mlartifacts").absolute(),
-        metrics=tuple(config.metrics),
-    )
     tags = {
         "data.name": spec.name,
         "data.source": f"{spec.source.kind}: {spec.source.location}",
@@ -238,12 +270,40 @@ def _open_tracker(
         tags["data.stand_in_for"] = spec.source.stand_in_for
     if git is not None:
         tags["mlflow.source.git.commit"] = git.commit
+    store = _store_settings(config, prepared, folder)
     return tracking.open_tracker(store, params=config.parameters(), tags=tags)
+
+
+def _store_settings(config: ExperimentConfig, prepared: Prepared, folder: Path) -> tracking.StoreSettings:
+    spec, chosen = prepared.data.spec, config.tracking
+    names = [c.name for c in (config.model, config.optimizer) if c is not None] or [config.learner.name]
+    label = "-".join([*names, run_id(folder).rpartition("-")[2]])
+    if spec.source.stand_in_for:
+        label = f"{spec.name}: {label}"
+    return tracking.StoreSettings(
+        uri=chosen.uri,
+        experiment=chosen.experiment or config.name,
+        run_name=chosen.run_name or label,
+        runs_dir=config.runs_dir.absolute(),
+        artifact_root=(config.runs_dir / "mlartifacts").absolute(),
+        metrics=tuple(config.metrics),
+    )
 
 
 def command(config: ExperimentConfig) -> str:
     """Return the command line that repeats a run, without passwords."""
     return masked(shlex.join(["python", "-m", "expkit", *config.overrides]))
+
+
+def _data_facts(spec: DataSpec) -> dict[str, Any]:
+    """Return what the weights of a run need to be asked without its data."""
+    return {
+        "name": spec.name,
+        "fingerprint": spec.fingerprint,
+        "source": {key: value and masked(value) for key, value in asdict(spec.source).items()},
+        "input": spec.input.describe(),
+        "target": spec.target.describe(),
+    }
 
 
 def _git_facts(git: provenance.GitState | None) -> dict[str, Any]:

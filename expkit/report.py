@@ -31,6 +31,7 @@ def announce(
     parts: str,
     folder: Path,
     overrides: Sequence[str] = (),
+    resumed: int = 0,
 ) -> None:
     """Say what is about to be trained, on which data, and where it goes; a stand-in is said loudly.
 
@@ -42,6 +43,7 @@ def announce(
         parts: model, optimizer and device in words.
         folder: the run folder.
         overrides: what makes this job of a sweep; empty for a single run.
+        resumed: the step after which an interrupted run goes on.
     """
     if spec.source.stand_in_for:
         console.print(
@@ -64,6 +66,8 @@ def announce(
         f"training    {parts}",
         f"folder      {quote_path(folder)}",
     ]
+    if resumed:
+        lines.append(f"resumed     after step {resumed:,}")
     if overrides:
         lines.insert(0, f"\njob {folder.name}       {' '.join(overrides)}")
     for line in lines:

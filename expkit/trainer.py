@@ -56,6 +56,8 @@ class Progress:
         step: optimizer steps that are done.
         best: best value of the monitored metric, None before the first validation.
         best_epoch: epoch of `best`, 0 before the first validation.
+        best_metrics: all metrics of that epoch.
+        validated: the last epoch whose validation is done; below `epoch` in the middle of one.
     """
 
     epoch: int = 0
@@ -64,6 +66,7 @@ class Progress:
     best: float | None = None
     best_epoch: int = 0
     best_metrics: dict[str, float] = field(default_factory=dict)
+    validated: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -81,9 +84,13 @@ class Trainer:
         callbacks: told in this order.
         monitor: which metric says what is best.
         epochs: to train in all.
+        stop_after: an epoch after which training pauses.
         folder: the run folder, for callbacks that write.
         interrupted: asked after every step; a true answer ends training.
         log: records values that callbacks measure: ``log({"weights/head": 1.5}, step)``.
+
+    Attributes:
+        progress: where training is; one that was saved makes `fit` go on from there.
     """
 
     def __init__(
@@ -97,18 +104,19 @@ class Trainer:
         monitor: Monitor,
         epochs: int,
         folder: Path,
+        stop_after: int | None = None,
         interrupted: Callable[[], bool] = lambda: False,
         log: Callable[[Mapping[str, float], int], None] = lambda values, step: None,
     ) -> None:
         self.learner, self.train, self.valid = learner, train, valid
         self.meters, self.callbacks, self.monitor = meters, callbacks, monitor
-        self.epochs, self.folder = epochs, folder
+        self.epochs, self.stop_after, self.folder = epochs, stop_after, folder
         self.progress = Progress()
         self._interrupted, self._log = interrupted, log
         self._stop_reason = ""
 
     def fit(self) -> FitEnd:
-        """Train to the end and return how it ended.
+        """Train to the end, or from where `progress` stands, and return how it ended.
 
         Raises:
             Interrupted: training was asked to stop; callbacks have been told.
@@ -117,12 +125,8 @@ class Trainer:
         end = FitEnd("failed", "an error", 0, 0)
         try:
             self._tell("on_fit_start", self._start())
-            for epoch in range(self.progress.epoch + 1, self.epochs + 1):
-                self._epoch(epoch)
-                if self._stop_reason:
-                    break
-            status = "stopped" if self._stop_reason else "finished"
-            end = self._end(status, self._stop_reason)
+            status, reason = self._epochs()
+            end = self._end(status, reason)
         except Interrupted:
             end = self._end("interrupted", "asked to stop")
             raise
@@ -142,12 +146,25 @@ class Trainer:
             self._check_interrupt()
         return meter.compute()
 
+    def _epochs(self) -> tuple[str, str]:
+        """Train the epochs that are left and return how that ended: (status, reason)."""
+        progress = self.progress
+        unfinished = progress.epoch > progress.validated
+        for epoch in range(progress.epoch + (not unfinished), self.epochs + 1):
+            self._epoch(epoch)
+            if self._stop_reason:
+                return "stopped", self._stop_reason
+            if epoch == self.stop_after and epoch < self.epochs:
+                return "paused", f"after epoch {epoch} of {self.epochs}, as trainer.stop_after={epoch} says"
+        return "finished", ""
+
     def _epoch(self, epoch: int) -> None:
         started = time.perf_counter()
-        self.progress.epoch, self.progress.batch = epoch, 0
+        done = self.progress.batch if self.progress.epoch == epoch else 0
+        self.progress.epoch, self.progress.batch = epoch, done
         self._tell("on_epoch_start", EpochStart(epoch))
         self.meters["train"].reset()
-        for inputs, targets in self.train.epoch(epoch):
+        for inputs, targets in self.train.epoch(epoch, skip=done):
             self._step(inputs, targets)
             self._check_interrupt()
         metrics = self.meters["train"].compute("train/")
@@ -158,6 +175,7 @@ class Trainer:
                 f"{self._smaller_rate()}"
             )
         is_best = self._note_best(epoch, metrics)
+        self.progress.validated = epoch
         if hasattr(self.learner, "end_epoch"):
             self.learner.end_epoch(metrics)
         seconds = time.perf_counter() - started

@@ -15,10 +15,11 @@ __all__ = ["main", "report"]
 VERBS = {
     "list": "what can be chosen: list, list models, list experiments",
     "show": "one of these with its options: show model/cnn",
+    "resume": "go on with an interrupted run: resume last",
     "predict": "answers of a trained model: predict RUN digit.png",
     "ui": "all runs in MLflow's UI, on this machine",
 }
-_MODULES = {"list": "listing", "show": "show", "predict": "predict", "ui": "ui"}
+_MODULES = {verb: verb for verb in VERBS} | {"list": "listing"}
 
 _HELP = """\
 usage: python -m expkit VERB ...          look at something

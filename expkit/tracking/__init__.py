@@ -3,6 +3,6 @@
 from expkit.tracking.callback import TrackingCallback
 from expkit.tracking.store import StoreSettings
 from expkit.tracking.text import masked
-from expkit.tracking.tracker import NullTracker, Tracker, open_tracker
+from expkit.tracking.tracker import NullTracker, Tracker, open_tracker, reopen_tracker
 
-__all__ = ["NullTracker", "StoreSettings", "Tracker", "TrackingCallback", "masked", "open_tracker"]
+__all__ = ["NullTracker", "StoreSettings", "Tracker", "TrackingCallback", "masked", "open_tracker", "reopen_tracker"]

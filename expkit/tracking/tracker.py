@@ -26,6 +26,7 @@ PER_CALL = 100
 DIGEST = 8
 """Characters, as in MLflow's own digests (36 at most); the whole fingerprint is a tag."""
 DESCRIPTION = "mlflow.note.content"
+REASON = "status.reason"
 
 
 class NullTracker:
@@ -80,21 +81,29 @@ class Tracker(NullTracker):
         uri: of the store, absolute.
     """
 
-    def __init__(self, store: Store, run_id: str, params: Mapping[str, str]) -> None:
+    def __init__(
+        self, store: Store, run_id: str, params: Mapping[str, str], seen: Mapping[str, int] | None = None
+    ) -> None:
         self.run_id = run_id
         self.experiment_id = store.experiment_id
         self.uri = store.uri
         self._store = store
         self._finished = False
         self._params = params
+        self._seen = seen or {}
         self._results: dict[str, Point] = {}
         self._test_data: tuple[str, str] | None = None
         self._writer = MetricWriter(self._send)
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Record values at `step`; they are written in the background within about a second."""
+        """Record values at `step`; they are written in the background within about a second.
+
+        What a run had stored before it was interrupted is not stored twice when it goes that way again.
+        """
         now = now_ms()
         points = [Point(clean_key(key), float(value), now, step) for key, value in values.items()]
+        if self._seen:
+            points = [point for point in points if step > self._seen.get(point.key, -1)]
         self._results.update((point.key, point) for point in points if point.key.startswith("test/"))
         self._writer.put(points)
 
@@ -211,7 +220,7 @@ class Tracker(NullTracker):
         lost = self._writer.close()
         self._store.wake()
         if reason:
-            self.set_tags({"status.reason": reason})
+            self.set_tags({REASON: reason})
         self._store.attempt("the run's status", lambda: self._store.client.set_terminated(self.run_id, status))
         self._finished = True
         missing = [f"{lost:,} metric points"] if lost else []
@@ -269,6 +278,31 @@ def open_tracker(
             "Free its disk or mend its permissions, or train without it: tracking=none."
         ) from error
     return Tracker(store, run_id, values)
+
+
+def reopen_tracker(settings: StoreSettings, run_id: str) -> Tracker:
+    """Open the store and go on with a run in it.
+
+    Args:
+        settings: where.
+        run_id: of the run.
+
+    Raises:
+        TrackingError: the store cannot be reached, or has no such run.
+    """
+    store = open_store(settings)
+    try:
+        run = store.client.get_run(run_id)
+        seen = {key: max(p.step for p in store.client.get_metric_history(run_id, key)) for key in run.data.metrics}
+        store.client.update_run(run_id, status="RUNNING")
+        if REASON in run.data.tags:
+            store.client.delete_tag(run_id, REASON)
+    except Exception as error:
+        raise TrackingError(
+            f"tracking store {masked(store.uri)}: the run {run_id} cannot be gone on with ({explain(error)}). "
+            "Bring the store back, or go on without it: tracking.kind=none."
+        ) from error
+    return Tracker(store, run_id, dict(run.data.params), seen)
 
 
 def _begin(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:

@@ -54,6 +54,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.export",
         "expkit.interrupts",
         "expkit.model_card",
+        "expkit.past",
+        "expkit.pictures",
         "expkit.plotting",
         "expkit.predict",
         "expkit.preparation",

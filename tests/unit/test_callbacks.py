@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from expkit.api import EpochEnd, FitEnd, LearnerState, StepEnd
-from expkit.callbacks import CheckpointCallback, History
+from expkit.callbacks import CheckpointCallback, History, read_epochs, read_steps
 from expkit.checkpoint import CheckpointFolder, Snapshot
+from expkit.errors import RunNotFoundError
 
 
 def epoch_end(epoch, is_best=False):
@@ -57,3 +58,44 @@ def test_only_an_interrupt_saves_the_middle_of_an_epoch(saving, status, step, sa
     assert folder.folder.exists() is saved
     if saved:
         assert folder.load("last").progress["step"] == 5
+
+
+def step_end(step, epoch=1):
+    return StepEnd(epoch, step, step, 8, 1.0 / step, 0.1, {})
+
+
+def test_steps_are_on_disk_after_every_epoch_and_at_the_end(tmp_path):
+    history = History(tmp_path)
+    history.on_step_end(step_end(1))
+    history.on_epoch_end(epoch_end(1))
+    history.on_step_end(step_end(2, 2))
+    assert read_steps(tmp_path) == [(1, 1.0, 0.1)]
+    history.on_fit_end(FitEnd("interrupted", "", 2, 2))
+    assert read_steps(tmp_path) == [(1, 1.0, 0.1), (2, 0.5, 0.1)]
+    assert (tmp_path / "steps.csv").read_text() == "step,loss,learning_rate\n1,1.0,0.1\n2,0.5,0.1\n"
+
+
+def test_a_history_is_taken_back_up_to_the_step_that_was_saved(tmp_path):
+    history = History(tmp_path)
+    for step in range(1, 10):
+        history.on_step_end(step_end(step))
+        if step % 3 == 0:
+            history.on_epoch_end(epoch_end(step // 3))
+    again = History(tmp_path)
+    again.take_back(2, 7)
+    assert [e["epoch"] for e in again.epochs] == [1, 2]
+    assert again.steps == [1.0 / step for step in range(1, 8)]
+    again.on_step_end(step_end(8))
+    again.on_fit_end(FitEnd("finished", "", 3, 8))
+    assert [step for step, _, _ in read_steps(tmp_path)] == list(range(1, 9))
+
+
+def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path):
+    (tmp_path / "steps.csv").write_text("step,loss,learning_rate\n1,0.5,0.1\n2,0.")
+    assert read_steps(tmp_path) == [(1, 0.5, 0.1)]
+
+
+def test_a_damaged_history_is_named(tmp_path):
+    (tmp_path / "history.json").write_text("[1")
+    with pytest.raises(RunNotFoundError, match=r"history\.json is damaged"):
+        read_epochs(tmp_path)

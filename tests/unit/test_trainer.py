@@ -9,7 +9,7 @@ import pytest
 from expkit.api import ArraySplit, Callback, ConfigError, FitEnd, StepResult, TrainingStoppedError
 from expkit.data import Batches
 from expkit.metrics import Meter
-from expkit.trainer import Interrupted, Monitor, Trainer
+from expkit.trainer import Interrupted, Monitor, Progress, Trainer
 
 
 class FakeLearner:
@@ -93,7 +93,7 @@ def make(tiny_spec, tmp_path):
     def split(size):
         return ArraySplit(np.zeros((size, 28, 28), np.uint8), np.zeros(size, np.int64))
 
-    def make(learner=None, *callbacks, epochs=2, monitor=None, interrupted=lambda: False, scores=None):
+    def make(learner=None, *callbacks, epochs=2, monitor=None, scores=None, **options):
         return Trainer(
             learner or FakeLearner(),
             Batches(split(5), tiny_spec, batch_size=2),
@@ -107,7 +107,7 @@ def make(tiny_spec, tmp_path):
             monitor=monitor or Monitor("valid/loss", higher_is_better=False),
             epochs=epochs,
             folder=tmp_path,
-            interrupted=interrupted,
+            **options,
         )
 
     return make
@@ -261,7 +261,67 @@ def test_progress_is_plain_values(make):
         "best": 2.0,
         "best_epoch": 1,
         "best_metrics": {"train/loss": 1.0, "valid/loss": 2.0},
+        "validated": 2,
     }
+
+
+def test_training_goes_on_where_progress_stands(make):
+    whole, rest = Recorder(), Recorder()
+    make(None, whole, epochs=3).fit()
+    trainer = make(None, rest, epochs=3)
+    trainer.progress = Progress(epoch=2, batch=1, step=4, best=0.5, best_epoch=1, validated=1)
+    trainer.fit()
+    assert [(e.epoch, e.batch, e.step) for e in rest.of("StepEnd")] == [
+        (e.epoch, e.batch, e.step) for e in whole.of("StepEnd")
+    ][4:]
+    assert [e.epoch for e in rest.of("EpochEnd")] == [2, 3]
+    assert rest.of("FitStart")[0].step == 4
+    assert trainer.progress.best_epoch == 1
+
+
+@pytest.mark.parametrize(("validated", "ended"), [(1, [2, 3]), (2, [3])])
+def test_an_epoch_whose_validation_was_torn_is_validated_and_a_whole_one_is_not_repeated(make, validated, ended):
+    seen = Recorder()
+    trainer = make(None, seen, epochs=3)
+    trainer.progress = Progress(epoch=2, batch=3, step=6, validated=validated)
+    trainer.fit()
+    assert [e.epoch for e in seen.of("EpochEnd")] == ended
+    assert [e.step for e in seen.of("StepEnd")] == [7, 8, 9]
+
+
+def test_training_pauses_after_the_epoch_that_it_was_told(make):
+    seen = Recorder()
+    trainer = make(None, seen, epochs=3)
+    trainer.stop_after = 1
+    end = trainer.fit()
+    assert end == FitEnd("paused", "after epoch 1 of 3, as trainer.stop_after=1 says", 1, 3)
+    assert trainer.fit().status == "finished"
+    assert [e.epoch for e in seen.of("EpochEnd")] == [1, 2, 3]
+
+
+def test_to_pause_after_the_last_epoch_is_to_finish(make):
+    trainer = make()
+    trainer.stop_after = 2
+    assert trainer.fit().status == "finished"
+
+
+def test_callbacks_get_the_learner_the_batches_and_a_place_for_values(make):
+    logged = []
+    seen, learner = Recorder(), FakeLearner()
+    trainer = make(learner, seen, epochs=1, log=lambda values, step: logged.append((dict(values), step)))
+    trainer.fit()
+    (start,) = seen.of("FitStart")
+    assert (start.learner, start.train, start.valid) == (learner, trainer.train, trainer.valid)
+    start.log({"weights/norm": 2.0}, 3)
+    assert logged == [({"weights/norm": 2.0}, 3)]
+
+
+def test_a_learner_that_wants_to_hears_the_metrics_of_each_epoch(make):
+    learner = FakeLearner(valid=[4.0, 2.0])
+    heard = []
+    learner.end_epoch = lambda metrics: heard.append(metrics["valid/loss"])
+    make(learner).fit()
+    assert heard == [4.0, 2.0]
 
 
 def test_evaluating_measures_each_time_anew(make):

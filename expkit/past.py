@@ -1,0 +1,124 @@
+"""An earlier run, as its folder tells of it: to go on with it, measure it again, or ask its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from expkit import config
+from expkit.checkpoint import CheckpointFolder
+from expkit.config import ExperimentConfig
+from expkit.errors import ConfigError, RunNotFoundError, did_you_mean
+from expkit.preprocess import from_description
+from expkit.runs import read_record
+from expkit.spec import DataSource, DataSpec
+
+CHANGEABLE = ("trainer.epochs", "trainer.stop_after", "trainer.progress", "device.", "tracking.", "export.", "plots.")
+"""What a resumed run may do otherwise; all else would make it another run."""
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """What the folder of a run holds.
+
+    Attributes:
+        folder: the run folder.
+        record: `run.json`.
+        config: the experiment, with the changes that were asked for.
+        changes: these, as the user typed them.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    config: ExperimentConfig
+    changes: tuple[str, ...]
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        """Its checkpoints."""
+        return CheckpointFolder(self.folder / "checkpoints")
+
+    def spec(self) -> DataSpec:
+        """Return the spec of its data without reading the data.
+
+        Raises:
+            ConfigError: only the dataset's plugin knows how its inputs are read.
+        """
+        data = self.record["data"]
+        try:
+            read, target = from_description(data["input"]), from_description(data["target"])
+            return DataSpec(data["name"], read, target, DataSource(**data["source"]), data["fingerprint"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{self.folder} does not tell how its data is read: {error}.") from error
+
+    def check_data(self, spec: DataSpec) -> None:
+        """Refuse other data than the run was trained on.
+
+        Raises:
+            ConfigError: the fingerprints differ.
+        """
+        before = self.record["data"]
+        if spec.fingerprint != before["fingerprint"]:
+            raise ConfigError(
+                f"the data is not that of the run: {spec.name} ({spec.source.kind}: {spec.source.location}) has the "
+                f"fingerprint {spec.fingerprint[:12]}..., the run was trained on {before['name']} with "
+                f"{before['fingerprint'][:12]}.... Bring that data back, or start a new run."
+            )
+
+
+def read_past(folder: Path, changes: Sequence[str] = ()) -> PastRun:
+    """Read a run folder.
+
+    Args:
+        folder: with `run.json` and `config.yaml`.
+        changes: "key=value" for what may be done otherwise than then.
+
+    Raises:
+        RunNotFoundError: the folder is none, or its files cannot be read.
+        ConfigError: a change would make it another run, or cannot be made.
+    """
+    record = read_record(folder)
+    for change in changes:
+        _check_change(change)
+    try:
+        text = (folder / "config.yaml").read_text(encoding="utf-8")
+        overrides = tuple(str(one) for one in config.from_yaml((folder / "overrides.yaml").read_text(encoding="utf-8")))
+        choices = dict(record["choices"])
+    except (OSError, KeyError, ValueError) as error:
+        raise RunNotFoundError(f"{folder} does not say how its run was made: {error}.") from error
+    made = config.stored(text, choices=choices, overrides=overrides, changes=changes)
+    return PastRun(folder, record, made, tuple(changes))
+
+
+def check_resumable(past: PastRun) -> None:
+    """Refuse a run that has nothing left to train.
+
+    Raises:
+        ConfigError: it is done; says how to train on.
+    """
+    done, wanted = int(past.record.get("epochs") or 0), past.config.trainer.epochs
+    if past.record.get("status") == "FINISHED" and done >= wanted:
+        raise ConfigError(
+            f"{past.folder} has nothing left to train: its {done} epochs are done. "
+            f"More of them: python -m expkit resume {past.folder} trainer.epochs={done + 5}"
+        )
+    if past.record.get("stopped"):
+        raise ConfigError(
+            f"{past.folder} has nothing left to train: it was stopped after epoch {done}: {past.record['stopped']}."
+        )
+
+
+def _check_change(change: str) -> None:
+    key, equals, _ = change.partition("=")
+    if not equals or key.startswith(("+", "~", "-")):
+        raise ConfigError(f"{change!r}: a change is written key=value, such as trainer.epochs=10.")
+    if key in CHANGEABLE or any(key.startswith(start) for start in CHANGEABLE if start.endswith(".")):
+        return
+    names = [name if not name.endswith(".") else f"{name}*" for name in CHANGEABLE]
+    near = did_you_mean(key, CHANGEABLE)
+    raise ConfigError(
+        f"{change!r}: with another {key} it would be another run.{near} What may change is {', '.join(names)}. "
+        "For anything else start a new run."
+    )

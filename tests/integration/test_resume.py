@@ -1,0 +1,172 @@
+"""A run that was interrupted and resumed is the run that was not."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from safetensors.numpy import load_file
+
+from expkit import experiment
+from expkit.api import Callback, ConfigError, StepEnd
+from expkit.callbacks import read_epochs, read_steps
+from expkit.config import compose
+from expkit.errors import CheckpointError, RunNotFoundError
+from expkit.interrupts import Stopped
+from expkit.tracking.store import import_mlflow
+
+QUICK = (
+    *("+experiment=mnist_cnn", "dataset.download=false", "dataset.limit=200", "trainer.epochs=3"),
+    *("export=none", "plots=none", "schedule=polynomial", "transforms=[shift]", "callbacks=[early_stopping]"),
+    *("model=mlp", "model.hidden=[16]", "model.dropout=0.2"),
+)
+
+
+def console() -> Console:
+    return Console(file=io.StringIO(), width=120)
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Run in this process, in a folder of the test, and return the run folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EXPKIT_DATA_DIR", raising=False)
+
+    def train(name: str, *overrides: str) -> Path:
+        folder = tmp_path / "runs" / "mnist_cnn" / name
+        experiment.run(compose([*QUICK, *overrides]), folder, console())
+        return folder
+
+    return train
+
+
+def same(one: Path, other: Path) -> None:
+    """Compare weights, optimizer, losses and metrics of two runs, bit by bit."""
+    for name in ("model", "optimizer"):
+        mine, theirs = (
+            load_file(next((run / "checkpoints").glob("epoch-0003*")) / f"{name}.safetensors") for run in (one, other)
+        )
+        assert mine.keys() == theirs.keys()
+        assert all(np.array_equal(mine[key], theirs[key]) for key in mine)
+    assert read_steps(one) == read_steps(other)
+    curves = [[{**epoch, "seconds": 0} for epoch in read_epochs(run)] for run in (one, other)]
+    assert curves[0] == curves[1]
+
+
+def test_a_paused_run_goes_on_bit_identically(train: Callable[..., Path]) -> None:
+    whole = train("whole", "tracking=none")
+    paused = train("paused", "tracking=none", "trainer.stop_after=1")
+    record = json.loads((paused / "run.json").read_text())
+    assert (record["status"], record["reason"]) == (
+        "PAUSED",
+        "paused after epoch 1 of 3, as trainer.stop_after=1 says",
+    )
+    result = experiment.resume(paused, console=console())
+    same(whole, paused)
+    record = json.loads((paused / "run.json").read_text())
+    assert (record["status"], len(record["resumed"]), "reason" in record) == ("FINISHED", 1, False)
+    assert result.metrics == json.loads((whole / "run.json").read_text())["metrics"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_run_that_was_stopped_in_the_middle_of_an_epoch_goes_on_with_the_next_step(
+    train: Callable[..., Path], tmp_path: Path
+) -> None:
+    whole = train("whole", "tracking=none")
+    (tmp_path / "conf" / "callbacks").mkdir(parents=True)
+    (tmp_path / "conf" / "callbacks" / "stops.yaml").write_text(
+        "# @package callbacks.stops\n_target_: tests.integration.test_resume.StopsInEpochTwo\n"
+    )
+    with pytest.raises(Stopped):
+        train("stopped", "tracking=none", "callbacks=[early_stopping,stops]")
+    stopped = tmp_path / "runs" / "mnist_cnn" / "stopped"
+    steps = [step for step, _, _ in read_steps(stopped)]
+    assert steps == list(range(1, 11))
+    assert json.loads((stopped / "run.json").read_text())["status"] == "KILLED"
+    experiment.resume(stopped, console=console())
+    assert read_steps(stopped) == read_steps(whole)
+    assert read_epochs(stopped)[-1]["valid/loss"] == read_epochs(whole)[-1]["valid/loss"]
+
+
+class StopsInEpochTwo(Callback):
+    """Sends this process a signal after step 10."""
+
+    def on_step_end(self, event: StepEnd) -> None:
+        if event.step == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_the_same_run_of_the_store_goes_on_without_a_point_twice_or_missing(train: Callable[..., Path]) -> None:
+    paused = train("tracked", "trainer.stop_after=1")
+    client = import_mlflow().MlflowClient(f"sqlite:///{Path('runs/mlflow.db').absolute()}")
+    run_id = json.loads((paused / "run.json").read_text())["mlflow_run_id"]
+    tracked = client.get_run(run_id)
+    assert tracked.info.status == "KILLED"
+    assert tracked.data.tags["status.reason"].startswith("paused after epoch 1 of 3")
+    experiment.resume(paused, console=console())
+    tracked = client.get_run(run_id)
+    assert tracked.info.status == "FINISHED"
+    assert "status.reason" not in tracked.data.tags
+    assert len(client.search_runs([tracked.info.experiment_id])) == 1
+    steps = [(point.step, point.value) for point in client.get_metric_history(run_id, "step/loss")]
+    assert sorted(steps) == [(step, loss) for step, loss, _ in read_steps(paused)]
+    epochs = [point.step for point in client.get_metric_history(run_id, "valid/loss")]
+    assert sorted(epochs) == [1, 2, 3]
+    assert tracked.data.metrics.keys() >= {"test/accuracy", "valid/best_accuracy"}
+
+
+def test_a_finished_run_trains_on_for_more_epochs_only(train: Callable[..., Path]) -> None:
+    run = train("done", "tracking=none")
+    with pytest.raises(ConfigError, match=r"its 3 epochs are done\. More of them: .*trainer\.epochs=8"):
+        experiment.resume(run, console=console())
+    experiment.resume(run, ["trainer.epochs=4"], console())
+    assert [epoch["epoch"] for epoch in read_epochs(run)] == [1, 2, 3, 4]
+    assert "epochs: 4" in (run / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "model.hidden=[8]",
+            r"with another model\.hidden it would be another run\. What may change is trainer",
+        ),
+        ("trainer.epoch=5", r"Did you mean 'trainer\.epochs'"),
+        ("device=cpu", "with another device it would be another run"),
+        ("device.nme=cpu", r"the run has no option 'device\.nme'"),
+        ("+trainer.epochs=5", "a change is written key=value"),
+        ("trainer.epochs", "a change is written key=value"),
+        ("trainer.epochs=0", r"trainer\.epochs=0: must be at least 1"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused(train: Callable[..., Path], change: str, said: str) -> None:
+    run = train("paused", "tracking=none", "trainer.stop_after=1", "trainer.limit_train_batches=1")
+    before = (run / "run.json").read_text()
+    with pytest.raises(ConfigError, match=said):
+        experiment.resume(run, [change], console())
+    assert (run / "run.json").read_text() == before
+
+
+def test_other_data_is_refused(train: Callable[..., Path]) -> None:
+    run = train("paused", "tracking=none", "trainer.stop_after=1", "trainer.limit_train_batches=1")
+    record = json.loads((run / "run.json").read_text())
+    record["data"]["fingerprint"] = "0" * 64
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match="the data is not that of the run"):
+        experiment.resume(run, console=console())
+
+
+def test_what_is_not_there_is_named(train: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(RunNotFoundError, match="is not a run folder"):
+        experiment.resume(tmp_path, console=console())
+    run = train("paused", "tracking=none", "trainer.stop_after=1", "trainer.limit_train_batches=1")
+    (run / "checkpoints" / "index.json").unlink()
+    with pytest.raises(CheckpointError, match="there is no last checkpoint"):
+        experiment.resume(run, console=console())
