@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from expkit import inspection
 from expkit.errors import ConfigError, DataError, ExpkitError, ExportError, TrainingStoppedError
 from expkit.events import Callback, EpochEnd, EpochStart, FitEnd, FitStart, StepEnd
 from expkit.paths import cache_dir, data_dir
@@ -81,6 +82,7 @@ __all__ = [
     "Values",
     "cache_dir",
     "data_dir",
+    "inspection",
 ]
 
 VERSION = "1.1"
@@ -169,6 +171,8 @@ class LearnerState:
 
 class Parts(Protocol):
     """What a learner may ask for; each part is built when asked, from the composed config.
+
+    A learner asks while it is constructed. What was chosen and is not asked for is refused, so that nothing is ignored.
 
     Attributes:
         spec: the data's spec.

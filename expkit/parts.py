@@ -10,6 +10,11 @@ from expkit.component import Component
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError
 
+_KINDS = ("model", "loss", "optimizer", "schedule", "regularizer")
+"""The kinds of components that are there for a learner alone."""
+_NEUTRAL = {("schedule", "constant"), ("regularizer", "none")}
+"""Choices that ask for nothing."""
+
 
 class ConfiguredParts:
     """The `Parts` of a composed experiment.
@@ -30,6 +35,23 @@ class ConfiguredParts:
         self.device = device
         self.tune = config.device.tune
         self.to_static = config.trainer.to_static
+        self._asked: set[str] = set()
+
+    def refuse_idle(self) -> None:
+        """Refuse what was chosen and has no effect, because the learner, which is built, did not ask for it.
+
+        Raises:
+            ConfigError: names each such part, and how to go on.
+        """
+        chosen = {kind: component for kind in _KINDS if (component := getattr(self._config, kind)) is not None}
+        idle = {k: c.name for k, c in chosen.items() if k not in self._asked and (k, c.name) not in _NEUTRAL}
+        if idle:
+            learner = self._config.learner.name
+            raise ConfigError(
+                f"learner={learner} makes no use of {', '.join(f'{kind}={name}' for kind, name in idle.items())}. "
+                f"Leave out what it does not use ({' '.join(f'~{kind}' for kind in idle)}), or choose another learner "
+                "(`python -m expkit list learners`)."
+            )
 
     def model(self) -> Any:
         """Build the chosen model."""
@@ -48,6 +70,7 @@ class ConfiguredParts:
     def optimizer(self, parameters: Iterable[Any]) -> Any:
         """Build the chosen optimizer on these parameters; its rate follows the chosen schedule."""
         optimizer = self._needed(self._config.optimizer, "optimizer")
+        self._asked.add("schedule")
         schedule = self._config.schedule
         if schedule is None or schedule.name == "constant":
             return optimizer.build(parameters=list(parameters))
@@ -61,6 +84,7 @@ class ConfiguredParts:
         return optimizer.build(parameters=list(parameters), learning_rate=rate)
 
     def _needed(self, component: Component | None, kind: str) -> Component:
+        self._asked.add(kind)
         if component is None:
             raise ConfigError(f"this learner needs a {kind}. Choose one: {kind}=NAME (`python -m expkit list {kind}`).")
         return component

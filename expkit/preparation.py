@@ -66,6 +66,7 @@ def prepare(config: ExperimentConfig) -> Prepared:
     # Seeded again, so that the weights do not depend on random numbers that loading the data may have used.
     seeding.seed_everything(config.seed)
     learner: Learner = config.learner.build(parts=parts)
+    parts.refuse_idle()
     return Prepared(data, batches, learner, meters, _monitor(config, meters["eval"]), callbacks, used, tuning)
 
 

@@ -10,7 +10,7 @@ One check for each kind of component, and no test framework is needed. In a plug
 
 Options are tried with `functools.partial(MyModel, hidden=[8])`. A component may refuse data that it is not
 made for by raising `ConfigError`; it must accept one of the specs, which are `example_specs()` unless given.
-`check_model` seeds Paddle's global generator.
+`check_model` seeds Paddle's global generator, `check_learner` all of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +18,7 @@ from typing import Any
 
 from expkit.testing.base import ConformanceError, check_options, example_batch, example_specs
 from expkit.testing.engine import check_loss, check_model, check_optimizer, check_regularizer, check_schedule
+from expkit.testing.learner import check_learner
 from expkit.testing.plain import check_callback, check_dataset, check_metric, check_transform
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ConformanceError",
     "check_callback",
     "check_dataset",
+    "check_learner",
     "check_loss",
     "check_metric",
     "check_model",
@@ -45,6 +47,7 @@ CHECKS: Mapping[str, Callable[[Callable[..., Any]], None]] = {
     "regularizer": check_regularizer,
     "metric": check_metric,
     "transform": check_transform,
+    "learner": check_learner,
     "callback": check_callback,
 }
 """The check of each kind of component that can be built from example data alone."""

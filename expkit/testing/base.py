@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 import numpy as np
@@ -90,8 +90,18 @@ def build(component: Component, **supplied: Any) -> Any:
     return component(**{name: value for name, value in supplied.items() if name in asked})
 
 
-def each_fitting(component: Component, specs: Iterable[DataSpec] | None) -> Iterator[tuple[DataSpec, Any]]:
+def each_fitting(
+    component: Component,
+    specs: Iterable[DataSpec] | None,
+    *,
+    supply: Callable[[DataSpec], Mapping[str, Any]] = lambda spec: {"spec": spec},
+) -> Iterator[tuple[DataSpec, Any]]:
     """Build the component for each spec that it does not refuse with a `ConfigError`.
+
+    Args:
+        component: class or function.
+        specs: `example_specs()` when None.
+        supply: what the framework would supply for a spec.
 
     Raises:
         ConformanceError: it refuses every spec.
@@ -99,7 +109,7 @@ def each_fitting(component: Component, specs: Iterable[DataSpec] | None) -> Iter
     refusals, accepted = [], 0
     for spec in example_specs() if specs is None else specs:
         try:
-            part = build(component, spec=spec)
+            part = build(component, **supply(spec))
         except ConfigError as error:
             refusals.append(str(error))
             continue

@@ -12,7 +12,8 @@ import paddle
 from paddle import nn
 from paddle.utils import unique_name
 
-from expkit.api import Array, ConfigError, ExpkitError, ExportError, LearnerState, Loss, Parts, StepResult
+from expkit.api import Array, ConfigError, ExpkitError, LearnerState, Loss, Parts, StepResult
+from expkit_learners._graph import write_graph
 from expkit_learners.fast_layers import speed_up
 
 
@@ -141,36 +142,10 @@ class PaddleLearner:
         Raises:
             ExportError: Paddle cannot turn the model's code into a graph, or cannot read back what it wrote.
         """
-        spec = self._parts.spec
         with unique_name.guard():
             model = self._parts.model()
         model.set_state_dict(self._model.state_dict())
-        model.eval()
-        signature = [paddle.static.InputSpec([None, *spec.input_shape], spec.input_dtype, name="input")]
-        try:
-            paddle.jit.save(model, str(folder / "model"), input_spec=signature)
-        except OSError:
-            raise
-        except Exception as error:  # tracing runs the model's own code
-            raise ExportError(
-                f"{type(model).__name__} cannot be turned into a static graph: {type(error).__name__}: {error}. "
-                "Control flow on tensor values and Python side effects in `forward` are the usual causes; "
-                "export=none trains without exporting."
-            ) from error
-        try:
-            reloaded = paddle.jit.load(str(folder / "model"))
-        except (RuntimeError, ValueError) as error:  # Paddle does not notice a disk that is full
-            raise ExportError(
-                f"Paddle cannot read back what it wrote to {folder}: {error}. Is the disk full?"
-            ) from error
-        reloaded.eval()
-
-        def predict(inputs: Array) -> Array:
-            with paddle.no_grad():
-                result: Array = reloaded(paddle.to_tensor(inputs)).numpy()
-            return result
-
-        return predict
+        return write_graph(model, folder, self._parts.spec)
 
     def _make_optimizer(self) -> None:
         trainable = [p for p in self._model.parameters() if not p.stop_gradient]
