@@ -2,7 +2,9 @@
 
 import paddle
 
-from expkit.api import ConfigError, DataSpec
+from expkit.api import DataSpec
+
+from ._values import check_target, differences
 
 
 class SquaredError:
@@ -23,11 +25,7 @@ class SquaredError:
     """
 
     def __init__(self, spec: DataSpec):
-        if spec.is_classification and spec.outputs != 1:
-            raise ConfigError(
-                f"loss=squared_error needs numbers to predict, but the targets of {spec.name} are "
-                f"{spec.outputs} classes. Choose loss=cross_entropy."
-            )
+        check_target("squared_error", spec)
 
     def __call__(self, outputs: paddle.Tensor, targets: paddle.Tensor) -> paddle.Tensor:
         """Return the mean over the batch and its outputs.
@@ -39,11 +37,4 @@ class SquaredError:
         Raises:
             ConfigError: the shapes differ; nothing is broadcast.
         """
-        if targets.ndim == 1 and outputs.shape[-1] == 1 and targets.dtype in (paddle.int64, paddle.int32):
-            targets = targets.unsqueeze(1).astype(outputs.dtype)
-        if outputs.ndim != 2 or outputs.shape != targets.shape:
-            raise ConfigError(
-                f"loss=squared_error needs outputs and targets of one shape [N, K], but the model answered "
-                f"{list(outputs.shape)} to targets {list(targets.shape)}."
-            )
-        return (outputs - targets).square().mean()
+        return differences("squared_error", outputs, targets).square().mean()

@@ -66,8 +66,8 @@ def own_scale(spec: DataSpec, own_unit: bool) -> Array:
     return np.ones(spec.outputs)
 
 
-def residuals(metric: str, outputs: Array, targets: Array) -> Array:
-    """Return outputs minus targets, [N, K] float64.
+def fitting(metric: str, outputs: Array, targets: Array) -> Array:
+    """Return the targets in the shape of the outputs: [N, K], also where they are classes [N] and K is 1.
 
     Raises:
         ConfigError: the shapes differ; nothing is broadcast.
@@ -79,4 +79,13 @@ def residuals(metric: str, outputs: Array, targets: Array) -> Array:
             f"metrics={metric} needs outputs and targets of one shape [N, K], but the model answered "
             f"{list(outputs.shape)} to targets {list(targets.shape)}."
         )
-    return np.subtract(outputs, targets, dtype=np.float64)
+    return targets
+
+
+def residuals(metric: str, outputs: Array, targets: Array) -> Array:
+    """Return outputs minus targets, [N, K] float64.
+
+    Raises:
+        ConfigError: the shapes differ; nothing is broadcast.
+    """
+    return np.subtract(outputs, fitting(metric, outputs, targets), dtype=np.float64)

@@ -4,11 +4,14 @@ import numpy as np
 
 from expkit.api import Array, ConfigError, DataSpec
 
+from ._classes import check_target, true_classes
+
 
 class Accuracy:
     """Share of samples whose class is the model's first choice, or among its first `top_k`.
 
-    Of equal logits, the class with the lower number comes first.
+    Of equal outputs, the class with the lower number comes first. Of targets that are shares [N, K], the class with
+    the largest share is the true one.
 
     Args:
         spec: supplied; targets must be classes.
@@ -27,11 +30,7 @@ class Accuracy:
     higher_is_better = True
 
     def __init__(self, spec: DataSpec, *, top_k: int = 1):
-        if not spec.is_classification:
-            raise ConfigError(
-                f"metrics=accuracy needs classes, but the targets of {spec.name} are numbers. "
-                "Choose metrics=mse or metrics=mae."
-            )
+        check_target("accuracy", spec)
         if not 1 <= top_k <= spec.outputs:
             raise ConfigError(
                 f"metrics.accuracy.top_k={top_k}: must be from 1 to {spec.outputs}, the number of classes."
@@ -45,23 +44,19 @@ class Accuracy:
         self._count = 0
 
     def update(self, outputs: Array, targets: Array) -> None:
-        """Take in logits [N, K] and classes [N] of one batch.
+        """Take in outputs [N, K] and classes [N] or shares [N, K] of one batch.
 
         Raises:
-            ConfigError: a shape is another one.
+            ConfigError: the shapes do not fit.
         """
-        if targets.ndim != 1 or outputs.ndim != 2 or len(outputs) != len(targets):
-            raise ConfigError(
-                f"metrics=accuracy needs logits [N, K] and classes [N], but the model answered "
-                f"{list(outputs.shape)} to targets {list(targets.shape)}."
-            )
+        classes = true_classes("accuracy", outputs, targets)
         if self._top_k == 1:
-            right = outputs.argmax(axis=1) == targets
+            right = outputs.argmax(axis=1) == classes
         else:
             choices = np.argsort(-outputs, axis=1, kind="stable")[:, : self._top_k]
-            right = (choices == targets[:, None]).any(axis=1)
+            right = (choices == classes[:, None]).any(axis=1)
         self._right += int(np.count_nonzero(right))
-        self._count += len(targets)
+        self._count += len(classes)
 
     def compute(self) -> float:
         """Value over all batches; NaN when there were none."""

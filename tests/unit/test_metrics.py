@@ -4,13 +4,18 @@ import math
 import numpy as np
 import pytest
 
-from expkit.api import ConfigError, Values
+from expkit.api import Classes, ConfigError, Values
 from expkit.testing import example_specs
 from expkit_metrics.accuracy import Accuracy
 from expkit_metrics.mae import MeanAbsoluteError
 from expkit_metrics.mse import MeanSquaredError
+from expkit_metrics.r2 import RSquared
+from expkit_metrics.rmse import RootMeanSquaredError
+from expkit_metrics.rounded_accuracy import RoundedAccuracy
 
 DIGITS, COLOURS, TABLE = example_specs()
+SINGLE = dataclasses.replace(DIGITS, target=Classes(("price",)))
+PAIR = dataclasses.replace(TABLE, target=Values(("a", "b"), mean=(0.0, 9.0), scale=(1.0, 10.0)))
 LOGITS = np.array([[0.1, 0.5, 0.3, 0.0, 0.0], [0.9, 0.2, 0.8, 0.1, 0.0], [0.0, 0.1, 0.2, 0.3, 0.4]])
 
 
@@ -46,9 +51,17 @@ def test_accuracy_refuses_values():
         Accuracy(TABLE)
 
 
-@pytest.mark.parametrize("targets", [np.zeros(1, int), np.zeros((3, 1), int)])
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_of_shares_the_largest_is_the_true_class(top_k):
+    shares = np.array([[0.3, 0.7, 0, 0, 0], [0, 0.6, 0.4, 0, 0], [0.5, 0.5, 0, 0, 0]], np.float32)
+    hard = measure(Accuracy(COLOURS, top_k=top_k), (LOGITS, [1, 1, 0]))
+    assert measure(Accuracy(COLOURS, top_k=top_k), (LOGITS, shares)) == hard
+    assert hard == pytest.approx({1: 1 / 3, 3: 2 / 3}[top_k])
+
+
+@pytest.mark.parametrize("targets", [np.zeros(1, int), np.zeros((3, 1), int), np.zeros((3, 5), int), np.zeros((1, 5))])
 def test_accuracy_never_broadcasts(targets):
-    with pytest.raises(ConfigError, match=r"needs logits \[N, K\] and classes \[N\]"):
+    with pytest.raises(ConfigError, match=r"needs outputs \[N, K\] and classes \[N\] or shares \[N, K\]"):
         Accuracy(COLOURS).update(LOGITS, targets)
 
 
@@ -65,24 +78,88 @@ def test_error_in_the_targets_own_unit(metric, expected):
 
 
 def test_own_unit_is_per_output():
-    spec = dataclasses.replace(TABLE, target=Values(("a", "b"), mean=(0.0, 9.0), scale=(1.0, 10.0)))
-    assert measure(MeanAbsoluteError(spec, own_unit=True), ([[1.0, 1.0]], [[0.0, 0.0]])) == 5.5
+    assert measure(MeanAbsoluteError(PAIR, own_unit=True), ([[1.0, 1.0]], [[0.0, 0.0]])) == 5.5
 
 
-@pytest.mark.parametrize("metric", [MeanSquaredError, MeanAbsoluteError])
+def test_root_of_the_mean_over_all_samples():
+    batches = ([[1.0]], [[0.0]]), ([[3.0], [9.0]], [[-4.0], [4.0]])
+    assert measure(RootMeanSquaredError(TABLE), *batches) == 5.0  # of (1 + 49 + 25) / 3
+    assert measure(RootMeanSquaredError(TABLE, own_unit=True), *batches) == 25.0
+
+
+def test_r2_compares_with_the_mean_of_the_targets():
+    # Squared distances to the mean 2 are 4, 0, 4; residuals 0, 1, 1.
+    assert measure(RSquared(TABLE), ([[0.0], [3.0]], [[0.0], [2.0]]), ([[5.0]], [[4.0]])) == 1 - 2 / 8
+    assert measure(RSquared(TABLE), ([[2.0]] * 3, [[0.0], [2.0], [4.0]])) == 0.0
+
+
+def test_r2_is_the_mean_over_the_outputs_that_vary():
+    first, second = [[0.0, 1.0], [2.0, 1.0]], [[0.0, 5.0], [4.0, 5.0]]
+    assert measure(RSquared(PAIR), (first, second)) == 1 - 4 / 8
+    assert math.isnan(measure(RSquared(TABLE), ([[0.2]], [[0.1]]), ([[0.2], [0.3]], [[0.1], [0.1]])))
+    assert math.isnan(measure(RSquared(TABLE), ([[0.2]], [[0.1]])))
+
+
+def test_r2_keeps_its_digits_where_the_mean_is_large_beside_the_spread():
+    targets = 1e8 + np.array([[0.0], [1.0], [2.0], [3.0]])
+    outputs = targets + np.array([[0.5], [-0.5], [0.5], [-0.5]])
+    batches = [(outputs[i : i + 1], targets[i : i + 1]) for i in range(4)]
+    assert measure(RSquared(TABLE), *batches) == pytest.approx(1 - 1 / 5, rel=1e-12)
+
+
+@pytest.mark.parametrize(("outputs", "expected"), [([[3.4], [2.6], [2.4], [9.0]], 0.5), ([[3.0]] * 4, 1.0)])
+def test_rounded_accuracy_counts_predictions_that_round_to_the_target(outputs, expected):
+    spec = dataclasses.replace(TABLE, target=Values(("digit",), mean=(4.45,), scale=(2.89,)))
+    outputs, targets = (spec.target.normalise(np.array(values)) for values in (outputs, [[3.0]] * 4))
+    assert targets.dtype == np.float32
+    assert measure(RoundedAccuracy(spec), (outputs, targets)) == expected
+
+
+def test_rounded_accuracy_takes_classes_as_numbers_and_wants_all_outputs_right():
+    assert measure(RoundedAccuracy(SINGLE), ([[1.4], [2.0], [0.0]], [1, 2, 3])) == pytest.approx(2 / 3)
+    # In their own unit, 1 and 10 * 0.1 + 9: the second output is off by 1 once.
+    assert measure(RoundedAccuracy(PAIR), ([[1.0, 0.1], [1.0, 0.2]], [[1.0, 0.1], [1.0, 0.1]])) == 0.5
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_errors_are_those_of_scikit_learn(number):
+    from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+
+    random = np.random.default_rng(number)
+    targets = random.normal(size=(50, 2))
+    outputs = targets + random.normal(size=(50, 2)) * (0.3, 2.0)
+    batches = list(zip(np.split(outputs, [7, 8, 30]), np.split(targets, [7, 8, 30]), strict=True))
+    assert measure(RSquared(PAIR), *batches) == pytest.approx(r2_score(targets, outputs), rel=1e-12)
+    square = mean_squared_error(targets, outputs)
+    assert measure(MeanSquaredError(PAIR), *batches) == pytest.approx(square, rel=1e-12)
+    assert measure(RootMeanSquaredError(PAIR), *batches) == pytest.approx(math.sqrt(square), rel=1e-12)
+    assert measure(MeanAbsoluteError(PAIR), *batches) == pytest.approx(mean_absolute_error(targets, outputs), rel=1e-12)
+
+
+ERRORS = [MeanSquaredError, MeanAbsoluteError, RootMeanSquaredError, RSquared, RoundedAccuracy]
+
+
+@pytest.mark.parametrize("metric", ERRORS)
+def test_errors_of_double_precision_keep_it(metric):
+    # Both are the same number in float32.
+    outputs, targets = np.array([[1.0 + 1e-9], [2.0]]), np.array([[1.0], [2.0]])
+    wanted = {"mse": 5e-19, "mae": 5e-10, "rmse": math.sqrt(5e-19)}
+    value = measure(metric(TABLE), (outputs, targets))
+    assert value == pytest.approx(wanted.get(getattr(metric, "name", ""), 1.0), rel=1e-6)
+
+
+@pytest.mark.parametrize("metric", ERRORS)
 def test_error_never_broadcasts(metric):
     with pytest.raises(ConfigError, match=r"needs outputs and targets of one shape \[N, K\]"):
         metric(TABLE).update(np.zeros((3, 1), np.float32), np.zeros(3, np.float32))
 
 
-@pytest.mark.parametrize("metric", [MeanSquaredError, MeanAbsoluteError])
+@pytest.mark.parametrize("metric", ERRORS)
 def test_error_refuses_classes(metric):
     with pytest.raises(ConfigError, match=r"are 10 classes\. Choose metrics=accuracy"):
         metric(DIGITS)
 
 
-@pytest.mark.parametrize(
-    ("metric", "spec"), [(Accuracy, DIGITS), (MeanSquaredError, TABLE), (MeanAbsoluteError, TABLE)]
-)
+@pytest.mark.parametrize(("metric", "spec"), [(Accuracy, DIGITS), *((metric, TABLE) for metric in ERRORS)])
 def test_no_batch_is_not_a_number(metric, spec):
     assert math.isnan(metric(spec).compute())
