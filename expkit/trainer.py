@@ -139,12 +139,7 @@ class Trainer:
 
     def evaluate(self, batches: Batches) -> dict[str, float]:
         """Measure the loss and the metrics on all batches, without learning."""
-        meter = self.meters["eval"]
-        meter.reset()
-        for inputs, targets in batches.epoch():
-            meter.update(self.learner.eval_step(inputs, targets), targets)
-            self._check_interrupt()
-        return meter.compute()
+        return measure(self.learner, batches, self.meters["eval"], self._check_interrupt)
 
     def _epochs(self) -> tuple[str, str]:
         """Train the epochs that are left and return how that ended: (status, reason)."""
@@ -260,3 +255,21 @@ class Trainer:
     def _tell(self, method: str, event: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, method)(event)
+
+
+def measure(
+    learner: Learner, batches: Batches, meter: Meter, check: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """Measure the loss and the metrics on all batches, without learning.
+
+    Args:
+        learner: with the weights to measure.
+        batches: to measure on.
+        meter: takes them in, after a reset.
+        check: called after each batch; raises when somebody asked to stop.
+    """
+    meter.reset()
+    for inputs, targets in batches.epoch():
+        meter.update(learner.eval_step(inputs, targets), targets)
+        check()
+    return meter.compute()

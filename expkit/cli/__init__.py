@@ -16,6 +16,7 @@ VERBS = {
     "list": "what can be chosen: list, list models, list experiments",
     "show": "one of these with its options: show model/cnn",
     "resume": "go on with an interrupted run: resume last",
+    "evaluate": "measure a run's weights again: evaluate last --split test",
     "predict": "answers of a trained model: predict RUN digit.png",
     "ui": "all runs in MLflow's UI, on this machine",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from expkit.checkpoint import CheckpointFolder
 from expkit.predict import FileAnswer, Predictor
 from expkit.runs import find_run
 
@@ -30,16 +31,21 @@ def main(arguments: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m expkit predict",
-        description="Answer for files with the exported model of a run: images for an image model, CSV for a table.",
+        description="Answer for files with the exported model of a run, or the weights of a checkpoint: images for an "
+        "image model, CSV for a table.",
         epilog="example: python -m expkit predict last digit.png",
     )
-    parser.add_argument("run", help="run folder, run id, MLflow run id, or `last`")
+    parser.add_argument("run", help="run folder, run id, MLflow run id, `last`, or the folder of a checkpoint")
     parser.add_argument("files", nargs="+", metavar="FILE", help="image or CSV file")
     parser.add_argument("--runs-dir", default="runs", help="where runs are (default: runs)")
+    parser.add_argument(
+        "--checkpoint",
+        choices=("best", "last"),
+        help="use the weights of this checkpoint (default: the export; without one, the best checkpoint)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a file, for programs")
     options = parser.parse_args(arguments)
-    folder = find_run(options.run, Path(options.runs_dir), having="export")
-    predictor = Predictor(folder / "export")
+    predictor = _predictor(options.run, Path(options.runs_dir), options.checkpoint)
     answers = predictor.files(options.files)
     if options.json:
         for answer in answers:
@@ -49,7 +55,18 @@ def main(arguments: list[str]) -> int:
     return 2 if any(answer.error for answer in answers) else 0
 
 
-def _show(answers: Sequence[FileAnswer], description: dict[str, Any]) -> None:
+def _predictor(reference: str, runs_dir: Path, which: str | None) -> Predictor:
+    if (Path(reference) / "manifest.json").is_file():
+        return Predictor.of_checkpoint(Path(reference).absolute())
+    folder = find_run(reference, runs_dir, having="checkpoints" if which else "export").absolute()
+    checkpoints = CheckpointFolder(folder / "checkpoints")
+    if which is None and not (folder / "export").is_dir() and checkpoints.folder.is_dir():
+        print("This run has no export; its best checkpoint answers.", file=sys.stderr)  # noqa: T201 - for people
+        which = "best"
+    return Predictor.of_export(folder / "export") if which is None else Predictor.of_checkpoint(checkpoints.path(which))
+
+
+def _show(answers: Sequence[FileAnswer], description: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     data = description.get("data", {})
     if data.get("source", {}).get("stand_in_for"):

@@ -26,7 +26,13 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.paths",  # where things are; reads the environment
         "expkit.preprocess",  # is copied beside an export, so that it imports nothing of expkit
     ),
-    2: ("expkit.api", "expkit.events", "expkit.spec"),
+    2: (
+        "expkit.api",
+        "expkit.events",
+        "expkit.inspection",  # plugins look inside models with it, and the verb `check`
+        "expkit.inspection.*",
+        "expkit.spec",
+    ),
     # Components and the config that chooses them; how a run computes.
     3: (
         "expkit.component",
@@ -51,6 +57,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     4: (
         "expkit.callbacks",
         "expkit.checkpoint",
+        "expkit.evaluation",
         "expkit.export",
         "expkit.interrupts",
         "expkit.model_card",
@@ -90,8 +97,8 @@ IMPORTED_AS = {
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
 }
-# Brought by MLflow, and used by what talks to MLflow in their terms.
-WITH_MLFLOW = {"pandas", "sqlalchemy"}
+# Brought by MLflow, and used by what talks to MLflow in its terms.
+WITH_MLFLOW = {"sqlalchemy"}
 FIXED = {"hydra-core", "omegaconf", "paddlepaddle", "numpy", "mlflow", "matplotlib", "pillow"}
 
 # Slow to import, hence imported where they are used: `list`, `show` and completion answer without them.

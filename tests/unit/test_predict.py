@@ -38,7 +38,7 @@ def test_bad_files_among_good_ones_are_named_and_the_good_ones_answered(exported
     (tmp_path / "part.png").write_bytes((tmp_path / "good.png").read_bytes()[:300])
     (tmp_path / "folder.png").mkdir()
     names = ["text.png", "good.png", "missing.png", "part.png", "folder.png", "good.png"]
-    answers = Predictor(folder).files([str(tmp_path / name) for name in names])
+    answers = Predictor.of_export(folder).files([str(tmp_path / name) for name in names])
     assert [answer.file for answer in answers] == [str(tmp_path / name) for name in names]
     text, good, missing, part, a_folder, again = answers
     assert text.error.startswith("not a readable image (cannot identify image file")
@@ -54,19 +54,19 @@ def test_bad_files_among_good_ones_are_named_and_the_good_ones_answered(exported
 
 
 def test_no_file_is_no_answer(exported):
-    assert Predictor(exported[1]).files([]) == []
+    assert Predictor.of_export(exported[1]).files([]) == []
 
 
 @pytest.mark.parametrize("name", ["model.yaml", "model.json", "model.pdiparams"])
 def test_a_missing_file_of_the_export_is_named(copy, name):
     (copy / name).unlink()
     with pytest.raises(ExportError, match=rf"holds no exported model \({name} missing\)"):
-        Predictor(copy)
+        Predictor.of_export(copy)
 
 
 def test_a_run_without_export_says_why_there_may_be_none(tmp_path):
     with pytest.raises(ExportError, match="Was the run interrupted, or started with export=none"):
-        Predictor(tmp_path / "export")
+        Predictor.of_export(tmp_path / "export")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_run_without_export_says_why_there_may_be_none(tmp_path):
 def test_a_damaged_description_is_named(copy, text):
     (copy / "model.yaml").write_text(text)
     with pytest.raises(ExportError, match=r"model\.yaml is damaged"):
-        Predictor(copy)
+        Predictor.of_export(copy)
 
 
 @pytest.mark.parametrize("name", ["model.json", "model.pdiparams"])
@@ -84,7 +84,7 @@ def test_a_truncated_file_is_named_although_paddle_would_read_garbage(copy, name
     path = copy / name
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     with pytest.raises(ExportError, match=f"{name} is damaged: it is not the file that was exported"):
-        Predictor(copy)
+        Predictor.of_export(copy)
 
 
 def test_what_paddle_cannot_load_is_an_export_error(copy):
@@ -93,4 +93,4 @@ def test_what_paddle_cannot_load_is_an_export_error(copy):
     (copy / "model.yaml").write_text(yaml.safe_dump(about))
     (copy / "model.json").write_text("{")
     with pytest.raises(ExportError, match="Paddle cannot load the exported model"):
-        Predictor(copy)
+        Predictor.of_export(copy)
