@@ -33,17 +33,22 @@ from expkit.settings import (
 from expkit.signature import LOADER_OPTIONS, describe
 
 LOADER_NAMES = frozenset(option.name for option in LOADER_OPTIONS)
+LOADING_MODES = ("auto", "sync", "prefetch", "workers")
 _ABSENT = object()
 FRAMEWORK_NODES = ("trainer", "device", "tracking", "checkpoint", "export", "plots")
 
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """How batches are cut from the training split."""
+    """How batches are cut from the training split, and where they are made."""
 
     batch_size: int
     shuffle: bool
     drop_last: bool
+    repeat: int
+    loading: str
+    prefetch: int
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -293,9 +298,12 @@ def _loader(node: Any) -> LoaderSettings:
     values = {option.name: option.default for option in LOADER_OPTIONS}
     if isinstance(node, Mapping):
         values.update({k: v for k, v in node.items() if k in values})
-    if not isinstance(values["batch_size"], int) or values["batch_size"] < 1:
-        raise ConfigError(f"dataset.batch_size={values['batch_size']}: must be a whole number, at least 1.")
-    return LoaderSettings(int(values["batch_size"]), bool(values["shuffle"]), bool(values["drop_last"]))
+    for name in ("batch_size", "repeat", "prefetch", "workers"):
+        if not isinstance(values[name], int) or values[name] < 1:
+            raise ConfigError(f"dataset.{name}={values[name]}: must be a whole number, at least 1.")
+    if values["loading"] not in LOADING_MODES:
+        raise ConfigError(f"dataset.loading={values['loading']}: must be one of {', '.join(LOADING_MODES)}.")
+    return LoaderSettings(**{**values, "shuffle": bool(values["shuffle"]), "drop_last": bool(values["drop_last"])})
 
 
 def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:

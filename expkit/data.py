@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import threading
+from collections.abc import Generator, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from expkit.api import Array, Batch, DataSpec, Split, Transform
 from expkit.errors import ConfigError, DataError
+from expkit.loading import SYNC, Loading, load
 from expkit.seeding import generator
 
 
@@ -21,14 +26,17 @@ class Batches:
         split: the samples.
         spec: how raw inputs become model inputs.
         batch_size: samples in a batch.
-        shuffle: a new order each epoch; else the split's own.
-        drop_last: leave out a smaller last batch.
+        shuffle: a new order for each pass over the split; else the split's own.
+        drop_last: leave out a smaller last batch of a pass.
+        repeat: passes over the split that make one epoch; no batch holds samples of two.
         limit: at most so many batches.
         seed: of order and augmentation.
         transforms: applied to raw batches, in this order.
+        loading: where batches are made.
 
     Raises:
-        ConfigError: the batch size is below 1, or larger than a split whose last batch is dropped.
+        ConfigError: the batch size or the number of passes is below 1, or the batch is larger than a split whose last
+            batch is dropped.
         DataError: the split is empty.
     """
 
@@ -40,25 +48,30 @@ class Batches:
         batch_size: int,
         shuffle: bool = False,
         drop_last: bool = False,
+        repeat: int = 1,
         limit: int | None = None,
         seed: int = 0,
         transforms: Sequence[Transform] = (),
+        loading: Loading = SYNC,
     ) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"dataset.batch_size={batch_size}: must be at least 1.")
+        for name, value in (("batch_size", batch_size), ("repeat", repeat)):
+            if value < 1:
+                raise ConfigError(f"dataset.{name}={value}: must be at least 1.")
         if len(split) == 0:
             raise DataError(f"dataset {spec.name!r}: a split has no samples.")
-        self.split, self.spec = split, spec
-        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.split, self.spec, self.loading = split, spec, loading
+        self.batch_size, self.shuffle, self.repeat, self.seed = batch_size, shuffle, repeat, seed
         self.transforms = tuple(transforms)
         whole, rest = divmod(len(split), batch_size)
-        self._count = whole if drop_last or not rest else whole + 1
-        if self._count == 0:
+        self._per_pass = whole if drop_last or not rest else whole + 1
+        if self._per_pass == 0:
             raise ConfigError(
                 f"dataset.batch_size={batch_size} with dataset.drop_last=true leaves no batch of {len(split)} samples."
             )
-        if limit is not None:
-            self._count = min(self._count, limit)
+        count = self._per_pass * repeat
+        self._count = count if limit is None else min(count, limit)
+        self._last: tuple[tuple[int, int], Array] = ((0, 0), np.arange(0))
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -66,30 +79,69 @@ class Batches:
 
     @property
     def samples(self) -> int:
-        """Number of samples in an epoch."""
-        return min(self._count * self.batch_size, len(self.split))
+        """Number of samples in an epoch; one that comes in several passes counts as often."""
+        passes, rest = divmod(self._count, self._per_pass)
+        return passes * self._in_pass(self._per_pass) + self._in_pass(rest)
 
-    def order(self, epoch: int) -> Array:
-        """Return the indices of all samples in the order of this epoch (counts from 1)."""
+    def order(self, epoch: int, turn: int = 0) -> Array:
+        """Return the indices of all samples in the order of one pass.
+
+        Args:
+            epoch: counts from 1.
+            turn: which pass of this epoch, counts from 0.
+        """
         if not self.shuffle:
             return np.arange(len(self.split))
-        return generator(self.seed, epoch).permutation(len(self.split))
+        # The first pass keeps the stream of an epoch with no other; the 0 keeps later ones off those of augmentation.
+        return generator(self.seed, epoch, *((0, turn) if turn else ())).permutation(len(self.split))
 
-    def epoch(self, epoch: int = 1, skip: int = 0) -> Iterator[tuple[Array, Array]]:
+    def epoch(self, epoch: int = 1, skip: int = 0) -> Generator[tuple[Array, Array], None, None]:
         """Yield (inputs [N, *shape], targets) of an epoch.
 
         Args:
             epoch: counts from 1.
             skip: batches to leave out at the start, for going on in the middle.
         """
-        order = self.order(epoch)
-        for number in range(skip, self._count):
-            chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            inputs, targets = self.split.gather(chosen)
-            if self.transforms:
+        size = self.batch_size * (math.prod(self.spec.input_shape) * np.dtype(self.spec.input_dtype).itemsize)
+        return load(partial(self._make, epoch), range(skip, self._count), self.loading, size)
+
+    def raw(self, epoch: int, number: int, *, augment: bool = True) -> Batch:
+        """Return one batch before normalisation.
+
+        Args:
+            epoch: counts from 1.
+            number: of the batch in the epoch, counts from 0.
+            augment: apply the transforms, as in training.
+
+        Raises:
+            IndexError: an epoch has no such batch.
+        """
+        if not 0 <= number < self._count:
+            raise IndexError(f"there is no batch {number}: an epoch has {self._count}, counted from 0")
+        with self._lock:  # a plugin's code need not bear two threads
+            batch = Batch(*self.split.gather(self._chosen(epoch, number)))
+            if augment and self.transforms:
                 # `+ 1`: SeedSequence pads with zeros, so that number 0 would repeat the stream of `order`.
-                batch, random = Batch(inputs, targets), generator(self.seed, epoch, number + 1)
+                random = generator(self.seed, epoch, number + 1)
                 for transform in self.transforms:
                     batch = transform(batch, random)
-                inputs, targets = batch.inputs, batch.targets
-            yield self.spec.input.normalise(inputs), targets
+        return batch
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def _make(self, epoch: int, number: int) -> tuple[Array, Array]:
+        batch = self.raw(epoch, number)
+        return self.spec.input.normalise(batch.inputs), batch.targets
+
+    def _chosen(self, epoch: int, number: int) -> Array:
+        turn, place = divmod(number, self._per_pass)
+        if self._last[0] != (epoch, turn):
+            self._last = (epoch, turn), self.order(epoch, turn)
+        return self._last[1][place * self.batch_size : (place + 1) * self.batch_size]
+
+    def _in_pass(self, batches: int) -> int:
+        return min(batches * self.batch_size, len(self.split))

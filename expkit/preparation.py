@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from expkit import cpu_tuning, device, seeding
-from expkit.api import Callback, Classes, Data, Learner
-from expkit.config import ExperimentConfig
+from expkit.api import Callback, Classes, Data, Learner, Split
+from expkit.config import ExperimentConfig, LoaderSettings
 from expkit.data import Batches
 from expkit.data_checks import check_data
 from expkit.errors import ConfigError
+from expkit.loading import Loading, choose
 from expkit.metrics import Meter
 from expkit.parts import ConfiguredParts
 from expkit.trainer import Monitor
@@ -79,22 +80,32 @@ def _with_scores(data: Data, config: ExperimentConfig) -> Data:
 
 
 def _batches(config: ExperimentConfig, data: Data) -> dict[str, Batches]:
-    size, spec = config.trainer.eval_batch_size, data.spec
+    size, spec, loader = config.trainer.eval_batch_size, data.spec, config.loader
+    transforms = [c.build(spec=spec) for c in config.transforms.values()]
     train = Batches(
         data.train,
         spec,
-        batch_size=config.loader.batch_size,
-        shuffle=config.loader.shuffle,
-        drop_last=config.loader.drop_last,
+        batch_size=loader.batch_size,
+        shuffle=loader.shuffle,
+        drop_last=loader.drop_last,
+        repeat=loader.repeat,
         limit=config.trainer.limit_train_batches,
         seed=config.seed,
-        transforms=[c.build(spec=spec) for c in config.transforms.values()],
+        transforms=transforms,
+        loading=_loading(loader, data.train, augmented=bool(transforms)),
     )
+    # Measuring goes through a split once an epoch: a thread is enough, and of no use where the samples are at hand.
+    measured = replace(loader, loading="sync" if loader.loading == "sync" else "auto")
     return {
         "train": train,
-        "valid": Batches(data.valid, spec, batch_size=size),
-        "test": Batches(data.test, spec, batch_size=size),
+        "valid": Batches(data.valid, spec, batch_size=size, loading=_loading(measured, data.valid)),
+        "test": Batches(data.test, spec, batch_size=size, loading=_loading(measured, data.test)),
     }
+
+
+def _loading(loader: LoaderSettings, split: Split, *, augmented: bool = False) -> Loading:
+    mode = choose(loader.loading, in_memory=getattr(split, "in_memory", False), augmented=augmented)
+    return Loading(mode, loader.prefetch, loader.workers)
 
 
 def _monitor(config: ExperimentConfig, meter: Meter) -> Monitor:

@@ -92,7 +92,11 @@ class Description:
 LOADER_OPTIONS: Final = (
     Option("batch_size", int, "int", 64, "samples in one optimizer step"),
     Option("shuffle", bool, "bool", True, "new order of the training split each epoch"),
-    Option("drop_last", bool, "bool", False, "leave out the last, smaller batch of an epoch"),
+    Option("drop_last", bool, "bool", False, "leave out the last, smaller batch of a pass"),
+    Option("repeat", int, "int", 1, "passes over the training split that make one epoch"),
+    Option("loading", str, "str", "auto", "where training batches are made: auto, sync, prefetch, workers"),
+    Option("prefetch", int, "int", 4, "batches made ahead; with workers, by each of them"),
+    Option("workers", int, "int", 2, "processes for loading=workers"),
 )
 """Options that the framework adds to every dataset; a dataset's own option of that name comes first."""
 

@@ -100,7 +100,13 @@ class DataSpec:
 
 
 class Split(Protocol):
-    """One part of a dataset. `ArraySplit` serves any set that fits in memory."""
+    """One part of a dataset, any sample of which can be had at any time. `ArraySplit` serves a set that fits in memory.
+
+    One whose `gather` costs little may have an attribute `in_memory: bool`, which is true then: its batches are made as
+    they are needed, where those of others are made ahead (`dataset.loading=auto`). `gather` is called from one thread
+    at a time, though not always the same; with `dataset.loading=workers` in forked processes, which share open files.
+    A stream without indices (as `paddle.io.IterableDataset`) has no order to repeat: give it a length and an index.
+    """
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -128,6 +134,11 @@ class ArraySplit:
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.targets):
             raise ValueError(f"{len(self.inputs)} inputs but {len(self.targets)} targets")
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether a batch costs a copy only: the inputs are not mapped from a file."""
+        return not isinstance(self.inputs, np.memmap)
 
     def __len__(self) -> int:
         """Number of samples."""

@@ -44,6 +44,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.data_checks",
         "expkit.device",
         "expkit.docstring",
+        "expkit.loading",
         "expkit.metrics",
         "expkit.option_types",
         "expkit.parts",

@@ -230,7 +230,7 @@ def test_what_the_framework_supplies_is_no_option(write) -> None:
 
 def test_dataset_gets_loader_options_but_its_own_default_wins(write) -> None:
     found = options(write("def Cube(root: str = '', shuffle: bool = False): pass\n", kind="dataset"))
-    assert list(found) == ["root", "shuffle", "batch_size", "drop_last"]
+    assert list(found) == ["root", "shuffle", *(o.name for o in LOADER_OPTIONS if o.name != "shuffle")]
     assert found["shuffle"].default is False
     assert found["batch_size"] is LOADER_OPTIONS[0]
 
