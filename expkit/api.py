@@ -20,8 +20,10 @@ callback       expkit.callbacks       `Callback`                                
 =============  =====================  ==========================================================  =============
 
 An optimizer takes ``learning_rate: float`` as an ordinary option; when a schedule is chosen, the framework builds it
-from that number and passes the scheduler in its place. A schedule is supplied ``learning_rate``, ``steps_per_epoch``
-and ``epochs``, and is stepped once after every optimizer step.
+from that number and passes the scheduler in its place. A schedule is supplied ``learning_rate``, ``steps_per_epoch``,
+``epochs`` and ``higher_is_better`` (of every metric that an epoch measures: {"valid/accuracy": True, ...}), and is
+stepped once after every optimizer step. A `paddle.optimizer.lr.ReduceOnPlateau` has an attribute ``metric: str`` and is
+stepped once after every epoch instead, with the value of that metric.
 
 Shapes: N samples, C channels, H rows, W columns, F features, K outputs. Tables and values are float32, or float64
 where the dataset says so (`TableInput.precision`, `Values.precision`).
@@ -37,7 +39,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from expkit import inspection
-from expkit.errors import ConfigError, DataError, ExpkitError, ExportError, TrainingStoppedError
+from expkit.errors import ConfigError, DataError, ExpkitError, ExportError, TrainingStoppedError, did_you_mean
 from expkit.events import Callback, EpochEnd, EpochStart, FitEnd, FitStart, StepEnd
 from expkit.paths import cache_dir, data_dir
 from expkit.preprocess import Classes, ImageInput, TableInput, Values
@@ -82,6 +84,7 @@ __all__ = [
     "Values",
     "cache_dir",
     "data_dir",
+    "did_you_mean",
     "inspection",
 ]
 
@@ -122,11 +125,14 @@ class Regularizer(Protocol):
     """Says how each parameter decays.
 
     One that is meant for some parameters only may have an attribute `pattern: str`; a learner then refuses a model in
-    which nothing decays, because the pattern must be mistaken.
+    which nothing decays, because the pattern must be mistaken. One with several may have `patterns: Sequence[str]`,
+    read as `fnmatch.fnmatchcase` does; a learner then refuses a model in which one of them fits no parameter.
     """
 
     def decay(self, name: str, shape: tuple[int, ...]) -> Any:
-        """Return a `paddle.regularizer.L1Decay` or `L2Decay` for this parameter, or None to leave it alone.
+        """Return a regularizer for this parameter, or None to leave it alone.
+
+        It is a `paddle.regularizer.L1Decay`, `L2Decay`, or of another class derived from `WeightDecayRegularizer`.
 
         Args:
             name: structured name, such as "conv1.weight".

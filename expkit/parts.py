@@ -9,6 +9,7 @@ from expkit.api import DataSpec, Loss, Regularizer
 from expkit.component import Component
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError
+from expkit.metrics import Meter
 
 _KINDS = ("model", "loss", "optimizer", "schedule", "regularizer")
 """The kinds of components that are there for a learner alone."""
@@ -80,8 +81,17 @@ class ConfiguredParts:
                 f"schedule={schedule.name}: optimizer {optimizer.name!r} has no option `learning_rate` that the "
                 "schedule could change. Use schedule=constant."
             )
-        rate = schedule.build(learning_rate=float(base), steps_per_epoch=self.steps_per_epoch, epochs=self.epochs)
+        rate = schedule.build(
+            learning_rate=float(base),
+            steps_per_epoch=self.steps_per_epoch,
+            epochs=self.epochs,
+            higher_is_better=self._directions(),
+        )
         return optimizer.build(parameters=list(parameters), learning_rate=rate)
+
+    def _directions(self) -> dict[str, bool]:
+        meter = Meter({name: metric.build(spec=self.spec) for name, metric in self._config.metrics.items()})
+        return {f"{split}/{name}": up for split in ("train", "valid") for name, up in meter.higher_is_better.items()}
 
     def _needed(self, component: Component | None, kind: str) -> Component:
         self._asked.add(kind)

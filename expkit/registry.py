@@ -29,12 +29,13 @@ class Kind:
 
 
 _SPEC = frozenset({"spec"})
+_SCHEDULE = frozenset({"learning_rate", "steps_per_epoch", "epochs", "higher_is_better"})
 KINDS: tuple[Kind, ...] = (
     Kind("dataset", "dataset", "expkit.datasets"),
     Kind("model", "model", "expkit.models", _SPEC),
     Kind("loss", "loss", "expkit.losses", _SPEC),
     Kind("optimizer", "optimizer", "expkit.optimizers", frozenset({"parameters"})),
-    Kind("schedule", "schedule", "expkit.schedules", frozenset({"learning_rate", "steps_per_epoch", "epochs"})),
+    Kind("schedule", "schedule", "expkit.schedules", _SCHEDULE),
     Kind("regularizer", "regularizer", "expkit.regularizers"),
     Kind("metric", "metrics", "expkit.metrics", _SPEC, many=True),
     Kind("transform", "transforms", "expkit.transforms", _SPEC, many=True),

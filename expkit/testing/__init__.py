@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from expkit.testing.base import ConformanceError, check_options, example_batch, example_specs
-from expkit.testing.engine import check_loss, check_model, check_optimizer, check_regularizer, check_schedule
+from expkit.testing.engine import check_loss, check_model
 from expkit.testing.learner import check_learner
 from expkit.testing.plain import check_callback, check_dataset, check_metric, check_transform
+from expkit.testing.updates import check_optimizer, check_regularizer, check_schedule
 
 __all__ = [
     "CHECKS",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import paddle
 from paddle import nn
 from paddle.utils import unique_name
 
-from expkit.api import Array, ConfigError, ExpkitError, LearnerState, Loss, Parts, StepResult
+from expkit.api import Array, ConfigError, ExpkitError, LearnerState, Loss, Parts, StepResult, did_you_mean
 from expkit_learners._graph import write_graph
+from expkit_learners._scores import check_scores
 from expkit_learners.fast_layers import speed_up
 
 
@@ -65,9 +67,25 @@ class PaddleLearner:
         with unique_name.guard(self._slot_names):  # the first step creates the named accumulators
             self._optimizer.step()
         self._optimizer.clear_grad()
-        if self._schedule is not None:
+        if self._schedule is not None and not self._by_metric:
             self._schedule.step()
         return StepResult(float(loss), outputs.numpy())
+
+    def end_epoch(self, metrics: Mapping[str, float]) -> None:
+        """Show this epoch's values to a rate that follows one of them.
+
+        Raises:
+            ConfigError: that one was not measured.
+        """
+        if not self._by_metric:
+            return
+        name = self._schedule.metric
+        if name not in metrics:
+            raise ConfigError(
+                f"schedule.metric={name!r} is not measured.{did_you_mean(name, metrics)} Measured are "
+                f"{', '.join(metrics)}."
+            )
+        self._schedule.step(float(metrics[name]))
 
     @paddle.no_grad()
     def eval_step(self, inputs: Array, targets: Array) -> StepResult:
@@ -155,6 +173,9 @@ class PaddleLearner:
         self._optimizer = self._parts.optimizer(trainable)
         rate = self._optimizer._learning_rate
         self._schedule = rate if isinstance(rate, paddle.optimizer.lr.LRScheduler) else None
+        self._by_metric = isinstance(rate, paddle.optimizer.lr.ReduceOnPlateau)
+        if self._by_metric and not getattr(rate, "metric", ""):
+            raise ConfigError("the schedule is a ReduceOnPlateau without an attribute `metric`, such as 'valid/loss'.")
 
     def _regularize(self) -> None:
         regularizer = self._parts.regularizer()
@@ -165,6 +186,11 @@ class PaddleLearner:
         pattern = getattr(regularizer, "pattern", "")
         if pattern and not any(decays.values()):
             raise ConfigError(f"regularizer.pattern={pattern!r} fits no parameter. The model has {', '.join(decays)}.")
+        for pattern in getattr(regularizer, "patterns", ()):
+            if not any(fnmatchcase(name, pattern) for name in decays):
+                raise ConfigError(
+                    f"the regularizer's pattern {pattern!r} fits no parameter. The model has {', '.join(decays)}."
+                )
 
     def _check_one_sample(self) -> None:
         """Try the model's output shape on zeros, so that a misfit is an error before anything is written."""
@@ -193,6 +219,7 @@ class PaddleLearner:
                 f"model {type(self._model).__name__} answers {answer} for a batch of 2; "
                 f"dataset {spec.name!r} needs [2, {spec.outputs}]."
             )
+        check_scores(self._model, self._loss, spec, out.numpy())
 
 
 def _private_names() -> Any:

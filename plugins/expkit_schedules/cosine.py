@@ -4,9 +4,7 @@ import math
 
 from paddle.optimizer.lr import LambdaDecay
 
-from expkit.api import ConfigError
-
-from . import _checks
+from . import _checks, _steps
 
 
 def cosine(
@@ -32,17 +30,12 @@ def cosine(
     Raises:
         ConfigError: an option is out of range.
     """
-    _checks.rate(learning_rate)
     _checks.share("end", end)
-    if not 0.0 <= warmup < epochs:
-        raise ConfigError(f"schedule.warmup={warmup}: must be from 0 to below trainer.epochs={epochs}.")
-    rising = round(warmup * steps_per_epoch)
+    rising = _steps.rising_steps(warmup, steps_per_epoch, epochs)
     falling = max(1, epochs * steps_per_epoch - rising)
 
     def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        progress = min(1.0, (step - rising) / falling)
+        progress = min(1.0, max(0, step - rising) / falling)
         return end + (1.0 - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
-    return LambdaDecay(learning_rate, factor)
+    return _steps.by_step(learning_rate, factor, rising=rising)

@@ -18,6 +18,7 @@ from expkit_losses.squared_error import SquaredError
 from expkit_regularizers.l2 import L2
 from expkit_regularizers.none import NoRegularizer
 from expkit_schedules.polynomial import polynomial
+from expkit_schedules.reduce_on_plateau import reduce_on_plateau
 
 SPEC = example_specs()[0]
 OPTIMIZERS = [
@@ -53,13 +54,17 @@ class Net(nn.Layer):
         return self.head(self.drop(self.pool(self.norm(self.conv(x)))).flatten(1))
 
 
+def falling():
+    return polynomial(0.05, Parts.steps_per_epoch, Parts.epochs)
+
+
 class Parts:
     """What a learner asks for."""
 
     spec, epochs, steps_per_epoch, seed, device = SPEC, 2, 5, 0, "cpu"
 
     def __init__(
-        self, optimizer="sgd", *, schedule=True, model=Net, regularizer=None, tune=True, to_static=False, **options
+        self, optimizer="sgd", *, schedule=falling, model=Net, regularizer=None, tune=True, to_static=False, **options
     ):
         self.name, self.schedule, self.options = optimizer, schedule, options
         self.model, self.tune, self.to_static = model, tune, to_static
@@ -72,7 +77,7 @@ class Parts:
         return self.given
 
     def optimizer(self, parameters):
-        rate = polynomial(0.05, self.steps_per_epoch, self.epochs) if self.schedule else 0.05
+        rate = self.schedule() if self.schedule else 0.05
         make = getattr(importlib.import_module(f"expkit_optimizers.{self.name}"), self.name)
         return make(parameters, learning_rate=rate, **self.options)
 
@@ -117,7 +122,7 @@ def test_a_saved_state_goes_on_bit_identically_in_a_new_learner(tmp_path, name, 
 
 
 @pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
-@pytest.mark.parametrize("schedule", [True, False])
+@pytest.mark.parametrize("schedule", [falling, None])
 def test_a_learner_can_be_taken_back_to_its_very_beginning(name, options, schedule):
     trained = learner(name, schedule=schedule, **options)
     start = trained.state_dict()
@@ -128,7 +133,7 @@ def test_a_learner_can_be_taken_back_to_its_very_beginning(name, options, schedu
 
 
 def test_rprop_goes_on_with_its_own_rates_after_a_resume():
-    first, second = learner("rprop", schedule=False), learner("rprop", schedule=False)
+    first, second = learner("rprop", schedule=None), learner("rprop", schedule=None)
     train(first, range(3))
     state = first.state_dict()
     rates = state.optimizer["head.weight/learning_rates_0"]
@@ -219,6 +224,51 @@ def test_the_rate_is_the_one_the_next_step_uses():
     assert rates == pytest.approx([0.05, 0.0455, 0.041])
 
 
+def plateau():
+    directions = {"valid/loss": False, "valid/accuracy": True}
+    return reduce_on_plateau(0.05, directions, metric="valid/accuracy", factor=0.5, patience=0)
+
+
+def test_a_rate_that_follows_a_metric_falls_between_epochs_only():
+    trained = learner("sgd", schedule=plateau)
+    rates = []
+    for accuracy in [0.5, 0.5, 0.6, 0.6]:
+        train(trained, range(2))
+        trained.end_epoch({"valid/loss": 1.0, "valid/accuracy": accuracy})
+        rates.append(trained.learning_rate)
+    assert rates == [0.05, 0.025, 0.025, 0.0125]
+
+
+def test_a_rate_that_follows_a_metric_remembers_its_best_value_after_a_resume(tmp_path):
+    first, second = learner("sgd", schedule=plateau), learner("sgd", schedule=plateau)
+    train(first, range(2))
+    first.end_epoch({"valid/accuracy": 0.5})
+    folder = CheckpointFolder(tmp_path)
+    folder.save(Snapshot(first.state_dict(), {"epoch": 1, "step": 2}), best=True)
+    second.load_state_dict(folder.load("last").learner)
+    for trained in (first, second):
+        trained.end_epoch({"valid/accuracy": 0.4})
+    assert second.learning_rate == first.learning_rate == 0.025
+    assert bits(second.state_dict()) == bits(first.state_dict())
+
+
+def test_a_metric_that_was_not_measured_is_refused():
+    with pytest.raises(ConfigError, match=r"schedule.metric='valid/accuracy' is not measured. Did you mean 'valid/acc"):
+        learner("sgd", schedule=plateau).end_epoch({"valid/loss": 1.0, "valid/acc": 0.5})
+
+
+def test_a_plateau_that_names_no_metric_is_refused():
+    with pytest.raises(ConfigError, match="ReduceOnPlateau without an attribute `metric`"):
+        learner("sgd", schedule=lambda: paddle.optimizer.lr.ReduceOnPlateau(0.1))
+
+
+def test_the_end_of_an_epoch_is_nothing_to_a_rate_that_follows_the_steps():
+    trained = learner("sgd")
+    before = trained.learning_rate
+    trained.end_epoch({"valid/loss": 1.0})
+    assert trained.learning_rate == before
+
+
 def test_a_step_of_plain_sgd_by_hand():
     class Scale(nn.Layer):
         def __init__(self):
@@ -228,7 +278,7 @@ def test_a_step_of_plain_sgd_by_hand():
         def forward(self, x):
             return paddle.zeros([x.shape[0], 10]) + self.bias
 
-    trained = learner(model=Scale, schedule=False)
+    trained = learner(model=Scale, schedule=None)
     result = trained.train_step(batch(0)[0], np.array([3] * 8))
     assert result.loss == pytest.approx(np.log(10), rel=1e-6)
     assert result.outputs.shape == (8, 10)
