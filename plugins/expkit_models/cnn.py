@@ -4,6 +4,8 @@ from paddle import nn
 
 from expkit.api import ConfigError, DataSpec
 
+from ._output import SCORES, output_layers
+
 
 class CNN(nn.Sequential):
     """Blocks of convolution, ReLU and 2x2 max pooling, and a linear head (LeCun et al. 1998, sec. II).
@@ -15,6 +17,11 @@ class CNN(nn.Sequential):
         spec: supplied; images [C, H, W] in, K outputs.
         channels: output channels of each block; one block (convolution, ReLU, pooling) a number.
         kernel: rows and columns of each convolution kernel; odd, so that padding keeps the image's size.
+        output: what the model answers: logits (numbers as they are), softmax, log_softmax or sigmoid; a loss that takes
+            probabilities needs one of the others (`loss.from_probabilities=true`, or `loss=nll`).
+
+    Attributes:
+        scores: what the outputs are for a loss: "logits", "probabilities" or "log_probabilities".
 
     Raises:
         ConfigError: the inputs are no images, or too small for so many poolings; an option is out of range.
@@ -25,8 +32,9 @@ class CNN(nn.Sequential):
         [32, 10]
     """
 
-    def __init__(self, spec: DataSpec, *, channels: list[int] = (20, 20), kernel: int = 5):
+    def __init__(self, spec: DataSpec, *, channels: list[int] = (20, 20), kernel: int = 5, output: str = "logits"):
         _check(spec, channels, kernel)
+        last = output_layers(spec, output)
         depth, height, width = spec.input_shape
         layers: list[tuple[str, nn.Layer]] = []
         for number, filters in enumerate(channels, start=1):
@@ -37,7 +45,8 @@ class CNN(nn.Sequential):
             ]
             depth, height, width = filters, height // 2, width // 2
         layers += [("flatten", nn.Flatten()), ("head", nn.Linear(depth * height * width, spec.outputs))]
-        super().__init__(*layers)
+        super().__init__(*layers, *last)
+        self.scores = SCORES[output]
 
 
 def _check(spec: DataSpec, channels: list[int], kernel: int) -> None:

@@ -4,6 +4,8 @@ from paddle import nn
 
 from expkit.api import ConfigError, DataSpec
 
+from ._output import SCORES, output_layers
+
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
 
@@ -17,6 +19,11 @@ class MLP(nn.Sequential):
         hidden: units of each hidden layer; empty makes a linear model.
         activation: after each hidden layer; relu, sigmoid or tanh.
         dropout: share of hidden units that a training step leaves out, from 0 to below 1.
+        output: what the model answers: logits (numbers as they are), softmax, log_softmax or sigmoid; a loss that takes
+            probabilities needs one of the others (`loss.from_probabilities=true`, or `loss=nll`).
+
+    Attributes:
+        scores: what the outputs are for a loss: "logits", "probabilities" or "log_probabilities".
 
     Raises:
         ConfigError: an option is out of range.
@@ -33,7 +40,9 @@ class MLP(nn.Sequential):
         hidden: list[int] = (256, 256),
         activation: str = "relu",
         dropout: float = 0.0,
+        output: str = "logits",
     ):
+        last = output_layers(spec, output)
         if any(units < 1 for units in hidden):
             raise ConfigError(f"model.hidden={list(hidden)}: every number of units must be above 0.")
         if activation not in ACTIVATIONS:
@@ -52,4 +61,5 @@ class MLP(nn.Sequential):
             if dropout:
                 layers.append((f"dropout{number}", nn.Dropout(dropout)))
             size = units
-        super().__init__(*layers, ("head", nn.Linear(size, spec.outputs)))
+        super().__init__(*layers, ("head", nn.Linear(size, spec.outputs)), *last)
+        self.scores = SCORES[output]

@@ -97,11 +97,55 @@ def test_linear_is_one_layer(spec, features, outputs):
     assert shapes(model("linear", spec)) == {"head.weight": [features, outputs], "head.bias": [outputs]}
 
 
-@pytest.mark.parametrize(("name", "spec"), [("cnn", DIGITS), ("mlp", DIGITS), ("linear", TABLE)])
-def test_exported_model_answers_the_same(name, spec, tmp_path):
+@pytest.mark.parametrize("name", ["cnn", "mlp", "linear"])
+def test_the_output_is_what_is_asked_for_and_adds_no_parameter(name):
     import paddle
 
-    made = model(name, spec)
+    inputs, made = paddle.randn([3, *DIGITS.input_shape]), {}
+    for output in ("logits", "softmax", "log_softmax", "sigmoid"):
+        paddle.seed(0)
+        made[output] = model(name, DIGITS, output=output)
+        assert shapes(made[output]) == shapes(model(name, DIGITS))
+    logits = made["logits"](inputs)
+    softmax = paddle.nn.functional.softmax(logits)
+    expected = {
+        "logits": logits,
+        "softmax": softmax,
+        "log_softmax": softmax.log(),
+        "sigmoid": 1 / (1 + (-logits).exp()),
+    }
+    for output, wanted in expected.items():
+        assert abs(made[output](inputs) - wanted).max() < 1e-5
+    assert {output: each.scores for output, each in made.items()} == {
+        "logits": "logits",
+        "softmax": "probabilities",
+        "log_softmax": "log_probabilities",
+        "sigmoid": "probabilities",
+    }
+
+
+@pytest.mark.parametrize("name", ["mlp", "linear"])
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("softmax", "model.output=softmax needs classes, but the targets of example table are numbers"),
+        ("log_softmax", "model.output=log_softmax needs classes"),
+        ("argmax", "model.output='argmax' is unknown; choose logits, softmax, log_softmax, sigmoid"),
+    ],
+)
+def test_an_output_that_makes_no_sense_is_refused(name, output, message):
+    with pytest.raises(ConfigError, match=message):
+        model(name, TABLE, output=output)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "options"),
+    [("cnn", DIGITS, {}), ("mlp", DIGITS, {"output": "log_softmax"}), ("linear", TABLE, {"output": "sigmoid"})],
+)
+def test_exported_model_answers_the_same(name, spec, options, tmp_path):
+    import paddle
+
+    made = model(name, spec, **options)
     made.eval()
     inputs = paddle.randn([3, *spec.input_shape])
     shape = paddle.static.InputSpec([None, *spec.input_shape], "float32")
