@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -236,7 +237,14 @@ def _component(kind: str, chosen: str | None, node: Mapping[str, Any]) -> Compon
         # These are the framework's; `prepare` supplies them to a dataset that wants to know them.
         options = {k: v for k, v in options.items() if k not in LOADER_NAMES}
     _refuse_added(kind, name, target, options)
-    return Component(kind, name, target, options, partial(_bind, kind, name, target, options))
+    idle = {} if name == chosen or chosen is None else _defaults(kind, chosen)
+    return Component(kind, name, target, options, partial(_bind, kind, name, target, options, idle))
+
+
+def _defaults(kind: str, chosen: str) -> dict[str, Any]:
+    """Return the defaults of a component that a `_target_` has replaced; they came with it, and nobody typed them."""
+    found = registry.entries(registry.kind_named(kind)).get(chosen, ())
+    return {option.name: option.default for entry in found for option in describe(entry).options}
 
 
 def _refuse_added(kind: str, name: str, target: str, options: Mapping[str, Any]) -> None:
@@ -271,16 +279,14 @@ def _name(kind: str, chosen: str | None, target: str) -> str:
     return chosen
 
 
-def _bind(kind: str, name: str, target: str, options: Mapping[str, Any]) -> Callable[..., Any]:
+def _bind(kind: str, name: str, target: str, options: Mapping[str, Any], idle: Mapping[str, Any]) -> Callable[..., Any]:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
     try:
         # `_partial_`, so that what is supplied at run time never passes through OmegaConf, which would copy it.
-        return cast(
-            Callable[..., Any],
-            instantiate({"_target_": target, **options}, _partial_=True, _convert_="all"),
-        )
+        made = instantiate({"_target_": target, **options}, _partial_=True, _convert_="all")
+        return _without_idle(made, idle) if idle else cast(Callable[..., Any], made)
     except InstantiationException as error:
         cause: BaseException = error
         while cause.__cause__ is not None:
@@ -292,6 +298,18 @@ def _bind(kind: str, name: str, target: str, options: Mapping[str, Any]) -> Call
             f"{kind} {name!r}{owner}: {target} cannot be loaded: {type(cause).__name__}: {cause}.{remedy} "
             "EXPKIT_DEBUG=1 shows the traceback."
         ) from error
+
+
+def _without_idle(made: partial[Any], idle: Mapping[str, Any]) -> partial[Any]:
+    """Leave out what only the replaced component takes, as long as it is at that component's default."""
+    try:
+        accepted = inspect.signature(made.func).parameters
+    except (TypeError, ValueError):  # a class of an extension module may have no signature
+        return made
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
+        return made
+    kept = {n: v for n, v in made.keywords.items() if n in accepted or n not in idle or idle[n] != v}
+    return partial(made.func, *made.args, **kept)
 
 
 def _loader(node: Any) -> LoaderSettings:

@@ -13,6 +13,9 @@ from expkit.callbacks import History
 from expkit.preparation import Prepared
 from expkit.runlog import log
 
+AUGMENTED = 16
+"""Samples of the first batch that are shown beside what the transforms made of them."""
+
 
 def draw(
     prepared: Prepared, history: History, folder: Path, title: str, mistakes: int, check: Callable[[], None]
@@ -39,6 +42,10 @@ def draw(
         ]
     else:
         drawings.append(lambda: plotting.draw_values(folder, title, spec, outputs, targets))
+    train = prepared.batches["train"]
+    if train.transforms:
+        before, after = (train.raw(1, 0, augment=augment) for augment in (False, True))
+        drawings.append(lambda: plotting.draw_augmented(folder, title, spec, before, after, AUGMENTED))
     for each in drawings:
         try:
             each()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from expkit.api import Array, DataSpec, Split
+from expkit.api import Array, Batch, DataSpec, Split
 from expkit.preprocess import ImageInput
 
 TRAIN, VALID, INK = "#2563eb", "#ea580c", "#334155"
+MEANS = 200
+"""Points of a curve among others: each is a mean of steps, for noise would hide the others."""
+MOST_CURVES = 20
 LARGEST = 16.0
 """Inches; more classes get smaller squares."""
 
@@ -40,6 +45,47 @@ def draw_curves(folder: Path, title: str, steps: Sequence[float], epochs: Sequen
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(frameon=False)
     _save(figure, folder / "curves.png")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The losses of one run.
+
+    Attributes:
+        label: what tells it from the others.
+        steps: (step, training loss).
+        epochs: (epoch, validation loss).
+    """
+
+    label: str
+    steps: Sequence[tuple[int, float]]
+    epochs: Sequence[tuple[int, float]]
+
+
+def draw_losses(file: Path, title: str, curves: Sequence[Curve]) -> None:
+    """Draw the losses of several runs in one picture: training by steps, validation by epochs.
+
+    Args:
+        file: the PNG.
+        title: above the picture.
+        curves: of the runs; of more than `MOST_CURVES` the first are drawn.
+    """
+    figure, (left, right) = _figure(2, title, size=6.0)
+    for number, curve in enumerate(curves[:MOST_CURVES]):
+        style: dict[str, Any] = {"color": f"C{number % 10}", "linestyle": "-" if number < 10 else "--"}
+        pieces = np.array_split(np.asarray(curve.steps, dtype=np.float64), min(MEANS, len(curve.steps)))
+        left.plot(*np.array([piece.mean(axis=0) for piece in pieces]).T, label=_text(curve.label, 60), **style)
+        right.plot(*np.array(curve.epochs).reshape(-1, 2).T, marker="o", markersize=4, **style)
+    steps = max(len(curve.steps) for curve in curves)
+    left.set(title="training loss" if steps <= MEANS else f"training loss, means of {steps / MEANS:.0f} steps")
+    left.set(xlabel="step", yscale="log")
+    right.set(title="validation loss", xlabel="epoch", yscale="log")
+    for axis in (left, right):
+        for one in ("set_major_formatter", "set_minor_formatter"):  # 0.6 instead of 6 x 10^-1
+            getattr(axis.yaxis, one)(lambda value, position: f"{value:g}")
+    right.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    _save(figure, file)
 
 
 def draw_confusion(folder: Path, title: str, spec: DataSpec, outputs: Array, targets: Array) -> None:
@@ -114,6 +160,57 @@ def draw_mistakes(
         axis.set_title(f"true {true}\nsaid {said} ({probabilities[index, guess]:.0%})", fontsize=8)
     _save(figure, folder / "mistakes.png")
     return len(wrong)
+
+
+def draw_augmented(folder: Path, title: str, spec: DataSpec, before: Batch, after: Batch, most: int) -> None:
+    """Draw `augmented.png`: samples, and below each what the transforms made of it. Nothing is drawn of a table.
+
+    Args:
+        folder: where to.
+        title: above the picture.
+        spec: for the size of images and for the labels.
+        before: raw images [N, H, W] or [N, H, W, C] uint8, with their targets.
+        after: the same samples after the transforms; targets may have become shares of classes [N, K].
+        most: how many samples to show.
+    """
+    if not isinstance(spec.input, ImageInput):
+        return
+    count, (channels, *shape) = min(most, len(before.inputs)), spec.input_shape
+    scale = min(1.1 / min(shape), 9 / max(shape))  # from here on, lengths are in inches
+    high, wide = shape[0] * scale, shape[1] * scale
+    head, gap = 0.3, 0.15  # a head has room for two lines
+    cell = max(wide, 1.1) + gap
+    columns = min(count, max(1, int(10 / cell)))
+    pair = 2 * (head + high) + gap
+    width, height = columns * cell, -(-count // columns) * pair
+    figure = _empty((width + 0.2, height + 0.6))
+    figure.suptitle(f"{_text(title)}\nabove as they are, below augmented", fontsize=9)
+    axis = figure.add_subplot()
+    for number in range(count):
+        middle, top = (number % columns + 0.5) * cell, number // columns * pair + head
+        for batch in (before, after):
+            place = (middle - wide / 2, middle + wide / 2, top + high, top)
+            image = batch.inputs[number].reshape(*shape, *[channels][channels == 1 :])
+            axis.imshow(image, "gray", vmin=0, vmax=255, extent=place, interpolation="nearest")
+            said = _target(spec, batch.targets[number])
+            axis.text(middle, top - 0.03, said, ha="center", va="bottom", color=INK, fontsize=7)
+            top += head + high
+    axis.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+    axis.set_axis_off()
+    _save(figure, folder / "augmented.png")
+
+
+def _target(spec: DataSpec, target: Array) -> str:
+    """Say what a sample is, in two short lines at most: "7", of shares "3 62% + 7 38%", of values "24.1"."""
+    if not spec.is_classification:
+        said = ", ".join(f"{value:.4g}" for value in spec.target.decode(target[None])[0]["values"].values())
+    elif target.ndim == 0 or target.max() > 0.995:
+        said = _text(spec.labels[int(target.argmax() if target.ndim else target)], 36)
+    else:
+        shown = [index for index in np.argsort(-target, kind="stable") if target[index] >= 0.005]
+        # With a space that does not break between a label and its share.
+        said = " + ".join(f"{_text(spec.labels[index], 12)}\N{NO-BREAK SPACE}{target[index]:.0%}" for index in shown)
+    return textwrap.fill(said, 18, max_lines=2, placeholder=" …")
 
 
 def draw_values(folder: Path, title: str, spec: DataSpec, outputs: Array, targets: Array) -> None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.cli.arguments import flags_first
 from expkit.cli.report import report
+from expkit.cli.sweep import conclude
 from expkit.errors import ConfigError
 from expkit.paths import ROOT_CONFIG, conf_dir
 
@@ -35,9 +36,10 @@ def main(arguments: list[str]) -> int:
     before = sys.argv
     sys.argv = ["expkit", *flags_first(arguments)]
     failures: list[BaseException] = []
+    sweeps: set[Path] = set()
     multirun = any(argument in ("-m", "--multirun") for argument in arguments)
     try:
-        task = partial(_guarded, failures)
+        task = partial(_guarded, failures, sweeps)
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=ROOT_CONFIG)(task)()
     except OSError as error:  # not of an experiment, whose errors are in `failures`: Hydra makes the run's folder
         if failures or isinstance(error, HydraException):
@@ -47,6 +49,8 @@ def main(arguments: list[str]) -> int:
         ) from error
     finally:
         sys.argv = before
+    for sweep in sweeps:
+        conclude(sweep)
     if failures and multirun:
         sys.stderr.write(f"{len(failures)} of the sweep's jobs failed.\n")
         return 1
@@ -55,12 +59,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _guarded(failures: list[BaseException], composed: DictConfig) -> float | None:
+def _guarded(failures: list[BaseException], sweeps: set[Path], composed: DictConfig) -> float | None:
     """Run an experiment and show its error at once; Hydra would show those of a sweep late, and only the first."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        sweeps.add(Path(hydra_config.sweep.dir).absolute())
     in_process = str(hydra_config.launcher.get("_target_", "")).endswith("BasicLauncher")
     try:
         return _task(composed)

@@ -167,9 +167,15 @@ def test_a_crash_in_a_model_marks_the_run_failed_with_its_reason(expkit: Command
 
 
 def test_a_multirun_trains_each_combination_in_a_folder_of_its_own(expkit: CommandLine):
-    expkit(*QUICK, "export=none", "plots=none", "-m", "optimizer=sgd,momentum")
+    done = expkit(*QUICK, "export=none", "plots=none", "-m", "optimizer=sgd,momentum")
     runs = expkit.runs()
     assert len(runs) == 2
+    ending = done.stdout.partition("2 runs, the best valid/accuracy first")[2]
+    scores = [float(row.split("│")[4]) for row in re.findall(r"^│ .*(?:sgd|momentum).*$", ending, re.M)]
+    assert len(scores) == 2
+    assert scores == sorted(scores, reverse=True)
+    with Image.open(runs[0].parent / "losses.png") as picture:
+        assert picture.width > 1000
     tracked = expkit.mlflow_runs()
     assert {run.data.params["optimizer"] for run in tracked} == {"sgd", "momentum"}
     assert {run.info.status for run in tracked} == {"FINISHED"}

@@ -58,6 +58,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     4: (
         "expkit.callbacks",
         "expkit.checkpoint",
+        "expkit.comparison",
         "expkit.evaluation",
         "expkit.export",
         "expkit.interrupts",

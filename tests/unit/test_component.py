@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from expkit.component import Component
+from expkit.config import compose
 from expkit.errors import ConfigError, DataError
 
 
@@ -63,3 +64,23 @@ def test_a_bug_below_a_component_is_not_blamed_on_its_options():
 
     with pytest.raises(json.JSONDecodeError):  # a ValueError of another module
         component(cube, size=2).build()
+
+
+class Own:
+    """A class of the user's own that takes the place of `mlp`."""
+
+    def __init__(self, spec, *, dropout=0.5):
+        self.spec, self.dropout = spec, dropout
+
+
+OWN = ("dataset=digits", "model=mlp", f"model._target_={__name__}.Own")
+
+
+def test_a_class_in_the_place_of_another_is_not_given_the_options_that_came_with_it():
+    assert compose(OWN).model.build(spec="the spec").dropout == 0.0  # mlp's default: this one both know
+
+
+def test_an_option_that_the_user_typed_is_never_left_out():
+    model = compose([*OWN, "model.hidden=[8]"]).model
+    with pytest.raises(ConfigError, match="does not take the options"):
+        model.build(spec="the spec")
