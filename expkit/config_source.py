@@ -51,6 +51,10 @@ def schema(entry: Entry) -> DictConfig:
             "None, a number, string, boolean, list or dict that fits its annotation."
         ) from error
     assert isinstance(config, DictConfig)
+    for name in config:
+        value = config._get_node(name)
+        if isinstance(value, DictConfig):
+            OmegaConf.set_struct(value, False)  # the options are closed; what is in one that is a dict is the user's
     return config
 
 

@@ -30,6 +30,9 @@ class Cube:
 def needy(spec, *, width: int):
     return width
 
+def rules(spec, *, own: dict[str, float] = {}, all: dict[str, float]):
+    return own, all
+
 def score(k: int = 1):
     return k
 
@@ -53,7 +56,12 @@ def composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., D
         monkeypatch,
         files={"cube_parts.py": MODULE},
         entry_points={
-            "models": {"cube": "cube_parts:Cube", "needy": "cube_parts:needy", "broken": "no_such_module:X"},
+            "models": {
+                "cube": "cube_parts:Cube",
+                "needy": "cube_parts:needy",
+                "rules": "cube_parts:rules",
+                "broken": "no_such_module:X",
+            },
             "metrics": {"score": "cube_parts:score", "other": "cube_parts:other"},
         },
     )
@@ -97,6 +105,16 @@ def test_config_can_be_instantiated(composed) -> None:
 def test_required_option_is_missing_until_given(composed) -> None:
     assert OmegaConf.missing_keys(composed("model=needy")) == {"model.width"}
     assert composed("model=needy", "model.width=4").model.width == 4
+
+
+def test_option_that_is_a_dict_takes_any_key_and_checks_its_values(composed) -> None:
+    config = composed("model=rules", "model.own={*.weight:1}", "model.all={head.bias:0.5}")
+    assert config.model.own == {"*.weight": 1.0}
+    assert config.model.all == {"head.bias": 0.5}
+    with pytest.raises(ConfigCompositionException, match="Error merging override"):
+        composed("model=rules", "model.own={head.bias:much}")
+    with pytest.raises(ConfigCompositionException, match=r"Could not override 'model\.others'"):
+        composed("model=rules", "model.others={head.bias:0.5}")
 
 
 def test_completion_learns_names_of_options_without_an_import(composed, tmp_path, monkeypatch) -> None:
