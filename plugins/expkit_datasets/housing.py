@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from expkit.api import Array, ConfigError, Data, DataError, DataSource
+from expkit.api import Array, ConfigError, Data, DataError, DataSource, Values
 from expkit_datasets import diabetes
 from expkit_datasets._checks import check_choice, check_limit
 from expkit_datasets.idx import REMEDY
@@ -72,7 +74,7 @@ def housing(
     check_numbers(NAME, normalise, precision)
     check_limit(NAME, limit)
     chosen = MIRRORS if mirrors is None else tuple(mirrors)
-    name, columns, target = NAME, COLUMNS, values([TARGET], UNIT)
+    finish = partial(_data, train_share=train_share, valid=valid, normalise=normalise, precision=precision, limit=limit)
     try:
         place = locate(
             FOLDER,
@@ -80,13 +82,28 @@ def housing(
             complete=lambda folder: (folder / FILE.name).is_file(),
             fetch=(lambda folder: _download(folder, chosen)) if download else None,
         )
-        source, rows = place.source, _read(place)
-        if not _is_official(rows, place, strict=check):
-            name = f"{NAME} (unofficial file)"
     except UnavailableError as error:
-        source = _without_file(str(error), on_missing)
-        name, columns, rows = f"diabetes (stand-in for {NAME})", diabetes.COLUMNS, diabetes.rows()
+        source, name = _without_file(str(error), on_missing), f"diabetes (stand-in for {NAME})"
         target = values([diabetes.TARGET], diabetes.UNIT)
+        return finish(name, source, diabetes.rows(), diabetes.COLUMNS, target)
+    rows = _read(place)
+    name = NAME if _is_official(rows, place, strict=check) else f"{NAME} (unofficial file)"
+    return finish(name, place.source, rows, COLUMNS, values([TARGET], UNIT))
+
+
+def _data(
+    name: str,
+    source: DataSource,
+    rows: Array,
+    columns: Sequence[str],
+    target: Values,
+    *,
+    train_share: float,
+    valid: int,
+    normalise: str,
+    precision: str,
+    limit: int | None,
+) -> Data:
     splits = _cut(rows, train_share, valid)
     return table_data(
         name,
