@@ -16,6 +16,8 @@ import numpy as np
 from expkit.api import (
     Array,
     Batch,
+    Classes,
+    ConfigError,
     Data,
     DataSpec,
     EpochEnd,
@@ -31,6 +33,10 @@ from expkit.testing.base import Component, build, check_options, each_fitting, e
 
 def check_metric(component: Component, *, specs: Iterable[DataSpec] | None = None) -> None:
     """Check a metric: NaN without batches, the same value however samples are batched, the right direction.
+
+    A metric of classes has to see the same in probabilities as in logits, as `spec.target.scores` says what they are.
+    It may refuse shares [N, K], which some transforms make of classes, by any error; if it takes them, it has to be
+    right about them.
 
     Args:
         component: the metric's class.
@@ -56,8 +62,35 @@ def check_metric(component: Component, *, specs: Iterable[DataSpec] | None = Non
         best = _measured(component, metric, right, targets, [len(targets)])
         ordered = best >= whole if direction else best <= whole
         require(ordered, component, f"calls right answers ({best}) worse than random ones ({whole})")
+        if spec.is_classification:
+            _check_shares(component, metric, wrong, targets, whole)
+            _check_probabilities(component, spec, wrong, targets, whole)
         metric.reset()
         require(math.isnan(metric.compute()), component, "is not NaN after reset")
+
+
+def _check_shares(component: Component, metric: Any, outputs: Array, classes: Array, wanted: float) -> None:
+    certain = np.eye(outputs.shape[1], dtype=np.float32)[classes]
+    try:
+        value = _measured(component, metric, outputs, certain, [len(certain)])
+    except Exception:  # noqa: BLE001 - a metric for classes only may refuse by any error
+        return
+    same = math.isclose(value, wanted, rel_tol=1e-6)
+    require(same, component, f"is {value} for shares that are all one class, but {wanted} for these classes")
+
+
+def _check_probabilities(component: Component, spec: DataSpec, logits: Array, classes: Array, wanted: float) -> None:
+    if not isinstance(spec.target, Classes):
+        return
+    outputs = spec.target.probabilities(logits).astype(np.float32)
+    told = replace(spec, target=replace(spec.target, scores="probabilities"))
+    try:
+        metric = build(component, spec=told)
+    except ConfigError:  # it says that it needs logits
+        return
+    value = _measured(component, metric, outputs, classes, [len(classes)])
+    same = math.isclose(value, wanted, rel_tol=1e-4)
+    require(same, component, f"is {value} for probabilities, but {wanted} for their logits; see spec.target.scores")
 
 
 def _measured(component: Component, metric: Any, outputs: Array, targets: Array, cuts: list[int]) -> float:

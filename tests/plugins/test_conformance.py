@@ -51,9 +51,22 @@ def test_built_in_component_conforms(entry):
         ("model", "mlp", {"hidden": [32], "activation": "tanh"}),
         ("model", "mlp", {"hidden": [64], "dropout": 0.2}),
         ("model", "mlp", {"hidden": []}),
+        ("model", "mlp", {"output": "softmax"}),
+        ("model", "linear", {"output": "softmax"}),
+        ("model", "linear", {"output": "log_softmax"}),
+        ("model", "linear", {"output": "sigmoid"}),
+        ("model", "cnn", {"channels": [4], "output": "softmax"}),
         ("loss", "cross_entropy", {"label_smoothing": 0.1}),
+        ("loss", "cross_entropy", {"from_probabilities": True}),
+        ("loss", "cross_entropy", {"from_probabilities": True, "label_smoothing": 0.1}),
+        ("loss", "bce", {"from_probabilities": True}),
+        ("loss", "huber", {"delta": 0.1}),
         ("metric", "accuracy", {"top_k": 3}),
         ("metric", "mae", {"own_unit": True}),
+        ("metric", "rmse", {"own_unit": True}),
+        ("metric", "precision", {"average": "weighted"}),
+        ("metric", "recall", {"average": "micro"}),
+        ("metric", "f1", {"average": "micro"}),
         ("optimizer", "adam", {"fused": False}),
         ("optimizer", "adam", {"clip_norm": 0.5}),
         ("optimizer", "momentum", {"nesterov": True}),
@@ -199,6 +212,94 @@ def test_kit_names_the_broken_promise_of_a_loss(function, message):
 
     with pytest.raises(ConformanceError, match=message):
         CHECKS["loss"](build, specs=[example_specs()[2]])
+
+
+def doubting_loss(outputs, targets):
+    """Take half of each share."""
+    import paddle.nn.functional as F  # noqa: N812 - the name that all Paddle code uses
+
+    if len(outputs) != len(targets):
+        raise ConfigError("one target each")
+    return F.cross_entropy(outputs, targets / 2 if targets.ndim == 2 else targets, soft_label=targets.ndim == 2)
+
+
+def misleading_loss(outputs, targets):
+    """Say that outputs are something unknown."""
+
+
+misleading_loss.scores = "softmax"
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (doubting_loss, r"is 1\.\d+ for shares that are all one class, but 2\.\d+ for these classes"),
+        (misleading_loss, "has scores 'softmax'; known are logits, probabilities, log_probabilities, sigmoid"),
+    ],
+)
+def test_kit_names_the_broken_promise_of_a_loss_of_classes(function, message):
+    def build():
+        """Build the loss."""
+        return function
+
+    with pytest.raises(ConformanceError, match=message):
+        CHECKS["loss"](build, specs=[example_specs()[0]])
+
+
+def test_kit_lets_a_loss_of_classes_refuse_shares():
+    import paddle.nn.functional as F  # noqa: N812 - the name that all Paddle code uses
+
+    def build():
+        """Build the loss."""
+        return lambda outputs, targets: F.cross_entropy(outputs, targets)
+
+    CHECKS["loss"](build, specs=[example_specs()[0]])
+
+
+class Surprise:
+    """Measure the mean of -log p, of what is always taken for logits."""
+
+    higher_is_better = False
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        self.sum, self.count = 0.0, 0
+
+    def update(self, outputs, targets):
+        odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        chosen = odds[np.arange(len(targets)), targets] / odds.sum(axis=1)
+        self.sum, self.count = self.sum - float(np.log(chosen).sum()), self.count + len(targets)
+
+    def compute(self):
+        return self.sum / self.count if self.count else float("nan")
+
+
+def test_kit_notices_a_metric_that_takes_probabilities_for_logits():
+    with pytest.raises(ConformanceError, match=r"for probabilities, but .* for their logits; see spec\.target"):
+        CHECKS["metric"](Surprise, specs=[example_specs()[0]])
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ("probabilities", "says that it answers probabilities, but answers from -"),
+        ("log_probabilities", "says that it answers log-probabilities, but their exponentials do not sum to 1"),
+    ],
+)
+def test_kit_notices_a_model_that_answers_something_else_than_it_says(scores, message):
+    from paddle import nn
+
+    class Boastful(nn.Sequential):
+        """A linear layer."""
+
+        def __init__(self):
+            super().__init__(nn.Flatten(), nn.Linear(784, 10))
+            self.scores = scores
+
+    with pytest.raises(ConformanceError, match=message):
+        CHECKS["model"](Boastful, specs=[example_specs()[0]])
 
 
 def test_kit_notices_a_model_with_an_idle_parameter():
