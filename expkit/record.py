@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -41,10 +41,13 @@ class Recorder:
         prepared: Prepared,
         folder: Path,
         tracker: tracking.NullTracker,
+        visualdl: Sequence[tracking.VisualDLSink] = (),
     ) -> None:
         self._config, self._prepared, self._folder, self._tracker = config, prepared, folder, tracker
         self.run_id = run_id(folder)
-        self.callback: Callback = tracking.TrackingCallback(tracker, log_every=config.tracking.log_every)
+        self._visualdl = visualdl
+        self._sinks = tracking.Sinks([tracker, *self._visualdl])
+        self.callback: Callback = tracking.TrackingCallback(self._sinks, log_every=config.tracking.log_every)
         self._record: dict[str, Any] = {
             "id": self.run_id,
             "name": config.name,
@@ -68,8 +71,9 @@ class Recorder:
             raise ConfigError(f"{folder} holds a run already. Leave hydra.run.dir alone, or name an empty folder.")
         environment = provenance.environment(prepared.device)
         git = provenance.git_state(Path.cwd())
+        visualdl = _visualdl(config, folder)
         tracker = _open_tracker(config, prepared, folder, environment, git)
-        recorder = cls(config, prepared, folder, tracker)
+        recorder = cls(config, prepared, folder, tracker, visualdl)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             recorder._write_config()
@@ -102,11 +106,11 @@ class Recorder:
         Raises:
             TrackingError: the store cannot be used, or has no such run; nothing was written.
         """
-        run_id = record.get("mlflow_run_id")
+        run_id, visualdl = record.get("mlflow_run_id"), _visualdl(config, folder)
         tracker = tracking.NullTracker()
         if run_id and config.tracking.kind != "none":
             tracker = tracking.reopen_tracker(_store_settings(config, prepared, folder), str(run_id))
-        recorder = cls(config, prepared, folder, tracker)
+        recorder = cls(config, prepared, folder, tracker, visualdl)
         kept = {key: value for key, value in record.items() if key not in ("ended", "reason")}
         resumed = [*record.get("resumed", ()), _now()]
         recorder._record = {**kept, "status": "RUNNING", "resumed": resumed}
@@ -118,7 +122,7 @@ class Recorder:
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Record values that a callback measured."""
-        self._tracker.log_metrics(values, step)
+        self._sinks.log_metrics(values, step)
 
     @property
     def tracked(self) -> bool:
@@ -163,7 +167,7 @@ class Recorder:
         tracker = self._tracker
         final = {n: v for n, v in metrics.items() if n.startswith("test/")}
         final.update({f"valid/best_{n[6:]}": v for n, v in metrics.items() if n.startswith("valid/")})
-        tracker.log_metrics({**final, "valid/best_epoch": best_epoch}, step=best_epoch)
+        self._sinks.log_metrics({**final, "valid/best_epoch": best_epoch}, step=best_epoch)
         model_uri = None
         if certificate is not None:
             self._record["export"] = asdict(certificate)
@@ -186,6 +190,8 @@ class Recorder:
         except OSError as error:  # a full disk must not hide why the run ended
             log.warning("The record of the run in %s is incomplete: %s", self._folder, error)
         finally:
+            for sink in self._visualdl:
+                sink.close()
             self._tracker.finish("KILLED" if status == "PAUSED" else status, reason)
 
     def _write_config(self) -> None:
@@ -242,6 +248,10 @@ def _write_work_tree(folder: Path, git: provenance.GitState) -> None:
         path = folder / "untracked" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+def _visualdl(config: ExperimentConfig, folder: Path) -> list[tracking.VisualDLSink]:
+    return [tracking.VisualDLSink(folder / "visualdl")] if config.tracking.visualdl else []
 
 
 def _open_tracker(

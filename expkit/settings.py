@@ -41,6 +41,7 @@ class TrackingSettings:
     tags: dict[str, str] = field(default_factory=dict)
     log_every: int = 1
     checkpoints: bool = True
+    visualdl: bool = False
 
 
 @dataclass

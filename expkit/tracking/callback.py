@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expkit.events import Callback, EpochEnd, StepEnd
-from expkit.tracking.tracker import NullTracker
+from expkit.tracking.sinks import Sink
 
 
 class TrackingCallback(Callback):
@@ -18,7 +18,7 @@ class TrackingCallback(Callback):
         log_every: steps between two points; the first step of a training is always recorded.
     """
 
-    def __init__(self, tracker: NullTracker, log_every: int = 1) -> None:
+    def __init__(self, tracker: Sink, log_every: int = 1) -> None:
         if log_every < 1:
             raise ValueError(f"log_every={log_every}; it must be at least 1")
         self._tracker = tracker

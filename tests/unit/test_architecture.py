@@ -268,7 +268,7 @@ def required(*, extra: str | None = None) -> set[str]:
 
 
 def test_what_is_imported_is_declared() -> None:
-    declared = {IMPORTED_AS.get(name, name) for name in required()} | WITH_MLFLOW
+    declared = {IMPORTED_AS.get(name, name) for name in required() | required(extra="visualdl")} | WITH_MLFLOW
     imported = {i.imported.partition(".")[0] for m in (*FRAMEWORK, *PLUGINS) for i in m.imports()}
     own = {m.name.partition(".")[0] for m in (*FRAMEWORK, *PLUGINS)}
     assert imported - own - sys.stdlib_module_names - declared == set()
