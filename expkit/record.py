@@ -206,7 +206,7 @@ class Recorder:
                 tracker.log_artifact(folder / name, "config")
         if (folder / "run.log").is_file():
             tracker.log_artifact(folder / "run.log")
-        for name, place in (("plots", "plots"), ("untracked", "config/untracked")):
+        for name, place in (("plots", "plots"), ("inspect", "inspect"), ("untracked", "config/untracked")):
             if (folder / name).is_dir():
                 tracker.log_artifacts(folder / name, place)
         if self._config.tracking.checkpoints and (folder / "checkpoints" / "index.json").is_file():

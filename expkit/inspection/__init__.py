@@ -1,0 +1,21 @@
+"""Looks inside a Paddle model on one batch: layers, activations, gradients, and what is odd about them."""
+
+from __future__ import annotations
+
+from expkit.inspection.facts import LayerFacts, Look, ParameterFacts, Spread, spread
+from expkit.inspection.look import look_inside, undisturbed
+from expkit.inspection.words import Remark, layer_table, remarks, statistics_table
+
+__all__ = [
+    "LayerFacts",
+    "Look",
+    "ParameterFacts",
+    "Remark",
+    "Spread",
+    "layer_table",
+    "look_inside",
+    "remarks",
+    "spread",
+    "statistics_table",
+    "undisturbed",
+]
