@@ -176,7 +176,7 @@ def check_regularizer(component: Component) -> None:
     """Check a regularizer: what it answers for a parameter is usable and depends on name and shape alone.
 
     Args:
-        component: class with the method `decay`.
+        component: class with the method `decay`; it may have `pattern: str` and `patterns: Sequence[str]`.
 
     Raises:
         ConformanceError: a promise is broken.
@@ -185,7 +185,10 @@ def check_regularizer(component: Component) -> None:
 
     check_options("regularizer", component)
     regularizer = build(component)
-    allowed = (type(None), paddle.regularizer.L1Decay, paddle.regularizer.L2Decay)
+    allowed = (type(None), paddle.regularizer.WeightDecayRegularizer)
+    patterns = getattr(regularizer, "patterns", [])
+    listed = not isinstance(patterns, str) and all(isinstance(pattern, str) for pattern in patterns)
+    require(listed, component, f"has patterns {patterns!r}; expected a list of strings")
     for name, shape in (("conv1.weight", (20, 1, 5, 5)), ("conv1.bias", (20,)), ("head.weight", (980, 10))):
         answers = [regularizer.decay(name, shape) for _ in range(2)] + [build(component).decay(name, shape)]
         require(
@@ -195,14 +198,16 @@ def check_regularizer(component: Component) -> None:
         )
         same = len({str(answer) for answer in answers}) == 1
         require(same, component, f"answers differently for {name} when asked again")
-        stepped = _Problem(_sgd, regularizer=answers[0]).steps(3)
-        require(bool(np.isfinite(stepped.weights()).all()), component, "spoils the weights of a small problem")
+        stepped = [_Problem(optimizer, regularizer=answers[0]).steps(3).weights() for optimizer in (_sgd, _adam)]
+        require(bool(np.isfinite(stepped).all()), component, "spoils the weights of a small problem")
 
 
 def _sgd(parameters: Any, learning_rate: float) -> Any:
-    paddle = import_paddle()
+    return import_paddle().optimizer.SGD(learning_rate, parameters=parameters)
 
-    return paddle.optimizer.SGD(learning_rate, parameters=parameters)
+
+def _adam(parameters: Any, learning_rate: float) -> Any:
+    return import_paddle().optimizer.Adam(learning_rate, parameters=parameters, use_multi_tensor=True)
 
 
 def _names(classes: Iterable[Callable[..., Any]]) -> str:

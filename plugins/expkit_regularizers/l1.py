@@ -1,11 +1,10 @@
 """L1 regularization."""
 
-from paddle.regularizer import L1Decay
+from ._decays import decay_of
+from ._pattern import PatternRegularizer, checked
 
-from ._pattern import PatternRegularizer
 
-
-class L1(PatternRegularizer[L1Decay]):
+class L1(PatternRegularizer):
     """Add coefficient * sign(w) to the gradient, the slope of coefficient * sum(abs(w)) (Tibshirani 1996).
 
     Args:
@@ -21,4 +20,4 @@ class L1(PatternRegularizer[L1Decay]):
     """
 
     def __init__(self, *, coefficient: float = 1e-4, pattern: str = "*"):
-        super().__init__(L1Decay(coefficient), coefficient, pattern)
+        super().__init__(decay_of(l1=checked("coefficient", coefficient)), pattern)

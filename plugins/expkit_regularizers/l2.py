@@ -1,11 +1,10 @@
 """L2 regularization."""
 
-from paddle.regularizer import L2Decay
+from ._decays import decay_of
+from ._pattern import PatternRegularizer, checked
 
-from ._pattern import PatternRegularizer
 
-
-class L2(PatternRegularizer[L2Decay]):
+class L2(PatternRegularizer):
     """Add coefficient * w to the gradient, the slope of coefficient / 2 * sum(w ** 2) (ridge, Hoerl 1970).
 
     Args:
@@ -21,4 +20,4 @@ class L2(PatternRegularizer[L2Decay]):
     """
 
     def __init__(self, *, coefficient: float = 1e-4, pattern: str = "*"):
-        super().__init__(L2Decay(coefficient), coefficient, pattern)
+        super().__init__(decay_of(l2=checked("coefficient", coefficient)), pattern)

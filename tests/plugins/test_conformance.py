@@ -31,6 +31,9 @@ BUILT_IN = [
 ]
 
 
+NEEDED = {"per_pattern": {"l2": {"*.weight": 0.01}}}  # options without which a component is refused
+
+
 def load(entry: Entry):
     return getattr(importlib.import_module(entry.module), entry.attribute)
 
@@ -41,7 +44,7 @@ def component(kind: str, name: str):
 
 @pytest.mark.parametrize("entry", BUILT_IN, ids=lambda e: f"{e.kind.name}/{e.name}")
 def test_built_in_component_conforms(entry):
-    CHECKS[entry.kind.name](load(entry))
+    CHECKS[entry.kind.name](functools.partial(load(entry), **NEEDED.get(entry.name, {})))
 
 
 @pytest.mark.parametrize(
@@ -71,10 +74,26 @@ def test_built_in_component_conforms(entry):
         ("optimizer", "adam", {"clip_norm": 0.5}),
         ("optimizer", "momentum", {"nesterov": True}),
         ("optimizer", "rmsprop", {"centered": True, "momentum": 0.5}),
+        ("optimizer", "adam", {"amsgrad": True}),
+        ("optimizer", "adam", {"amsgrad": True, "fused": False}),
         ("optimizer", "adamw", {"weight_decay": 0.0}),
+        ("optimizer", "adamw", {"amsgrad": True}),
+        ("optimizer", "lamb", {"weight_decay": 0.0, "always_adapt": True}),
+        ("optimizer", "asgd", {"batches": 3}),
+        ("optimizer", "rprop", {"max_rate": 0.1}),
         ("schedule", "cosine", {"warmup": 1.0, "end": 0.1}),
         ("schedule", "polynomial", {"power": 2.0, "end": 0.0}),
+        ("schedule", "step", {"warmup": 0.5}),
+        ("schedule", "multi_step", {"milestones": [1.0, 2.5], "warmup": 1.0}),
+        ("schedule", "piecewise", {"boundaries": [2.0], "values": [1.0, 0.5]}),
+        ("schedule", "exponential", {"smooth": True}),
+        ("schedule", "inverse_time", {"smooth": True}),
+        ("schedule", "noam", {"d_model": 512}),
+        ("schedule", "one_cycle", {"shape": "linear", "three_phase": True}),
+        ("schedule", "reduce_on_plateau", {"patience": 1, "cooldown": 1}),
         ("regularizer", "l2", {"pattern": "*.weight"}),
+        ("regularizer", "elastic_net", {"l1": 0.1, "l2": 0.0}),
+        ("regularizer", "per_pattern", {"l1": {"*": 0.1}, "l2": {"*.weight": 0.1, "head.*": 0.0}}),
         ("transform", "shift", {"pixels": 0}),
         ("transform", "noise", {"std": 0.5}),
         ("learner", "numpy_linear", {"method": "exact"}),
@@ -184,6 +203,35 @@ def stubborn(parameters, learning_rate: float = 0.1):
     return optimizer
 
 
+def deaf(parameters, learning_rate: float = 0.1):
+    """Take the first rate of a schedule for all.
+
+    Args:
+        parameters: supplied.
+        learning_rate: of it.
+    """
+    import paddle
+
+    rate = learning_rate if isinstance(learning_rate, float) else learning_rate()
+    return paddle.optimizer.SGD(rate, parameters=parameters)
+
+
+def nameless(learning_rate):
+    """Follow a metric without a name."""
+    import paddle
+
+    return paddle.optimizer.lr.ReduceOnPlateau(learning_rate)
+
+
+class OnePattern:
+    """Have one pattern where several are promised."""
+
+    patterns = "*.weight"
+
+    def decay(self, name, shape):
+        return None
+
+
 @pytest.mark.parametrize(
     ("kind", "broken", "message"),
     [
@@ -194,6 +242,9 @@ def stubborn(parameters, learning_rate: float = 0.1):
         ("metric", Forgetful, "depends on how samples are batched"),
         ("callback", Amnesiac, "decides differently after a resume"),
         ("optimizer", stubborn, "ignores a parameter's regularizer"),
+        ("optimizer", deaf, "does not follow the schedule; use it or refuse it"),
+        ("schedule", nameless, "returns a ReduceOnPlateau without an attribute `metric: str`"),
+        ("regularizer", OnePattern, r"has patterns '\*\.weight'; expected a list of strings"),
     ],
 )
 def test_kit_names_the_broken_promise(kind, broken, message):

@@ -17,6 +17,7 @@ from expkit_losses.cross_entropy import CrossEntropy
 from expkit_losses.squared_error import SquaredError
 from expkit_regularizers.l2 import L2
 from expkit_regularizers.none import NoRegularizer
+from expkit_regularizers.per_pattern import PerPattern
 from expkit_schedules.polynomial import polynomial
 from expkit_schedules.reduce_on_plateau import reduce_on_plateau
 
@@ -339,6 +340,26 @@ def test_a_regularizer_pulls_the_weights_that_its_pattern_names():
 def test_a_pattern_that_fits_no_parameter_is_refused_with_the_names_there_are():
     with pytest.raises(ConfigError, match=r"regularizer.pattern='con.\*' fits no parameter. The model has conv.weight"):
         learner(regularizer=L2(pattern="con.*"))
+
+
+def test_a_rule_that_fits_no_parameter_is_refused_by_name():
+    rules = PerPattern(l2={"*.weight": 0.1, "haed.*": 0.2})
+    with pytest.raises(ConfigError, match=r"pattern 'haed.\*' fits no parameter. The model has conv.weight, conv.bias"):
+        learner(regularizer=rules)
+
+
+def test_rules_pull_parameters_with_forces_of_their_own():
+    rules = PerPattern(l2={"*.weight": 0.5, "norm.*": 0.0}, l1={"head.weight": 0.25})
+    free, pulled = learner("sgd"), learner("sgd", regularizer=rules)
+    start = free.state_dict().model
+    train(free, range(1))
+    train(pulled, range(1))
+    a, b = free.state_dict().model, pulled.state_dict().model
+    pull = {name: (a[name] - b[name]) / 0.05 for name in a}
+    np.testing.assert_allclose(pull["conv.weight"], 0.5 * start["conv.weight"], atol=1e-5)
+    head = start["head.weight"]
+    np.testing.assert_allclose(pull["head.weight"], 0.5 * head + 0.25 * np.sign(head), atol=1e-5)
+    assert not pull["norm.weight"].any() and not pull["head.bias"].any()
 
 
 @pytest.mark.parametrize(
