@@ -141,7 +141,11 @@ class Regularizer(Protocol):
 
 
 class Transform(Protocol):
-    """Augments a raw training batch: a pure function of (batch, generator), so that every step can be replayed."""
+    """Augments a raw training batch: a pure function of (batch, generator), so that every step can be replayed.
+
+    One that mixes samples may turn targets that are classes [N] int64 into shares of classes [N, K] float32, which add
+    up to 1 in each row; every transform takes either.
+    """
 
     def __call__(self, batch: Batch, generator: np.random.Generator) -> Batch:
         """Return a new batch; never write into the one given."""

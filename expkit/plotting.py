@@ -183,7 +183,7 @@ def draw_augmented(folder: Path, title: str, spec: DataSpec, before: Batch, afte
     columns = min(count, max(1, int(10 / cell)))
     pair = 2 * (head + high) + gap
     width, height = columns * cell, -(-count // columns) * pair
-    figure = _empty((width + 0.2, height + 0.6))
+    figure = _empty((max(width + 0.2, 4.5), height + 0.6))  # the title needs its room, too
     figure.suptitle(f"{_text(title)}\nabove as they are, below augmented", fontsize=9)
     axis = figure.add_subplot()
     for number in range(count):
@@ -208,8 +208,8 @@ def _target(spec: DataSpec, target: Array) -> str:
         said = _text(spec.labels[int(target.argmax() if target.ndim else target)], 36)
     else:
         shown = [index for index in np.argsort(-target, kind="stable") if target[index] >= 0.005]
-        # With a space that does not break between a label and its share.
-        said = " + ".join(f"{_text(spec.labels[index], 12)}\N{NO-BREAK SPACE}{target[index]:.0%}" for index in shown)
+        parts = [f"{_text(spec.labels[index], 12)} {target[index]:.0%}" for index in shown]
+        said = " + ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)  # no new line within a part
     return textwrap.fill(said, 18, max_lines=2, placeholder=" …")
 
 

@@ -110,6 +110,9 @@ def _measured(component: Component, metric: Any, outputs: Array, targets: Array,
 def check_transform(component: Component, *, specs: Iterable[DataSpec] | None = None) -> None:
     """Check a transform: a pure function of batch and generator that keeps what model and loss rely on.
 
+    It may turn targets that are classes [N] int64 into shares of classes [N, K] float32 that add up to 1, and must
+    take shares that a transform before it has made.
+
     Args:
         component: the transform's class.
         specs: data to try; `example_specs()` when left out.
@@ -119,13 +122,16 @@ def check_transform(component: Component, *, specs: Iterable[DataSpec] | None = 
     """
     check_options("transform", component)
     for spec, transform in each_fitting(component, specs):
-        for samples in (16, 1):
-            batch = example_batch(spec, samples=samples)
+        batches = [example_batch(spec, samples=samples) for samples in (16, 1)]
+        if spec.is_classification:
+            batches += [replace(b, targets=np.eye(spec.outputs, dtype=np.float32)[b.targets]) for b in batches]
+        for batch in batches:
             _check_purity(component, transform, batch)
             out = transform(batch, np.random.default_rng(7))
-            same = out.inputs.dtype == batch.inputs.dtype and out.targets.dtype == batch.targets.dtype
-            require(same, component, f"changes a dtype on {spec.name}")
+            samples = len(batch.inputs)
+            require(out.inputs.dtype == batch.inputs.dtype, component, f"changes the dtype of inputs on {spec.name}")
             require(len(out.inputs) == len(out.targets) == samples, component, "changes the number of samples")
+            _check_augmented_targets(component, spec, batch.targets, out.targets)
             normal = spec.input.normalise(out.inputs)
             fits = normal.shape == (samples, *spec.input_shape)
             require(
@@ -134,6 +140,24 @@ def check_transform(component: Component, *, specs: Iterable[DataSpec] | None = 
                 f"makes inputs {normal.shape} of {spec.name}; expected {spec.input_shape} each",
             )
             require(bool(np.isfinite(normal).all()), component, f"makes inputs that are not finite on {spec.name}")
+
+
+def _check_augmented_targets(component: Component, spec: DataSpec, before: Array, after: Array) -> None:
+    same = after.dtype == before.dtype and after.shape == before.shape
+    if not spec.is_classification:
+        require(same, component, f"makes targets {after.dtype} {after.shape}; expected {before.dtype} {before.shape}")
+        return
+    if same and after.ndim == 1:
+        within = bool((after >= 0).all() and (after < spec.outputs).all())
+        require(within, component, f"makes a class that is not within 0..{spec.outputs - 1}")
+        return
+    shape = (len(before), spec.outputs)
+    right = after.dtype == np.float32 and after.shape == shape
+    expected = f"{before.dtype} {before.shape} as they were, or shares float32 {shape}"
+    require(right, component, f"makes targets {after.dtype} {after.shape} on {spec.name}; expected {expected}")
+    sums = after.sum(axis=1, dtype=np.float64)
+    whole = bool((after >= 0).all() and np.allclose(sums, 1, rtol=0, atol=1e-5))
+    require(whole, component, "makes shares of classes that are below 0 or do not add up to 1 in each row")
 
 
 def _check_purity(component: Component, transform: Any, batch: Batch) -> None:

@@ -4,6 +4,8 @@ import numpy as np
 
 from expkit.api import Batch, ConfigError, DataSpec
 
+from . import _checks
+
 
 class Shift:
     """Move each image by a few random pixels, with 0 coming in from outside (Simard et al. 2003).
@@ -20,15 +22,11 @@ class Shift:
     """
 
     def __init__(self, spec: DataSpec, *, pixels: int = 2):
-        shape = spec.input_shape
-        if len(shape) != 3:
+        height, width = _checks.image_spec("shift", spec)
+        if not 0 <= pixels < min(height, width):
             raise ConfigError(
-                f"transforms=shift needs images, but inputs of {spec.name} have the shape {list(shape)}. Leave it out."
-            )
-        if not 0 <= pixels < min(shape[1:]):
-            raise ConfigError(
-                f"transforms.shift.pixels={pixels}: must be from 0 to {min(shape[1:]) - 1}, "
-                f"as images of {spec.name} are {shape[1]} x {shape[2]} pixels."
+                f"transforms.shift.pixels={pixels}: must be from 0 to {min(height, width) - 1}, "
+                f"as images of {spec.name} are {height} x {width} pixels."
             )
         self._pixels = pixels
 
@@ -42,12 +40,7 @@ class Shift:
         Raises:
             ConfigError: the raw inputs have another number of axes.
         """
-        images, reach = batch.inputs, self._pixels
-        if images.ndim not in (3, 4):
-            raise ConfigError(
-                "transforms=shift needs raw images [N, H, W] or [N, H, W, C], "
-                f"not inputs of shape {list(images.shape)}."
-            )
+        images, reach = _checks.raw_images("shift", batch.inputs), self._pixels
         count, height, width = images.shape[:3]
         margin = [(0, 0), (reach, reach), (reach, reach), (0, 0)][: images.ndim]
         # All (2 * reach + 1)^2 possible cut-outs of every image, as a view; one gather copies those chosen.

@@ -96,6 +96,17 @@ def test_built_in_component_conforms(entry):
         ("regularizer", "per_pattern", {"l1": {"*": 0.1}, "l2": {"*.weight": 0.1, "head.*": 0.0}}),
         ("transform", "shift", {"pixels": 0}),
         ("transform", "noise", {"std": 0.5}),
+        ("transform", "rotate", {"degrees": 180.0, "probability": 0.5}),
+        ("transform", "crop", {"scale": [0.1, 0.2]}),
+        ("transform", "flip", {"horizontal": 0.0, "vertical": 1.0}),
+        ("transform", "brightness", {"delta": 1.0, "offset": 255.0, "probability": 1.0}),
+        ("transform", "erase", {"scale": [1.0, 1.0], "aspect": 1.0, "probability": 1.0}),
+        ("transform", "cutmix", {"alpha": 0.1, "probability": 1.0}),
+        ("transform", "mosaic", {"reach": 0.49, "probability": 1.0}),
+        ("transform", "copy_paste", {"scale": [0.01, 1.0], "threshold": 0, "probability": 1.0}),
+        ("transform", "tia_distort", {"segments": 14, "magnitude": 0.5, "probability": 1.0}),
+        ("transform", "tia_stretch", {"segments": 14, "magnitude": 0.49, "probability": 1.0}),
+        ("transform", "tia_perspective", {"magnitude": 0.49, "probability": 1.0, "outside": "edge"}),
         ("learner", "numpy_linear", {"method": "exact"}),
         ("learner", "numpy_linear", {"trainable": ["w5", "x9", "bias"], "initial": {"w5": -100.0}}),
         ("callback", "early_stopping", {"metric": "train/loss", "patience": 1}),
@@ -123,6 +134,35 @@ class Global:
 
     def __call__(self, batch: Batch, generator: np.random.Generator) -> Batch:
         return Batch((batch.inputs + np.random.rand()).astype(batch.inputs.dtype), batch.targets)
+
+
+class Halves:
+    """Make shares that add up to one half."""
+
+    def __init__(self, spec: DataSpec):
+        self.classes = spec.outputs
+
+    def __call__(self, batch: Batch, generator: np.random.Generator) -> Batch:
+        shares = np.zeros((len(batch.inputs), self.classes), np.float32)
+        shares[:, 0] = 0.5
+        return Batch(batch.inputs, shares)
+
+
+class Doubles:
+    """Make shares in double precision."""
+
+    def __init__(self, spec: DataSpec):
+        self.classes = spec.outputs
+
+    def __call__(self, batch: Batch, generator: np.random.Generator) -> Batch:
+        return Batch(batch.inputs, np.full((len(batch.inputs), self.classes), 1 / self.classes))
+
+
+class Renames:
+    """Move every class by one, and the last beyond the end."""
+
+    def __call__(self, batch: Batch, generator: np.random.Generator) -> Batch:
+        return Batch(batch.inputs, batch.targets + 1)
 
 
 class Undocumented:
@@ -237,6 +277,9 @@ class OnePattern:
     [
         ("transform", Writes, "Writes: writes into the batch"),
         ("transform", Global, "another result|global generator"),
+        ("transform", Halves, "shares of classes that are below 0 or do not add up to 1"),
+        ("transform", Doubles, r"targets float64 \(16, 10\) .*as they were, or shares float32 \(16, 10\)"),
+        ("transform", Renames, r"a class that is not within 0\.\.9"),
         ("callback", Undocumented, "'size' has no line under Args"),
         ("callback", Untyped, "'size' needs a type that can be checked"),
         ("metric", Forgetful, "depends on how samples are batched"),

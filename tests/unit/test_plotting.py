@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from expkit.api import ArraySplit, Classes, DataSource, DataSpec, ImageInput, TableInput, Values
-from expkit.plotting import draw_confusion, draw_curves, draw_mistakes, draw_values
+from expkit.api import ArraySplit, Batch, Classes, DataSource, DataSpec, ImageInput, TableInput, Values
+from expkit.plotting import draw_augmented, draw_confusion, draw_curves, draw_mistakes, draw_values
 
 SOURCE = DataSource("generated", "tests")
 TITLE = "mnist_cnn  |  mnist  |  20261123-120000-ab12cd"
@@ -139,6 +139,64 @@ def test_mistakes_on_a_table_are_counted_and_not_drawn(tmp_path):
     outputs, targets = answers(2)
     split = ArraySplit(np.zeros((len(targets), 1)), targets)
     assert draw_mistakes(tmp_path, TITLE, spec, split, outputs, targets, 25) > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def drawn_texts(monkeypatch, tmp_path, spec, before, after):
+    """What stands above the images, of each sample: before, after."""
+    figures = []
+    monkeypatch.setattr("expkit.plotting._save", lambda figure, path: figures.append(figure))
+    draw_augmented(tmp_path, TITLE, spec, before, after, 25)
+    return [text.get_text() for text in figures[0].axes[0].texts]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("most", "lines"), [(1, 1), (7, 1), (25, 4)])
+def test_augmented_samples_stand_below_their_originals(tmp_path, channels, most, lines):
+    spec = classes("$a$", "Straßenbahnhaltestellenschild", "c", channels=channels)
+    shape = (30, 28, 28, 3)[: 3 if channels == 1 else 4]
+    before = Batch(np.full(shape, 255, np.uint8), np.arange(30) % 3)
+    after = Batch(np.zeros(shape, np.uint8), np.full((30, 3), 1 / 3, np.float32))
+    draw_augmented(tmp_path / "plots", TITLE, spec, before, after, most)
+    width, height = size(tmp_path / "plots" / "augmented.png")
+    assert 500 <= width <= 1300
+    assert height == pytest.approx(lines * 360 + 70, abs=40)
+    with Image.open(tmp_path / "plots" / "augmented.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    black = np.flatnonzero((pixels == 0).mean(axis=1) > 0.08)  # rows of pixels that show augmented samples
+    assert black.min() > height / lines / 2, "the first line shows originals, the second what became of them"
+
+
+def test_a_target_of_classes_of_shares_and_of_values_is_said(monkeypatch, tmp_path):
+    images = np.zeros((4, 28, 28, 1), np.uint8)
+    before = Batch(images, np.array([1, 1, 1, 0]))
+    shares = [[0.38, 0.62, 0, 0], [0.003, 0.997, 0, 0], [0.1, 0.2, 0.3, 0.4], [0, 0.0, 0.5, 0.5]]
+    spec = classes("7", "3", "$5", "a class with a long name")
+    said = drawn_texts(monkeypatch, tmp_path, spec, before, Batch(images, np.array(shares, np.float32)))
+    plain = [text.replace("\N{NO-BREAK SPACE}", " ") for text in said]
+    assert plain[:4] == ["3", "3 62% + 7 38%", "3", "3"]
+    assert plain[5] == "a class wit… 40% +\n\\$5 30% + 3 20% …"
+    assert plain[7] == "\\$5 50% +\na class wit… 50%"
+    spec = DataSpec("images", spec.input, Values(("digit",), (4.5,), (2.0,)), SOURCE, "0")
+    values = Batch(images[:1], np.array([[1.25]], np.float32))
+    assert drawn_texts(monkeypatch, tmp_path, spec, values, values) == ["7", "7"]
+
+
+@pytest.mark.parametrize("shape", [(32, 320), (320, 32), (1, 500)])
+def test_augmented_samples_of_any_shape_are_drawn(tmp_path, shape):
+    spec = DataSpec("text", ImageInput(*shape, 1, (0.5,), (0.5,)), Classes(("a", "b")), SOURCE, "0")
+    images = np.random.default_rng(0).integers(0, 256, (4, *shape), dtype=np.uint8)
+    batch = Batch(images, np.zeros(4, np.int64))
+    draw_augmented(tmp_path, TITLE, spec, batch, batch, 4)
+    width, height = size(tmp_path / "augmented.png")
+    assert 500 <= width <= 1300
+    assert 200 <= height <= 2400
+
+
+def test_nothing_is_drawn_of_an_augmented_table(tmp_path):
+    spec = DataSpec("table", TableInput(("x",), (0.0,), (1.0,)), Classes(("a", "b")), SOURCE, "0")
+    batch = Batch(np.zeros((4, 1)), np.zeros(4, np.int64))
+    draw_augmented(tmp_path, TITLE, spec, batch, batch, 4)
     assert list(tmp_path.iterdir()) == []
 
 
