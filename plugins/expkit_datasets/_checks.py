@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from expkit.api import ConfigError
 
 
-def check_limit(dataset: str, limit: int | None) -> None:
-    """Refuse a `limit` that keeps nothing.
+def check_limit(dataset: str, limit: int | None, option: str = "limit") -> None:
+    """Refuse a number of samples that keeps nothing.
 
     Raises:
         ConfigError: it is below 1.
     """
     if limit is not None and limit < 1:
         expected = "expected 1 or more, or null for all samples"
-        raise ConfigError(f"dataset '{dataset}': limit is {limit}; {expected}. Set dataset.limit.")
+        raise ConfigError(f"dataset '{dataset}': {option} is {limit}; {expected}. Set dataset.{option}.")
 
 
 def check_choice(dataset: str, option: str, value: str, allowed: Sequence[str]) -> None:

@@ -35,10 +35,10 @@ def digits(*, target: str = "class", limit: int | None = None) -> Data:
     return load("digits", DataSource("package", LOCATION), target, limit)
 
 
-def load(name: str, source: DataSource, target: str, limit: int | None) -> Data:
+def load(name: str, source: DataSource, target: str, limit: int | None, few: int | None = None) -> Data:
     """Make `Data` of the digits under any true name, such as "digits (stand-in for mnist)"."""
     train, valid, test = _splits()
-    return image_data(name, source, train=train, valid=valid, test=test, target=target, limit=limit)
+    return image_data(name, source, train=train, valid=valid, test=test, target=target, limit=limit, few=few)
 
 
 def _splits() -> tuple[Labelled, Labelled, Labelled]:

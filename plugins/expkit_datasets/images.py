@@ -27,6 +27,7 @@ def image_data(
     test: Labelled,
     target: str = "class",
     limit: int | None = None,
+    few: int | None = None,
 ) -> Data:
     """Make `Data` of bright-on-dark grey digits.
 
@@ -38,9 +39,11 @@ def image_data(
         test: likewise.
         target: one of `TARGETS`.
         limit: keep the first `limit` samples of train and a fifth as many of valid and test; None keeps all.
+        few: keep the first `few` samples of train only; None keeps all.
     """
     part = None if limit is None else max(1, limit // 5)
-    splits = [_split(pair, keep) for pair, keep in ((train, limit), (valid, part), (test, part))]
+    most = min((number for number in (limit, few) if number is not None), default=None)
+    splits = [_split(pair, keep) for pair, keep in ((train, most), (valid, part), (test, part))]
     mean, std = pixel_statistics(splits[0].inputs)
     _, height, width = splits[0].inputs.shape
     image = ImageInput(height=height, width=width, channels=1, mean=(mean,), std=(std,), invert="auto")

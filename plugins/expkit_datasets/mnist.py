@@ -89,6 +89,7 @@ def mnist(
     mirrors: list[str] | None = None,
     check: bool = True,
     valid: int = 10_000,
+    train: int | None = None,
     target: str = "class",
     limit: int | None = None,
 ) -> Data:
@@ -104,6 +105,7 @@ def mnist(
         mirrors: addresses to download from, tried in order; null means the well-known public mirrors.
         check: accept only the official files; false takes any digits of 28x28 in MNIST's format.
         valid: number of samples, taken from the end of the training files, that are kept for validation.
+        train: number of samples, the first of the training files, to train on; null takes all but those of `valid`.
         target: what a digit is for the model: a "class" of ten, or a "number" to predict.
         limit: keep only the first samples of train, and a fifth as many of valid and test; null keeps all.
 
@@ -114,6 +116,7 @@ def mnist(
     check_choice(NAME, "on_missing", on_missing, ("stand-in", "error"))
     check_choice(NAME, "target", target, TARGETS)
     check_limit(NAME, limit)
+    check_limit(NAME, train, "train")
     chosen = MIRRORS if mirrors is None else tuple(mirrors)
     try:
         place = locate(
@@ -123,11 +126,11 @@ def mnist(
             fetch=(lambda folder: _download(folder, chosen)) if download else None,
         )
     except UnavailableError as error:
-        return _without_files(str(error), on_missing, target, limit)
-    return _read(place, check=check, valid=valid, target=target, limit=limit)
+        return _without_files(str(error), on_missing, target, limit, train)
+    return _read(place, check=check, valid=valid, target=target, limit=limit, few=train)
 
 
-def _read(place: Place, *, check: bool, valid: int, target: str, limit: int | None) -> Data:
+def _read(place: Place, *, check: bool, valid: int, target: str, limit: int | None, few: int | None) -> Data:
     files = _files(place.folder)
     _check_pair(files, "train_images", "train_labels")
     _check_pair(files, "test_images", "test_labels")
@@ -148,10 +151,11 @@ def _read(place: Place, *, check: bool, valid: int, target: str, limit: int | No
         test=(arrays["test_images"], arrays["test_labels"]),
         target=target,
         limit=limit,
+        few=few,
     )
 
 
-def _without_files(reason: str, on_missing: str, target: str, limit: int | None) -> Data:
+def _without_files(reason: str, on_missing: str, target: str, limit: int | None, few: int | None) -> Data:
     if on_missing == "error":
         raise DataError(
             f"dataset '{NAME}': no files: {reason}. Set dataset.root or EXPKIT_DATA_DIR, "
@@ -159,7 +163,7 @@ def _without_files(reason: str, on_missing: str, target: str, limit: int | None)
         )
     name = f"digits (stand-in for {NAME})"
     source = DataSource("stand-in", digits.LOCATION, stand_in_for=NAME, note=reason)
-    return digits.load(name, source, target, limit)
+    return digits.load(name, source, target, limit, few)
 
 
 def _files(folder: Path) -> dict[str, tuple[Path, Array]]:

@@ -332,3 +332,17 @@ def test_genuine_mnist_loads_well_under_a_second() -> None:
     started = time.perf_counter()
     mnist(root=str(GENUINE))
     assert time.perf_counter() - started < 2.0  # 0.4 s on a quiet machine; a busy one may be slower
+
+
+def test_few_training_samples_leave_valid_and_test_whole(tmp_path: Path) -> None:
+    folder = write_set(tmp_path, small_set())
+    whole, few = small(folder), small(folder, train=3)
+    assert (len(few.train), len(few.valid), len(few.test)) == (3, len(whole.valid), len(whole.test))
+    assert np.array_equal(inputs(few.train), inputs(whole.train)[:3])
+    assert np.array_equal(inputs(few.valid), inputs(whole.valid))
+    assert few.spec.fingerprint != whole.spec.fingerprint
+
+
+def test_a_training_split_without_samples_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"train is 0; expected 1 or more.*Set dataset\.train"):
+        mnist(train=0)
