@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from expkit.api import Array, Batch, DataSpec, Split
-from expkit.preprocess import ImageInput
+from expkit.preprocess import Classes, ImageInput
 
 TRAIN, VALID, INK = "#2563eb", "#ea580c", "#334155"
 MEANS = 200
@@ -138,9 +138,9 @@ def draw_mistakes(
     Returns:
         Number of mistakes in all; nothing is drawn when there is none.
     """
-    logits = outputs.astype(np.float64)
-    logits -= logits.max(axis=1, keepdims=True)
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    if not isinstance(spec.target, Classes):
+        return 0
+    probabilities = spec.target.probabilities(outputs)
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != targets)
     if len(wrong) == 0 or not isinstance(spec.input, ImageInput):

@@ -21,9 +21,9 @@ def nothing_is_said():
         yield
 
 
-def classes(*labels, channels=1):
+def classes(*labels, channels=1, scores="logits"):
     values = (0.5,) * channels
-    return DataSpec("images", ImageInput(28, 28, channels, values, values), Classes(labels), SOURCE, "0" * 64)
+    return DataSpec("images", ImageInput(28, 28, channels, values, values), Classes(labels, scores), SOURCE, "0" * 64)
 
 
 def answers(count, samples=60, right=0.8, seed=0):
@@ -124,6 +124,16 @@ def test_the_surest_mistake_comes_first(tmp_path):
     targets = np.ones(4, np.int64)
     count = draw_mistakes(tmp_path, "", classes("a", "b"), Watched(images, targets), outputs, targets, 2)
     assert (count, asked) == (3, [1, 3])
+
+
+def test_sureness_is_read_from_outputs_as_what_they_are(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda self, text, **_: titles.append(text))
+    split, targets = ArraySplit(np.zeros((1, 28, 28), np.uint8), np.ones(1, np.int64)), np.ones(1, np.int64)
+    for scores, outputs in (("logits", [1.0, 0.0]), ("probabilities", [0.9, 0.1]), ("log_probabilities", [-0.1, -2.4])):
+        spec = classes("a", "b", scores=scores)
+        assert draw_mistakes(tmp_path, "", spec, split, np.array([outputs], np.float32), targets, 1) == 1
+    assert [title.partition("(")[2] for title in titles] == ["73%)", "90%)", "90%)"]
 
 
 def test_without_mistakes_nothing_is_drawn(tmp_path):
