@@ -1,6 +1,5 @@
 """Linear regression without a framework: gradients derived by hand, in NumPy."""
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from expkit.api import (
     TableInput,
     TrainingStoppedError,
     Values,
+    did_you_mean,
 )
 
 
@@ -25,9 +25,9 @@ class NumpyLinear:
     """Linear regression by hand in NumPy: gradient descent, or the closed-form solution (Bishop 2006, sec. 3.1).
 
     For inputs x [N, F] it answers z = x w + b, with w [F, K] and b [K] in the dtype of the inputs, and reports the mean
-    squared error E = sum (z - y)^2 / (N K) to targets y [N, K] before each update. The gradient it follows is that of
-    E / 2, in which no factor 2 is left: x^T (z - y) / (N K) for w, the column sums of (z - y) / (N K) for b. For one
-    output that is mean((z - y) x) and mean(z - y).
+    squared error E = sum (z - y)^2 / (N K) to targets y [N, K]. The gradient it follows is that of E / 2, in which no
+    factor 2 is left: x^T (z - y) / (N K) for w, the column sums of (z - y) / (N K) for b. For one output that is
+    mean((z - y) x) and mean(z - y).
 
     Weights are named w0, w1, ... (or 0, 1, ...) and as the table's columns; w5 is row 5 of w. The bias is "bias".
 
@@ -85,15 +85,15 @@ class NumpyLinear:
         return self._rate if self._method == "gradient" else 0.0
 
     def train_step(self, inputs: Array, targets: Array) -> StepResult:
-        """Update once; loss and outputs are those from before the update.
+        """Update once; loss and outputs are those from before a step, but those of an exact solution.
 
         Raises:
             TrainingStoppedError: the loss is not finite.
         """
-        result = self.eval_step(inputs, targets)
         if self._method == "exact":
             self._solve(inputs, targets)
-            return result
+            return self.eval_step(inputs, targets)
+        result = self.eval_step(inputs, targets)
         slope = (result.outputs - targets) / targets.size
         self._weight[self._rows] -= self._rate * (inputs.T[self._rows] @ slope)
         if self._bias_moves:
@@ -218,10 +218,9 @@ def _find(option: str, wanted: Iterable[str], names: Mapping[str, int]) -> list[
     found = []
     for name in wanted:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=2)
-            hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-            known = ", ".join(other for other in names if not other.isdigit())
-            raise ConfigError(f"learner.{option}: there is no weight {name!r}.{hint} Known: {known}.")
+            known = [other for other in names if not other.isdigit()]
+            near = did_you_mean(name, known)
+            raise ConfigError(f"learner.{option}: there is no weight {name!r}.{near} Known: {', '.join(known)}.")
         found.append(names[name])
     return found
 

@@ -155,7 +155,7 @@ def test_a_name_stands_for_the_weights_to_all_outputs():
 def test_the_exact_solution_is_found_in_one_step():
     trained = learner(method="exact")
     x, _ = batch()
-    trained.train_step(x, x @ [[1.0], [2.0], [3.0]] + 4)
+    assert trained.train_step(x, x @ [[1.0], [2.0], [3.0]] + 4).loss == pytest.approx(0, abs=1e-24)
     np.testing.assert_allclose(weights(trained)["weight"] + weights(trained)["bias"], [1, 2, 3, 4], rtol=1e-12)
     assert trained.learning_rate == 0.0
 
