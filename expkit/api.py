@@ -95,7 +95,13 @@ VERSION = "1.1"
 class Loss(Protocol):
     """Compares outputs with targets.
 
-    `outputs` is the model's answer [N, K]; `targets` is [N] int64 (classes) or [N, K] float32 (values).
+    `outputs` is the model's answer [N, K]; `targets` is [N] int64 (classes) or [N, K] float32 (values, or shares of
+    classes that sum to 1, which some transforms make of classes; a loss may refuse them).
+
+    A loss of classes may have an attribute ``scores: str``, which says what it takes the outputs for: "logits" (when
+    there is none), "probabilities", "log_probabilities" or "sigmoid" (independent logits). It becomes
+    ``spec.target.scores``, by which metrics, pictures and predictions read the outputs: see `Classes.probabilities`.
+    A model may have such an attribute, too, for what it answers; the two are then compared.
     """
 
     def __call__(self, outputs: paddle.Tensor, targets: paddle.Tensor) -> paddle.Tensor:
@@ -115,7 +121,7 @@ class Metric(Protocol):
         """Forget all batches."""
 
     def update(self, outputs: Array, targets: Array) -> None:
-        """Take in outputs [N, K] and targets ([N] int64 or [N, K] float32) of one batch."""
+        """Take in outputs [N, K] and targets ([N] int64; or [N, K] float32: values, shares of classes) of one batch."""
 
     def compute(self) -> float:
         """Value over all batches since `reset`; NaN when there were none."""
