@@ -235,7 +235,7 @@ class _Run:
     def _announce(self) -> None:
         config, summary = self.config, self.prepared.learner.summary()
         facts = [f"{count:,.0f} {what}" for what, count in summary.items()]
-        names = [c.name for c in (config.model, config.optimizer) if c is not None]
+        names = [c.name for c in (config.model or config.learner, config.optimizer) if c is not None]
         loading = str(self.prepared.batches["train"].loading)
         report.announce(
             self.console,

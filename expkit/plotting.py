@@ -32,13 +32,18 @@ def draw_curves(folder: Path, title: str, steps: Sequence[float], epochs: Sequen
     """
     names = [n.removeprefix("valid/") for n in epochs[0] if n.startswith("valid/")]
     figure, axes = _figure(len(names), title)
+    marker = "o-" if len(epochs) <= 30 else "-"  # more of them would hide the steps
     for name, axis in zip(names, axes, strict=True):
         if name == "loss" and len(steps) > len(epochs):
             where = np.linspace(0, len(epochs), len(steps) + 1)[1:]
-            axis.plot(where, steps, color=TRAIN, alpha=0.2, linewidth=0.8, label="train, each step")
+            alpha = 0.5 if len(steps) <= 2000 else 0.2
+            axis.plot(where, steps, color=TRAIN, alpha=alpha, linewidth=0.8, label="train, each step")
         x = [e["epoch"] for e in epochs]
-        axis.plot(x, [e[f"train/{name}"] for e in epochs], "o-", color=TRAIN, markersize=4, label="train")
-        axis.plot(x, [e[f"valid/{name}"] for e in epochs], "o-", color=VALID, markersize=4, label="valid")
+        train, valid = ([e[f"{split}/{name}"] for e in epochs] for split in ("train", "valid"))
+        axis.plot(x, train, marker, color=TRAIN, markersize=4, label="train")
+        axis.plot(x, valid, marker, color=VALID, markersize=4, label="valid")
+        if min(train + valid) > 0 and max(train + valid) > 30 * min(train + valid):
+            axis.set_yscale("log")  # else all but the first epochs would lie on the axis
         axis.set_xlabel("epoch")
         axis.set_title(_text(name))
         axis.set_xlim(0, 1.03 * x[-1])
@@ -253,7 +258,7 @@ def _empty(size: tuple[float, float]) -> Any:
 
 def _figure(count: int, title: str, size: float = 4.5) -> tuple[Any, list[Any]]:
     figure = _empty((size * min(count, 3), size * 0.85 * -(-count // 3)))
-    figure.suptitle(_text(title), fontsize=10)
+    figure.suptitle(_text(title), fontsize=10, wrap=True)
     axes = [figure.add_subplot(-(-count // 3), min(count, 3), n + 1) for n in range(count)]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)

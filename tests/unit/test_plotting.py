@@ -56,6 +56,19 @@ def test_curves_of_any_number_of_epochs_and_metrics(tmp_path, count, metrics):
     assert 400 <= height <= 2000
 
 
+def test_a_loss_that_falls_by_decades_is_seen_to_the_end(tmp_path):
+    losses = [
+        {"epoch": n, "train/loss": 10.0 ** (4 - n / 10), "valid/loss": 10.0 ** (4 - n / 10)} for n in range(1, 41)
+    ]
+    draw_curves(tmp_path, TITLE, [], losses)
+    with Image.open(tmp_path / "curves.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    orange = (pixels[..., 0] > 200) & (pixels[..., 2] < 60)
+    rows, columns = np.nonzero(orange)
+    late = rows[columns > pixels.shape[1] / 2]  # without the legend, which is in the upper right
+    assert np.ptp(late[late > pixels.shape[0] / 3]) > pixels.shape[0] / 4
+
+
 def test_curves_with_nan_and_without_more_steps_than_epochs(tmp_path):
     history = epochs(3, "accuracy")
     history[1]["valid/accuracy"] = float("nan")
