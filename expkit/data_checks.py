@@ -8,6 +8,8 @@ from expkit.api import Array, Classes, Data, DataSpec, Split, Values
 from expkit.errors import DataError, PluginError
 
 LOOKED_AT = 1000
+LOOKED_AT_ON_DISK = 16
+"""Samples of a split that says that it is not in memory: each of them may be a picture to decode."""
 
 
 def check_data(data: object, name: str) -> Data:
@@ -35,7 +37,8 @@ def check_data(data: object, name: str) -> Data:
 
 
 def _check_split(split: Split, spec: DataSpec, where: str) -> None:
-    raw, targets = split.gather(np.arange(min(LOOKED_AT, len(split))))
+    count = LOOKED_AT if getattr(split, "in_memory", True) else LOOKED_AT_ON_DISK
+    raw, targets = split.gather(np.arange(min(count, len(split))))
     inputs = spec.input.normalise(raw[:2])
     wanted = (len(raw[:2]), *spec.input_shape)
     if tuple(inputs.shape) != wanted or str(inputs.dtype) != spec.input_dtype:

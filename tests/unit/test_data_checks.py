@@ -23,3 +23,18 @@ def test_values_are_held_against_the_precision_of_their_target(precision):
     other = {"float32": "float64", "float64": "float32"}[precision]
     with pytest.raises(PluginError, match=rf"gives targets \[3, 1\] {other}; 1 values are \[N, 1\] {precision}"):
         check_data(table(np.zeros((3, 1), other), precision), "tiny")
+
+
+@pytest.mark.parametrize(("in_memory", "most"), [(True, 1000), (False, 16)])
+def test_few_samples_are_looked_at_where_each_is_read_from_a_file(in_memory, most):
+    asked = []
+
+    class Noted(ArraySplit):
+        def gather(self, indices):
+            asked.append(len(indices))
+            return super().gather(indices)
+
+    Noted.in_memory = in_memory
+    split = Noted(np.zeros((2000, 1)), np.zeros((2000, 1), np.float32))
+    check_data(Data(table(np.zeros((3, 1), np.float32)).spec, split, split, split), "tiny")
+    assert asked == [most] * 3
