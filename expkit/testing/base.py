@@ -77,7 +77,8 @@ def example_batch(spec: DataSpec, *, samples: int = 16, seed: int = 0) -> Batch:
         inputs: Array = generator.integers(0, 256, size=shape, dtype=np.uint8)
     else:
         inputs = generator.normal(10.0, 2.0, size=(samples, *spec.input_shape))
-    targets: Array = generator.standard_normal((samples, spec.outputs)).astype(np.float32)
+    precision = spec.target.precision if isinstance(spec.target, Values) else "float32"
+    targets: Array = generator.standard_normal((samples, spec.outputs)).astype(precision)
     if spec.is_classification:
         # The first K samples show every class once.
         targets = (generator.permutation(samples) % spec.outputs).astype(np.int64)
