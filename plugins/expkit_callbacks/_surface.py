@@ -137,8 +137,8 @@ def _draw_space(axis: Any, values: Array, losses: Array, path: Array, shades: Ma
     axis.plot(path[:, 0], path[:, 1], heights, color=PATH, linewidth=2)
     _draw_ends(axis, np.column_stack([path, heights]))
     axis.locator_params(nbins=6)
-    axis.set_zlabel("training loss", labelpad=15)
-    axis.tick_params(axis="z", pad=9)
+    axis.set_zlabel("training loss", labelpad=20)
+    axis.tick_params(axis="z", pad=11)
     axis.view_init(elev=35, azim=-65)
     axis.set_box_aspect(None, zoom=0.88)  # labels in space count for nothing in the layout
 
