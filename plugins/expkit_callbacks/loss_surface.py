@@ -103,7 +103,8 @@ class LossSurface(Callback):
             return
         path = np.array([*self._path, self._position()])
         labels = [self._label(name) for name in self._names]
-        title = f"loss over {' and '.join(labels)}  |  {self._spec.name}  |  {self._folder.name}"
+        run = "/".join(self._folder.parts[-2:]) if self._folder.name.isdigit() else self._folder.name  # a sweep's job
+        title = f"loss over {' and '.join(labels)}  |  {self._spec.name}  |  {run}"
         try:
             values, losses = self._surface()
             draw_surface(self._folder / FILE, title, labels, values, losses, path)

@@ -57,7 +57,7 @@ class NumpyLinear:
         learning_rate: float = 0.01,
         method: Literal["gradient", "exact"] = "gradient",
         trainable: list[str] | None = None,
-        initial: dict[str, float] | None = None,
+        initial: Mapping[str, float] = {},
         init_seed: int = 0,
     ):
         self._spec = parts.spec
@@ -69,7 +69,7 @@ class NumpyLinear:
         self._weight = start.astype(self._spec.input_dtype)
         self._bias = np.zeros(outputs, self._spec.input_dtype)
         names = _names(self._spec)
-        for index, (name, value) in zip(_find("initial", initial or (), names), (initial or {}).items(), strict=True):
+        for index, (name, value) in zip(_find("initial", initial, names), initial.items(), strict=True):
             if not math.isfinite(value):
                 raise ConfigError(f"learner.initial.{name}={value}: must be a finite number.")
             (self._bias if index == features else self._weight[index])[...] = value
