@@ -17,7 +17,7 @@ from expkit.checkpoint import CheckpointFolder, Snapshot
 from expkit.config import compose
 from expkit.predict import Predictor
 
-BARE = ("tracking=none", "plots=none", "export=none", "device.tune=false", "trainer.progress=off")
+BARE = ("tracking=none", "plots=none", "export=none", "trainer.progress=off")
 STAND_IN = "diabetes (stand-in for housing)"
 
 
