@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,9 +14,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from expkit import config_source, registry
+from expkit import config_source
 from expkit.component import Component
-from expkit.errors import ConfigError, PluginError, did_you_mean
+from expkit.components import announced, make_components
+from expkit.errors import ConfigError, did_you_mean
 from expkit.paths import ROOT_CONFIG, conf_dir
 from expkit.settings import (
     CheckpointSettings,
@@ -31,9 +30,8 @@ from expkit.settings import (
     check,
     check_name,
 )
-from expkit.signature import LOADER_OPTIONS, describe
+from expkit.signature import LOADER_OPTIONS
 
-LOADER_NAMES = frozenset(option.name for option in LOADER_OPTIONS)
 LOADING_MODES = ("auto", "sync", "prefetch", "workers")
 _ABSENT = object()
 FRAMEWORK_NODES = ("trainer", "device", "tracking", "checkpoint", "export", "plots")
@@ -93,7 +91,7 @@ class ExperimentConfig:
             if key not in ("runs_dir", "tracking", "plots"):
                 _flatten(key, value, flat)
         for component in (self.dataset, self.model, self.loss, self.optimizer, self.schedule, self.regularizer):
-            if component is not None and _announced(component.kind, component.target) is None:
+            if component is not None and announced(component.kind, component.target) is None:
                 flat[f"{component.kind}.target"] = component.target
         return {**flat, **self.choices}
 
@@ -163,7 +161,7 @@ def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequen
     resolved = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     picked = {group: str(name) for group, name in choices.items() if "hydra" not in group and name is not None}
     settings = _settings(resolved)
-    components = _components(resolved, picked)
+    components = make_components(resolved, picked, overrides)
     return ExperimentConfig(
         name=settings.name,
         seed=settings.seed,
@@ -188,25 +186,6 @@ def _settings(resolved: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def _components(resolved: Mapping[str, Any], picked: dict[str, str]) -> dict[str, Any]:
-    """Make the components, and correct `picked` where a `_target_` took the place of a choice."""
-    components: dict[str, Any] = {}
-    for kind in registry.KINDS:
-        group, node = kind.config_group, resolved.get(kind.config_group)
-        if kind.many:
-            components[group] = {n: _component(kind.name, n, o) for n, o in (node or {}).items()}
-            picked[group] = ",".join(node or {})
-        elif node:
-            components[group] = _component(kind.name, picked.get(group), node)
-            picked[group] = components[group].name
-        else:
-            components[group] = None
-    for needed in ("dataset", "learner"):
-        if components[needed] is None:
-            raise ConfigError(f"no {needed} was chosen. Choose an experiment, or write {needed}=NAME.")
-    return components
-
-
 def to_yaml(values: Mapping[str, Any] | Sequence[str]) -> str:
     """Write plain values as YAML."""
     return OmegaConf.to_yaml(OmegaConf.create(values))  # type: ignore[call-overload]
@@ -222,94 +201,6 @@ def from_yaml(text: str) -> Any:
         return OmegaConf.to_container(OmegaConf.create(text))
     except Exception as error:
         raise ValueError(f"no YAML ({error})") from error
-
-
-def _component(kind: str, chosen: str | None, node: Mapping[str, Any]) -> Component:
-    if not isinstance(node, Mapping) or "_target_" not in node:
-        raise ConfigError(
-            f"{kind}: {node!r} is not a component. Choose one by name ({kind}=NAME; `python -m expkit list {kind}`), "
-            f"or give {kind}._target_=package.module.Class."
-        )
-    target = str(node["_target_"])
-    name = _name(kind, chosen, target)
-    options = {k: v for k, v in node.items() if k != "_target_"}
-    if kind == "dataset":
-        # These are the framework's; `prepare` supplies them to a dataset that wants to know them.
-        options = {k: v for k, v in options.items() if k not in LOADER_NAMES}
-    _refuse_added(kind, name, target, options)
-    idle = {} if name == chosen or chosen is None else _defaults(kind, chosen)
-    return Component(kind, name, target, options, partial(_bind, kind, name, target, options, idle))
-
-
-def _defaults(kind: str, chosen: str) -> dict[str, Any]:
-    """Return the defaults of a component that a `_target_` has replaced; they came with it, and nobody typed them."""
-    found = registry.entries(registry.kind_named(kind)).get(chosen, ())
-    return {option.name: option.default for entry in found for option in describe(entry).options}
-
-
-def _refuse_added(kind: str, name: str, target: str, options: Mapping[str, Any]) -> None:
-    """Refuse an option that `+model.typo=1` has added: Hydra lets a plus into a closed config."""
-    entry = _announced(kind, target)
-    if entry is None:
-        return  # a class that no distribution announces is checked when it is built
-    known = {option.name for option in describe(entry).options}
-    for option in options:
-        if option not in known:
-            raise ConfigError(
-                f"{kind} {name!r} has no option {option!r}.{did_you_mean(option, known)} "
-                f"Known: {', '.join(sorted(known)) or 'none'}. "
-                f"`python -m expkit show {kind}/{entry.name}` explains them."
-            )
-
-
-def _announced(kind: str, target: str) -> registry.Entry | None:
-    """Return the entry point behind a target, also when it was chosen through a preset."""
-    for found in registry.entries(registry.kind_named(kind)).values():
-        for entry in found:
-            if entry.python_path == target:
-                return entry
-    return None
-
-
-def _name(kind: str, chosen: str | None, target: str) -> str:
-    """The chosen name, unless a `_target_` was put in its place."""
-    known = registry.entries(registry.kind_named(kind)).get(chosen or "", ())
-    if chosen is None or (known and all(entry.python_path != target for entry in known)):
-        return target.rpartition(".")[2]
-    return chosen
-
-
-def _bind(kind: str, name: str, target: str, options: Mapping[str, Any], idle: Mapping[str, Any]) -> Callable[..., Any]:
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    try:
-        # `_partial_`, so that what is supplied at run time never passes through OmegaConf, which would copy it.
-        made = instantiate({"_target_": target, **options}, _partial_=True, _convert_="all")
-        return _without_idle(made, idle) if idle else cast(Callable[..., Any], made)
-    except InstantiationException as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        entry = _announced(kind, target)
-        owner = f" of {entry.distribution} {entry.version}" if entry else ""
-        remedy = f" Update or uninstall {entry.distribution}." if entry else ""
-        raise PluginError(
-            f"{kind} {name!r}{owner}: {target} cannot be loaded: {type(cause).__name__}: {cause}.{remedy} "
-            "EXPKIT_DEBUG=1 shows the traceback."
-        ) from error
-
-
-def _without_idle(made: partial[Any], idle: Mapping[str, Any]) -> partial[Any]:
-    """Leave out what only the replaced component takes, as long as it is at that component's default."""
-    try:
-        accepted = inspect.signature(made.func).parameters
-    except (TypeError, ValueError):  # a class of an extension module may have no signature
-        return made
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
-        return made
-    kept = {n: v for n, v in made.keywords.items() if n in accepted or n not in idle or idle[n] != v}
-    return partial(made.func, *made.args, **kept)
 
 
 def _loader(node: Any) -> LoaderSettings:

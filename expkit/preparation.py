@@ -10,10 +10,11 @@ from expkit.api import Callback, Classes, Data, Learner, Split
 from expkit.config import ExperimentConfig, LoaderSettings
 from expkit.data import Batches
 from expkit.data_checks import check_data
-from expkit.errors import ConfigError
+from expkit.errors import ConfigError, PluginError
 from expkit.loading import Loading, choose
 from expkit.metrics import Meter
 from expkit.parts import ConfiguredParts
+from expkit.preprocess import SCORES
 from expkit.trainer import Monitor
 
 
@@ -76,6 +77,8 @@ def _with_scores(data: Data, config: ExperimentConfig) -> Data:
     if config.loss is None or not isinstance(data.spec.target, Classes):
         return data
     scores = getattr(config.loss.build(spec=data.spec), "scores", "logits")
+    if scores not in SCORES:
+        raise PluginError(f"loss {config.loss.name!r} has scores={scores!r}, which must be one of {', '.join(SCORES)}.")
     return replace(data, spec=replace(data.spec, target=replace(data.spec.target, scores=scores)))
 
 

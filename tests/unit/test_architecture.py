@@ -36,6 +36,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     # Components and the config that chooses them; how a run computes.
     3: (
         "expkit.component",
+        "expkit.components",
         "expkit.conf_folders",
         "expkit.config",
         "expkit.config_source",
@@ -79,7 +80,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.tracking.*",
         "expkit.trainer",
     ),
-    5: ("expkit.experiment",),
+    5: ("expkit.checkup", "expkit.checkup.*", "expkit.experiment"),
     6: ("expkit.cli", "expkit.cli.*"),
     # Entrances, which nothing imports: `python -m expkit`, and the kit for the tests of plugin authors.
     7: ("expkit.__main__", "expkit.testing", "expkit.testing.*"),
@@ -87,7 +88,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
 
 # Only these know Hydra and OmegaConf: the command line, which starts Hydra and explains its errors, and the two
 # modules between which a config is composed from components and turned into plain values.
-HYDRA = ("expkit.cli", "expkit.cli.*", "expkit.config", "expkit.config_source", "hydra_plugins.*")
+HYDRA = ("expkit.cli", "expkit.cli.*", "expkit.components", "expkit.config", "expkit.config_source", "hydra_plugins.*")
 # The model that MLflow itself loads and serves is written in its terms.
 MLFLOW = ("expkit.tracking", "expkit.tracking.*", "expkit.serving_model")
 

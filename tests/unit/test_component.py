@@ -84,3 +84,14 @@ def test_an_option_that_the_user_typed_is_never_left_out():
     model = compose([*OWN, "model.hidden=[8]"]).model
     with pytest.raises(ConfigError, match="does not take the options"):
         model.build(spec="the spec")
+
+
+def test_options_that_an_experiment_has_ready_for_what_was_not_chosen_wait():
+    config = compose(["+experiment=mnist_cnn_augmented", "transforms=[rotate,cutmix]"])
+    assert list(config.transforms) == ["rotate", "cutmix"]
+    assert config.transforms["cutmix"].options["probability"] == 0.15
+
+
+def test_an_option_that_the_user_sets_for_what_was_not_chosen_is_refused():
+    with pytest.raises(ConfigError, match=r"transform 'cutmix' is not chosen\. Add it to transforms="):
+        compose(["+experiment=mnist_cnn_augmented", "transforms=[rotate]", "transforms.cutmix.probability=1"])
