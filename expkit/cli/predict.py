@@ -98,4 +98,4 @@ def _class_cells(answer: dict[str, Any]) -> tuple[str, str, str]:
 
 def _values(answer: dict[str, Any]) -> str:
     shown = ", ".join(f"{name} {value:.4g}" for name, value in answer["values"].items())
-    return f"{shown} {answer['unit']}".strip()
+    return f"{shown} ({answer['unit']})" if answer["unit"] else shown

@@ -86,8 +86,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
     7: ("expkit.__main__", "expkit.testing", "expkit.testing.*"),
 }
 
-# Only these know Hydra and OmegaConf: the command line, which starts Hydra and explains its errors, and the two
-# modules between which a config is composed from components and turned into plain values.
+# Only these know Hydra and OmegaConf: the command line, which starts Hydra and explains its errors, and the
+# modules in which a config is composed from components and turned into plain values.
 HYDRA = ("expkit.cli", "expkit.cli.*", "expkit.components", "expkit.config", "expkit.config_source", "hydra_plugins.*")
 # The model that MLflow itself loads and serves is written in its terms.
 MLFLOW = ("expkit.tracking", "expkit.tracking.*", "expkit.serving_model")

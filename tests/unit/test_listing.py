@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -284,13 +283,10 @@ def test_show_gives_the_source_of_a_computed_default(plugins, monkeypatch, capsy
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["show", "model/cnn"], ["show", "experiment/mnist_cnn"], ["-h"]])
-def test_verbs_are_quick_and_import_nothing_heavy(arguments) -> None:
+def test_verbs_import_nothing_heavy(arguments) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "expkit", *arguments]
-    started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "EXPKIT_DEBUG": "1"})
-    seconds = time.perf_counter() - started
     assert done.returncode == 0, done.stderr[-2000:]
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "import time" in line}
     assert "expkit.cli" in imported
     assert imported.isdisjoint({"paddle", "mlflow", "hydra", "omegaconf", "numpy", "matplotlib", "expkit.api"})
-    assert seconds < 2.0  # about 0.3 s on a quiet machine

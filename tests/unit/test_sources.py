@@ -16,6 +16,8 @@ from expkit.api import DataError
 from expkit_datasets.sources import RemoteFile, UnavailableError, download, locate, names_in
 
 CONTENT = {"a.gz": b"first file" * 1000, "b.gz": b"second file"}
+SOON = 4.0
+"""Seconds, on a machine that is busy with other things; what hangs takes longer."""
 FILES = [RemoteFile(name, len(data), hashlib.md5(data).hexdigest()) for name, data in CONTENT.items()]
 
 
@@ -169,14 +171,14 @@ def test_closed_port_fails_at_once(tmp_path: Path, closed: str) -> None:
     started = time.monotonic()
     with pytest.raises(UnavailableError, match="Connection refused"):
         download(FILES, [closed, closed], tmp_path / "target", dataset="letters")
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < SOON
 
 
 def test_silent_servers_are_given_up_together(tmp_path: Path, silent: str) -> None:
     started = time.monotonic()
     with pytest.raises(UnavailableError, match="download failed"):
         download(FILES * 10, [silent, silent], tmp_path / "target", dataset="letters", timeout=0.3)
-    assert time.monotonic() - started < 1.5  # two mirrors for the first file, and no other file
+    assert time.monotonic() - started < SOON  # two mirrors for the first file, and no other file
 
 
 def test_slow_name_lookup_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +192,7 @@ def test_slow_name_lookup_is_left_behind(tmp_path: Path, monkeypatch: pytest.Mon
     started = time.monotonic()
     with pytest.raises(UnavailableError, match=r"no answer within 0\.2 s"):
         download(FILES, ["http://mirror.invalid/"], tmp_path / "target", dataset="letters", timeout=0.2)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < SOON
     released.set()
 
 
