@@ -15,6 +15,7 @@ __all__ = ["main", "report"]
 VERBS = {
     "list": "what can be chosen: list, list models, list experiments",
     "show": "one of these with its options: show model/cnn",
+    "check": "whether data, model and loss fit: check +experiment=mnist_cnn",
     "resume": "go on with an interrupted run: resume last",
     "evaluate": "measure a run's weights again: evaluate last --split test",
     "predict": "answers of a trained model: predict RUN digit.png",

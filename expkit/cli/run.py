@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,12 +18,23 @@ from expkit.cli.sweep import conclude
 from expkit.errors import ConfigError
 from expkit.paths import ROOT_CONFIG, conf_dir
 
+if TYPE_CHECKING:
+    from expkit.config import ExperimentConfig
 
-def main(arguments: list[str]) -> int:
+
+def run_experiment(config: ExperimentConfig, folder: Path) -> float:
+    """Run one composed experiment and return what a search would optimise."""
+    from expkit import experiment
+
+    return experiment.run(config, folder).monitored
+
+
+def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = run_experiment) -> int:
     """Compose and run; Hydra's own flags (`-m`, `--cfg job`, ...) may stand anywhere.
 
     Args:
         arguments: of the command line, without the program.
+        act: what is done with each composed experiment and the folder that Hydra made for it.
 
     Returns:
         The exit code.
@@ -39,7 +52,7 @@ def main(arguments: list[str]) -> int:
     sweeps: set[Path] = set()
     multirun = any(argument in ("-m", "--multirun") for argument in arguments)
     try:
-        task = partial(_guarded, failures, sweeps)
+        task = partial(_guarded, failures, sweeps, act)
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=ROOT_CONFIG)(task)()
     except OSError as error:  # not of an experiment, whose errors are in `failures`: Hydra makes the run's folder
         if failures or isinstance(error, HydraException):
@@ -59,7 +72,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _guarded(failures: list[BaseException], sweeps: set[Path], composed: DictConfig) -> float | None:
+def _guarded(
+    failures: list[BaseException],
+    sweeps: set[Path],
+    act: Callable[[ExperimentConfig, Path], float],
+    composed: DictConfig,
+) -> float | None:
     """Run an experiment and show its error at once; Hydra would show those of a sweep late, and only the first."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -69,7 +87,7 @@ def _guarded(failures: list[BaseException], sweeps: set[Path], composed: DictCon
         sweeps.add(Path(hydra_config.sweep.dir).absolute())
     in_process = str(hydra_config.launcher.get("_target_", "")).endswith("BasicLauncher")
     try:
-        return _task(composed)
+        return _task(act, composed)
     except Exception as error:
         failures.append(error)
         if hydra_config.mode == RunMode.RUN:
@@ -80,11 +98,11 @@ def _guarded(failures: list[BaseException], sweeps: set[Path], composed: DictCon
         raise
 
 
-def _task(composed: DictConfig) -> float:
-    """Run one composed experiment and return what a search would optimise."""
+def _task(act: Callable[[ExperimentConfig, Path], float], composed: DictConfig) -> float:
+    """Do with one composed experiment what is to be done."""
     from hydra.core.hydra_config import HydraConfig
 
-    from expkit import config, experiment
+    from expkit import config
 
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
@@ -99,7 +117,7 @@ def _task(composed: DictConfig) -> float:
             choices=dict(hydra_config.runtime.choices),
             overrides=list(hydra_config.overrides.task),
         )
-        return experiment.run(parsed, folder).monitored
+        return act(parsed, folder)
     finally:
         _remove_empty(folder, runs_dir)
 

@@ -114,12 +114,15 @@ def _not_finite(look: Look) -> Iterator[Remark]:
 
 
 def _alike(look: Look) -> Iterator[Remark]:
-    for parameter in look.parameters:
-        same = parameter.values.smallest == parameter.values.largest
-        if same and len(parameter.shape) > 1 and max(parameter.shape) > 1:
-            value = f"{parameter.values.smallest:g}"
-            text = f"{parameter.name}: all its numbers are {value}, so that its units are copies of each other"
-            yield Remark("alike", parameter.name, text)
+    names = [
+        parameter.name
+        for parameter in look.parameters
+        if parameter.values.smallest == parameter.values.largest
+        and len(parameter.shape) > 1
+        and max(parameter.shape) > 1
+    ]
+    if names:
+        yield Remark("alike", names[0], f"{_named(names)}: all numbers are the same, so that units are copies")
 
 
 def _dead(look: Look) -> Iterator[Remark]:
@@ -130,6 +133,8 @@ def _dead(look: Look) -> Iterator[Remark]:
             yield Remark("dead", layer.name, text)
         if layer.units:
             before = layer.dead
+            if layer.dead == layer.units:  # nothing of the input goes on from here
+                return
 
 
 def _gradients(look: Look) -> Iterator[Remark]:

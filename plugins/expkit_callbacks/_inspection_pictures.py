@@ -67,7 +67,7 @@ def draw_kernels(path: Path, look: inspection.Look, epoch: int) -> None:
     found = [p for p in look.parameters if p.kernels is not None and max(p.shape[2:]) > 1][:2]
     if not found:
         return
-    made = figure(4.9 * len(found) + 0.6, 5.2, f"kernels after epoch {epoch}")
+    made = figure(4.9 * len(found) + 0.6, 5.2, f"kernels, epoch {epoch}")
     for place, parameter in enumerate(found, start=1):
         axis = made.add_subplot(1, len(found), place)
         kernels = np.asarray(parameter.kernels, dtype=np.float64)

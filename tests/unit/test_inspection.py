@@ -166,6 +166,14 @@ def test_a_dead_channel_is_named_once_though_pooling_follows():
     assert kinds_of(found) == {("dead", "1")}
 
 
+def test_what_follows_a_dead_layer_is_not_named_with_it():
+    first, last = nn.Linear(5, 4), nn.Linear(4, 3)
+    first.bias.set_value(np.full(4, -100, np.float32))
+    found = look(nn.Sequential(("first", first), ("relu", nn.ReLU()), ("last", last)))
+    assert [layer.dead for layer in found.layers] == [0, 4, 3]
+    assert {where for kind, where in kinds_of(found) if kind == "dead"} == {"relu"}
+
+
 def test_a_unit_of_a_sequence_is_a_feature_not_a_step():
     mix = nn.Linear(5, 4)
     mix.bias.set_value(np.array([-100, 0, 0, 0], np.float32))
@@ -179,8 +187,8 @@ def test_all_zero_weights_are_said_to_be_copies_and_to_stop_gradients():
     for parameter in model.parameters():
         parameter.set_value(paddle.zeros_like(parameter))
     found = look(model)
-    assert {("alike", "first.weight"), ("alike", "last.weight"), ("zero gradient", "first.weight")} <= kinds_of(found)
     texts = [remark.text for remark in remarks(found)]
+    assert "first.weight, last.weight: all numbers are the same, so that units are copies" in texts
     assert "first.weight, first.bias, last.weight: the gradient is exactly 0" in texts
 
 

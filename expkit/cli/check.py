@@ -1,0 +1,136 @@
+"""`python -m expkit check +experiment=X`: says in seconds whether data, model and loss fit together."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from expkit.cli import run
+from expkit.cli.arguments import check as check_arguments
+from expkit.cli.arguments import is_flag
+from expkit.cli.experiments import experiment_names
+from expkit.errors import ConfigError, did_you_mean
+from expkit.report import make_console
+
+if TYPE_CHECKING:
+    from expkit.checkup import Finding, Section
+    from expkit.config import ExperimentConfig
+
+INDENT = 22
+_STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "FAIL": "bold red"}
+
+
+def main(arguments: list[str]) -> int:
+    """Check an experiment, which is composed as a run would be.
+
+    Args:
+        arguments: behind the verb.
+
+    Returns:
+        0; 1 when something failed.
+
+    Raises:
+        ExpkitError: the experiment cannot be composed or built.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m expkit check",
+        usage="python -m expkit check [--plots FOLDER] OVERRIDE ...",
+        description="Look at data, model and loss of an experiment on a few samples, and let the model learn one batch "
+        "by heart. Nothing is written and nothing tracked. The exit code is 1 when something cannot work.",
+        epilog="Overrides and Hydra's flags are those of a run. Example: python -m expkit check +experiment=mnist_cnn "
+        "model.channels=[8,16]",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--plots", metavar="FOLDER", help="write pictures and tables of the untrained model there")
+    options, overrides = parser.parse_known_args(arguments)
+    if not overrides:
+        parser.error("name an experiment, as for a run: check +experiment=mnist_cnn")
+    _refuse(overrides)
+    results: list[int] = []
+    pictures = None if options.plots is None else Path(options.plots)
+    with tempfile.TemporaryDirectory() as scratch:
+
+        def act(config: ExperimentConfig, folder: Path) -> float:
+            results.append(_check(config, pictures))
+            return 0.0
+
+        # Hydra makes a folder for each run; this one is gone when we are done.
+        escaped = scratch.replace("'", "\\'")
+        run.main([*overrides, f"hydra.run.dir='{escaped}'"], act)
+    return max(results, default=0)
+
+
+def _refuse(overrides: list[str]) -> None:
+    check_arguments(overrides)
+    for argument in overrides:
+        if argument in ("-m", "--multirun"):
+            raise ConfigError("check looks at one experiment at a time; leave out -m and give each option one value.")
+    first = overrides[0]
+    if is_flag(first) or "=" in first or first[0] in "+~":
+        return
+    known = experiment_names()
+    if first in known:
+        raise ConfigError(f"{first!r} is an experiment. Check it: python -m expkit check +experiment={first}")
+    raise ConfigError(
+        f"{first!r}: an override is written key=value, an experiment +experiment=NAME.{did_you_mean(first, known)}"
+    )
+
+
+def _check(config: ExperimentConfig, pictures: Path | None) -> int:
+    from expkit.checkup import checkup
+
+    console = make_console()
+    console.print(Text(f"check  {config.name}, seed {config.seed}", style="bold"))
+    started, levels = time.perf_counter(), []
+    for section in checkup(config, pictures):
+        show(console, section)
+        levels += [finding.level for finding in section.findings]
+    warnings, failures = levels.count("warning"), levels.count("FAIL")
+    counts = f"{levels.count('ok')} ok, {_counted(warnings, 'warning')}, {_counted(failures, 'failure')}"
+    console.print(f"\n{counts}  ({time.perf_counter() - started:.0f} s)")
+    return 1 if "FAIL" in levels else 0
+
+
+def show(console: Console, section: Section) -> None:
+    """Print the findings of a section.
+
+    Args:
+        console: where to.
+        section: of the checkup.
+    """
+    console.print(Text(f"\n{section.title}", style="bold"))
+    for line in section.text.splitlines():
+        console.print(Text(f"  {line}"), soft_wrap=True)
+    if section.text and section.findings:
+        console.print()
+    for finding in section.findings:
+        _show_finding(console, finding)
+
+
+def _show_finding(console: Console, finding: Finding) -> None:
+    lines = _wrapped(console, finding.text)
+    line = Text("  ")
+    line.append(f"{finding.level:<8}", style=_STYLES[finding.level])
+    line.append(f"{finding.what:<12}{lines[0]}")
+    console.print(line, soft_wrap=True)
+    advice = [
+        f"{'-> ' if number == 0 else '   '}{text}" for number, text in enumerate(_wrapped(console, finding.advice))
+    ]
+    for more in (*lines[1:], *advice):
+        console.print(Text(f"{'':{INDENT}}{more}"), soft_wrap=True)
+
+
+def _wrapped(console: Console, text: str) -> list[str]:
+    """Break a text for a terminal; where the output is none, lines are never broken."""
+    return textwrap.wrap(text, max(30, console.width - INDENT - 3)) if console.is_terminal else text.splitlines()
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
