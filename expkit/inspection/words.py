@@ -97,20 +97,19 @@ def _parameters_of(look: Look, layer: LayerFacts) -> list[ParameterFacts]:
 def _not_finite(look: Look) -> Iterator[Remark]:
     if not math.isfinite(look.loss):
         yield Remark("not finite", "loss", f"loss is {look.loss}")
-    for parameter in look.parameters:
-        if parameter.values.not_finite:
-            count = f"{parameter.values.not_finite:,} of its numbers"
-            yield Remark("not finite", parameter.name, f"{parameter.name}: {count} are NaN or infinite")
+    values = [p.name for p in look.parameters if p.values.not_finite]
+    if values:
+        yield Remark("not finite", values[0], f"{_named(values)}: among the numbers are NaN or infinite ones")
     for layer in look.layers:
         if layer.output is not None and layer.output.not_finite:
-            count = f"{layer.output.not_finite:,} of its outputs"
-            text = f"{layer.name}: {count} are NaN or infinite, the first layer of which this is true"
+            text = (
+                f"{layer.name}: the first layer whose outputs are NaN or infinite, {layer.output.not_finite:,} of them"
+            )
             yield Remark("not finite", layer.name, text)
             break
-    for parameter in look.parameters:
-        if parameter.gradient is not None and parameter.gradient.not_finite:
-            count = f"{parameter.gradient.not_finite:,} numbers of its gradient"
-            yield Remark("not finite", parameter.name, f"{parameter.name}: {count} are NaN or infinite")
+    gradients = [p.name for p in look.parameters if p.gradient is not None and p.gradient.not_finite]
+    if gradients:
+        yield Remark("not finite", gradients[0], f"{_named(gradients)}: the gradient is NaN or infinite")
 
 
 def _alike(look: Look) -> Iterator[Remark]:

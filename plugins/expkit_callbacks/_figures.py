@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from expkit.api import Array
 
+log = logging.getLogger("expkit.callbacks")
 POINTS = 72.0
 """In an inch."""
 LINE_POINTS = 10.0
@@ -39,6 +41,19 @@ def plain(text: str, most: int = 120) -> str:
     return short.replace("$", r"\$")
 
 
+def attempt(draw: Callable[[], None], path: Path) -> None:
+    """Draw a picture; one that cannot be drawn is a warning, for the run is whole without it.
+
+    Args:
+        draw: makes it.
+        path: of it, for the warning.
+    """
+    try:
+        draw()
+    except Exception as error:  # noqa: BLE001 - Matplotlib fails in many ways on unusual numbers and names
+        log.warning("%s could not be drawn: %s: %s", path, type(error).__name__, error)
+
+
 def save(made: Any, path: Path) -> None:
     """Write a figure as PNG, and make the folder that it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +77,7 @@ def label_ends(axis: Any, labels: Sequence[tuple[str, float, str]], x: float) ->
     height = axis.get_window_extent().height / axis.figure.dpi * POINTS
     low, high = axis.get_ylim()
     wanted = sorted(((y - low) / (high - low) * height, name, y, colour) for name, y, colour in labels)
+    ends = {"shrinkA": 0, "shrinkB": 3, "relpos": (0, 0.5)}  # from the left of the name
     places = spaced([each[0] for each in wanted], LINE_POINTS, height)
     for place, (_, name, y, colour) in zip(places, wanted, strict=True):
         axis.annotate(
@@ -73,7 +89,7 @@ def label_ends(axis: Any, labels: Sequence[tuple[str, float, str]], x: float) ->
             fontsize=8,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, **ends},
         )
 
 

@@ -136,7 +136,7 @@ def _draw_histogram(axis: Any, histograms: Sequence[dict[str, Any] | None], colo
             axis.stairs(counts / counts.max(), edges, color=colour, linewidth=1.3)
             axis.stairs(counts / counts.max(), edges, color=colour, fill=True, alpha=0.12)
     axis.text(0.98, 0.95, note, transform=axis.transAxes, ha="right", va="top", fontsize=7, color=INK)
-    axis.set_ylim(0, 1.08)
+    axis.set_ylim(0, 1.25 if note else 1.08)
     axis.set_yticks([])
     axis.locator_params(axis="x", nbins=5)
     axis.tick_params(axis="x", labelsize=7)

@@ -10,6 +10,7 @@ import numpy as np
 
 from expkit.api import Array, Callback, ConfigError, EpochEnd, FitEnd, FitStart, Learner, inspection
 from expkit_callbacks import _inspection_pictures as pictures
+from expkit_callbacks._figures import attempt
 
 
 class Inspect(Callback):
@@ -105,12 +106,13 @@ class Inspect(Callback):
         _write(folder / f"epoch_{epoch:03}.txt", "\n".join([f"epoch {epoch}", "", why, "", *lines]))
 
     def _draw(self, plots: Path) -> None:
-        epoch = self._memory[-1]["epoch"]
-        pictures.draw_histograms(plots / "histograms.png", self._memory)
+        epoch, path = self._memory[-1]["epoch"], plots / "histograms.png"
+        attempt(lambda: pictures.draw_histograms(path, self._memory), path)
         if self._last is not None:
             look, raw, names = self._last
-            pictures.draw_kernels(plots / "kernels.png", look, epoch)
-            pictures.draw_feature_maps(plots / "feature_maps.png", look, epoch, raw, names)
+            kernels, maps = plots / "kernels.png", plots / "feature_maps.png"
+            attempt(lambda: pictures.draw_kernels(kernels, look, epoch), kernels)
+            attempt(lambda: pictures.draw_feature_maps(maps, look, epoch, raw, names), maps)
 
 
 def worth_logging(look: inspection.Look) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from expkit.api import Array, Callback, ConfigError, EpochEnd, FitEnd, FitStart, Learner
-from expkit_callbacks._figures import LINES, clean, figure, label_ends, plain, save
+from expkit_callbacks._figures import LINES, attempt, clean, figure, label_ends, plain, save
 
 ALL = "all"
 MOST_LINES = len(LINES) - 1
@@ -64,7 +64,8 @@ class WeightNorms(Callback):
         if event.status == "stopped" and event.epoch not in self._epochs:
             self._measure(event.epoch, event.step)
         if self._epochs:
-            self._draw(self._start.folder / "plots" / "weight_norms.png")
+            path = self._start.folder / "plots" / "weight_norms.png"
+            attempt(lambda: self._draw(path), path)
 
     def state_dict(self) -> dict[str, Any]:
         """All measurements so far."""
@@ -102,8 +103,8 @@ class WeightNorms(Callback):
             axis.set_title(plain(title), fontsize=10)
             axis.set_xlabel("epoch")
             axis.xaxis.get_major_locator().set_params(integer=True)
-            low, high = axis.get_ylim()
-            axis.set_ylim(min(0.0, low), max(high, 1e-3))
+            top = max(1e-3, *(value for name in colours for value in values[name]))
+            axis.set_ylim(-0.04 * top, 1.06 * top)
             clean(axis)
             ends = [(name, values[name][-1], colour) for name, colour in colours.items()]
             label_ends(axis, ends, self._epochs[-1])

@@ -110,6 +110,8 @@ def test_built_in_component_conforms(entry):
         ("learner", "numpy_linear", {"method": "exact"}),
         ("learner", "numpy_linear", {"trainable": ["w5", "x9", "bias"], "initial": {"w5": -100.0}}),
         ("callback", "early_stopping", {"metric": "train/loss", "patience": 1}),
+        ("callback", "inspect", {"every": 1, "split": "valid"}),
+        ("callback", "weight_norms", {"order": 1, "every": 3}),
     ],
     ids=lambda value: ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value,
 )
