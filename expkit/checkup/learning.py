@@ -204,7 +204,8 @@ def _verdict(
     if not advice and suspects:
         advice = "What is said of the model above is the likely cause."
     elif not advice:
-        advice = "Other rates do no better. A larger model, a weaker regularizer or less dropout may."
+        tried = "Other rates do no better. " if _rated(config) else ""
+        advice = f"{tried}A larger model, a weaker regularizer or less dropout may help."
     what = "cannot even learn these" if hardly else "learns them slowly, or not wholly"
     return Finding("FAIL" if hardly else "warning", "by heart", f"{what}: {result}", advice)
 

@@ -123,12 +123,12 @@ def _undecided(targets: Array, spec: DataSpec) -> tuple[Array, str]:
 
 def _judged_loss(first: float, chance: float, most: float, text: str) -> Finding:
     if not math.isfinite(first):
-        return Finding("FAIL", "first loss", f"{text}", "See the layers above for where it begins.")
+        return Finding("FAIL", "first loss", text, "See the layers above for where it begins.")
     if chance > 0 and first > most * chance:
         advice = (
-            "The untrained model is sure of what it does not know: smaller initial weights, or normalised inputs and "
+            "The untrained model is sure of what it cannot know: normalise the data, or begin with smaller weights."
         )
-        return Finding("warning", "first loss", text, f"{advice}targets, save it the unlearning.")
+        return Finding("warning", "first loss", text, advice)
     if chance > 0 and first < chance / 2:
         advice = "Better than chance before any training: does an input hold the answer?"
         return Finding("warning", "first loss", text, advice)
