@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Generator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -102,8 +100,7 @@ class Batches:
             epoch: counts from 1.
             skip: batches to leave out at the start, for going on in the middle.
         """
-        size = self.batch_size * (math.prod(self.spec.input_shape) * np.dtype(self.spec.input_dtype).itemsize)
-        return load(partial(self._make, epoch), range(skip, self._count), self.loading, size)
+        return load(partial(self._make, epoch), range(skip, self._count), self.loading)
 
     def raw(self, epoch: int, number: int, *, augment: bool = True) -> Batch:
         """Return one batch before normalisation.
@@ -126,12 +123,6 @@ class Batches:
                 for transform in self.transforms:
                     batch = transform(batch, random)
         return batch
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
 
     def _make(self, epoch: int, number: int) -> tuple[Array, Array]:
         batch = self.raw(epoch, number)

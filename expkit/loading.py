@@ -1,4 +1,4 @@
-"""Where batches are made: in the training thread, ahead of it in a thread, or in processes.
+"""Where batches are made: in the training thread, ahead of it in another thread, or in processes.
 
 What a batch is and which comes when is `expkit.data`'s: a batch is a pure function of its number, so that every mode
 gives the same batches, bit by bit.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
+import io
+import itertools
 import logging
 import os
 import pickle
@@ -17,21 +18,17 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
-import numpy as np
-
-from expkit.errors import ConfigError, DataError
+from expkit.errors import DataError
 
 log = logging.getLogger("expkit")
 
 T = TypeVar("T")
-SHARED_MEMORY = "/dev/shm"
-CHECK_SECONDS = 1
-"""How often it is looked whether workers are alive while no batch arrives."""
+_REQUESTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _PR_SET_PDEATHSIG = 1
 
 
@@ -41,7 +38,7 @@ class Loading:
 
     Attributes:
         mode: "sync", "prefetch" or "workers".
-        prefetch: batches made ahead; with workers, by each of them.
+        prefetch: batches made ahead; workers may have one more each.
         workers: number of processes.
     """
 
@@ -57,7 +54,7 @@ SYNC = Loading()
 
 
 def choose(wanted: str, *, in_memory: bool, augmented: bool) -> str:
-    """Return the mode of a training split.
+    """Return the mode of a split.
 
     Args:
         wanted: "auto" or a mode.
@@ -67,43 +64,36 @@ def choose(wanted: str, *, in_memory: bool, augmented: bool) -> str:
     if wanted == "auto":
         return "sync" if in_memory and not augmented else "prefetch"
     if wanted == "workers" and sys.platform != "linux":
-        log.warning("dataset.loading=workers: Paddle has worker processes on Linux only. prefetch takes their place.")
+        log.warning("dataset.loading=workers: there are worker processes on Linux only; prefetch takes their place.")
         return "prefetch"
     return wanted
 
 
-def load(
-    make: Callable[[int], T], numbers: Sequence[int], loading: Loading, batch_bytes: int
-) -> Generator[T, None, None]:
+def load(make: Callable[[int], T], numbers: Sequence[int], loading: Loading) -> Generator[T, None, None]:
     """Yield make(number) for each number, in their order.
 
-    `make` is never called from two threads of a process at once. Closing the generator ends its thread and processes.
+    `make` is called by one thread, or by each worker for other numbers. What it raises comes out here. To close the
+    generator, or to drop it, ends its thread and its processes.
 
     Args:
-        make: makes a batch; for "workers", of arrays, or of tuples of them.
+        make: makes a batch; workers can only send what can be pickled.
         numbers: of the batches.
         loading: where and how far ahead they are made.
-        batch_bytes: size of a batch, about.
 
     Raises:
-        ConfigError: workers were wanted outside of the main thread.
         DataError: a worker process died.
     """
     if loading.mode == "sync" or not numbers:
         return (make(number) for number in numbers)
     if loading.mode == "prefetch":
         return _ahead(make, numbers, loading.prefetch)
-    return _by_workers(make, numbers, loading, batch_bytes)
+    return _by_workers(make, numbers, loading)
 
 
 def _ahead(
-    make: Callable[[int], T],
-    numbers: Sequence[int],
-    depth: int,
-    pause: float | None = None,
-    watch: Callable[[], None] = lambda: None,
+    make: Callable[[int], T], numbers: Sequence[int], depth: int, stop: Callable[[], None] = lambda: None
 ) -> Generator[T, None, None]:
-    """Yield what one thread makes, at most `depth` ahead; `watch` is called after each `pause` of waiting."""
+    """Yield what a thread makes, at most `depth` ahead; `stop` is to end the call of `make` that is under way."""
     ready: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
     slots, stopped = threading.Semaphore(depth), threading.Event()
 
@@ -114,155 +104,145 @@ def _ahead(
                 if stopped.is_set():
                     return
                 ready.put((make(number), None))
-        except BaseException as error:  # noqa: BLE001 - a plugin's code; raised again by whom it concerns
+        except BaseException as error:  # noqa: BLE001 - a plugin's code; raised again in the thread that waits
             ready.put((None, error))
 
     thread = threading.Thread(target=fill, name="expkit-loading", daemon=True)
-    thread.start()
     try:
+        thread.start()
         for _ in numbers:
-            item, error = _wait(ready, pause, watch)
+            item, error = ready.get()
             if error is not None:
                 raise error
             slots.release()
             yield item
     finally:
         stopped.set()
+        stop()
         slots.release()
-        while thread.is_alive():
-            thread.join(pause)
-            watch()
+        if thread.is_alive():
+            thread.join()
 
 
-def _wait(ready: queue.SimpleQueue[T], pause: float | None, watch: Callable[[], None]) -> T:
-    while True:
-        try:
-            return ready.get(timeout=pause)
-        except queue.Empty:
-            watch()
+def _by_workers(make: Callable[[int], T], numbers: Sequence[int], loading: Loading) -> Generator[T, None, None]:
+    """Let each worker make every count-th batch, and take one from each in turn."""
+    count = min(loading.workers, len(numbers))
+    workers: list[_Worker] = []
 
+    def kill() -> None:
+        for worker in workers:
+            worker.kill()
 
-def _by_workers(
-    make: Callable[[int], T], numbers: Sequence[int], loading: Loading, batch_bytes: int
-) -> Generator[T, None, None]:
-    if threading.current_thread() is not threading.main_thread():
-        raise ConfigError(
-            "dataset.loading=workers: Paddle starts worker processes from the main thread only, and this is another. "
-            "Choose dataset.loading=prefetch."
-        )
-    workers = _Workers(make, numbers, loading, shared=_fits(loading.workers * loading.prefetch * batch_bytes))
     try:
-        # The thread stands between Paddle's reader and the trainer, so that waiting can be interrupted and watched.
-        yield from _ahead(workers.receive, numbers, 1, CHECK_SECONDS, workers.check)
+        for first in range(count):
+            workers.append(_Worker())  # noted before it is started, so that it is ended whatever comes in between
+            workers[first].start(make, numbers[first::count])
+        turn = itertools.cycle(workers)
+        # The thread that receives is what keeps batches ahead: a worker can only go on when its last one was taken.
+        yield from _ahead(lambda number: next(turn).receive(), numbers, loading.prefetch, kill)
     finally:
-        workers.close()
+        for worker in workers:
+            worker.close()
 
 
-@functools.cache  # asked, and complained of, once and not in every epoch
-def _fits(size: int) -> bool:
-    try:
-        found = os.statvfs(SHARED_MEMORY)
-    except OSError:
-        free = 0
-    else:
-        free = found.f_bavail * found.f_frsize
-    if free < size:
-        log.warning(
-            f"{SHARED_MEMORY} has {free / 1e6:.1f} MB free, but batches made ahead may take {size / 1e6:.1f} MB. They "
-            "go through pipes instead, which is slower. Make it larger (docker run --shm-size=1g), or lower "
-            "dataset.workers, dataset.prefetch or dataset.batch_size."
-        )
-    return free >= size
+class _Worker:
+    """A forked process that makes batches one after the other and sends them through a pipe of its own.
 
-
-class _Workers:
-    """The worker processes of a `paddle.io.DataLoader`.
-
-    Paddle's own iterator loses the exception of a dataset, waits forever when a worker is killed while it writes to a
-    pipe, and ends neither workers nor threads when it is dropped; hence `_Jobs`, `check` and `close`.
+    Only the worker holds the pipe's other end: when it dies, in whatever way, reading ends at once. Why this is not
+    `paddle.io.DataLoader` is told in docs/design/0007-loading.md.
     """
 
-    def __init__(self, make: Callable[[int], Any], numbers: Sequence[int], loading: Loading, *, shared: bool) -> None:
-        import multiprocessing
+    def __init__(self) -> None:
+        self._pid = 0
+        self._batches: BinaryIO = io.BytesIO()
 
-        import paddle
-
-        loader = paddle.io.DataLoader(
-            _Jobs(make, numbers),
-            batch_size=None,  # an item is a batch already
-            num_workers=min(loading.workers, len(numbers)),
-            prefetch_factor=loading.prefetch,
-            places=paddle.CPUPlace(),
-            use_buffer_reader=False,
-            use_shared_memory=shared,
-            timeout=CHECK_SECONDS,  # for Paddle, too, the time between two looks at its workers
-            worker_init_fn=_begin,
-        )
-        before = multiprocessing.active_children()
-        with _undisturbed():
-            self._iterator = iter(loader)
-        self._processes = [child for child in multiprocessing.active_children() if child not in before]
-        self._lost: dict[int | None, str] = {}
-
-    def receive(self, number: int) -> Any:
-        """Return the next batch; they come in the order of their numbers."""
+    def start(self, make: Callable[[int], Any], numbers: Sequence[int]) -> None:
+        """Fork."""
+        # No signal may raise an exception that leaves the parent with half a worker, or leads a child out of `_serve`.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)
+        source, target = os.pipe()
+        self._batches = os.fdopen(source, "rb")
         try:
-            head, *buffers = (part.numpy() for part in next(self._iterator))
-        except BaseException as error:
-            raise self._ended(error) from error
-        answer = pickle.loads(head, buffers=buffers)
+            with warnings.catch_warnings():
+                # Python 3.12 warns of a fork beside threads. The child runs nothing of theirs, and nothing of Paddle.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._pid = os.fork()
+            if self._pid == 0:
+                _serve(make, numbers, target, mask)
+        finally:
+            os.close(target)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def receive(self) -> Any:
+        """Return the next batch."""
+        try:
+            answer = pickle.load(self._batches)
+        except (EOFError, pickle.UnpicklingError):  # nothing more, or half a batch
+            raise self._lost() from None
         if isinstance(answer, _Failure):
             raise answer.error from _InWorker(answer.trace)
         return answer
 
-    def check(self) -> None:
-        """End the wait for batches that will not come."""
-        self._note_lost()
-        if self._lost:
-            self.close()
+    def kill(self) -> None:
+        """End the process, whatever it is at; it holds nothing that would be lost."""
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """End the processes, each after the batch that it is at."""
-        self._iterator.__del__()  # does nothing a second time
-        for pid in self._lost:  # what a killed worker had not handed over would stay
-            for left in Path(SHARED_MEMORY).glob(f"paddle_{pid}_*"):
-                left.unlink(missing_ok=True)
+        """End the process and forget it."""
+        self.kill()
+        if self._pid:
+            with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored, nobody need wait for children
+                os.waitpid(self._pid, 0)
+        self._batches.close()
 
-    def _note_lost(self) -> None:
-        if not self._lost:
-            codes = {process.pid: process.exitcode for process in self._processes}
-            self._lost = {pid: _ending(code) for pid, code in codes.items() if code is not None}
-
-    def _ended(self, error: BaseException) -> DataError:
-        self._note_lost()
-        what = ", ".join(f"worker process {pid} {ending}" for pid, ending in self._lost.items())
-        what = what or f"no batch arrives ({type(error).__name__}: {error})"
+    def _lost(self) -> DataError:
+        ending = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+        if ending is None or ending.si_code == os.CLD_EXITED:
+            how = "ended early"
+        else:
+            how = f"was killed by {signal.Signals(ending.si_status).name}"
         return DataError(
-            f"dataset.loading=workers: {what}. Often memory, or {SHARED_MEMORY}, has run out: lower dataset.workers or "
-            "dataset.prefetch, or choose dataset.loading=prefetch, which makes batches in a thread."
+            f"dataset.loading=workers: worker process {self._pid} {how}. Often memory has run out: lower "
+            "dataset.workers, dataset.prefetch or dataset.batch_size, or choose dataset.loading=prefetch, which makes "
+            "batches in a thread."
         )
 
 
-class _Jobs:
-    """Batches by position, in the map style that `paddle.io.DataLoader` takes.
+def _serve(
+    make: Callable[[int], Any], numbers: Sequence[int], target: int, mask: set[int | signal.Signals]
+) -> NoReturn:
+    """Be a worker process."""
+    code = 1
+    try:
+        # Who asks a run to stop, asks its first process, which ends this one; and when that dies, this one goes too.
+        for request in _REQUESTS:
+            signal.signal(request, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with os.fdopen(target, "wb") as pipe:
+            for number in numbers:
+                # Since protocol 5 arrays are written, and read, without a copy in between.
+                pickle.dump(_answer(make, number), pipe, protocol=5)
+                pipe.flush()
+        code = 0
+    except BaseException:  # noqa: BLE001 - nothing may return from here into the parent's code
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
-    A batch is pickled with its arrays beside it, so that every dtype and every exception arrives as it was.
-    """
 
-    def __init__(self, make: Callable[[int], Any], numbers: Sequence[int]) -> None:
-        self._make, self._numbers = make, numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __getitem__(self, position: int) -> list[Any]:
+def _answer(make: Callable[[int], Any], number: int) -> Any:
+    try:
+        return make(number)
+    except Exception as error:  # noqa: BLE001 - a plugin's code; raised again in the parent
+        trace = traceback.format_exc()
         try:
-            answer = self._make(self._numbers[position])
-        except Exception as error:  # noqa: BLE001 - a plugin's code; raised again in the parent
-            answer = _Failure.of(error)
-        arrays: list[pickle.PickleBuffer] = []
-        head: Any = pickle.dumps(answer, protocol=5, buffer_callback=arrays.append)
-        return [np.frombuffer(part, dtype=np.uint8) for part in (head, *(array.raw() for array in arrays))]
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # noqa: BLE001 - an exception may hold anything
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        return _Failure(error, trace)
 
 
 @dataclass(frozen=True)
@@ -270,42 +250,7 @@ class _Failure:
     error: Exception
     trace: str
 
-    @classmethod
-    def of(cls, error: Exception) -> _Failure:
-        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:  # noqa: BLE001 - an exception may hold anything
-            return cls(RuntimeError(f"{type(error).__name__}: {error}"), trace)
-        return cls(error, trace)
 
-
-class _InWorker(Exception):  # noqa: N818 - the cause of an error, to show where that was
+class _InWorker(Exception):  # noqa: N818 - no error of its own, but the cause of one: it shows where that was
     def __str__(self) -> str:
         return f"\n\nin a worker process:\n{self.args[0]}"
-
-
-def _ending(code: int) -> str:
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Put back what Paddle changes when it starts workers.
-
-    It draws from NumPy's global generator, and lets a worker's death raise an error wherever the main thread is, be it
-    in the middle of a training step.
-    """
-    state, handler = np.random.get_state(), signal.getsignal(signal.SIGCHLD)
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
-        signal.signal(signal.SIGCHLD, handler)
-
-
-def _begin(worker: int) -> None:
-    """Make a worker process leave signals from the keyboard to its parent, and not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -64,8 +64,8 @@ class PastRun:
             raise ConfigError(
                 f"the data is not that of the run: {spec.name} ({spec.source.kind}: {spec.source.location}) has the "
                 f"fingerprint {spec.fingerprint[:12]}..., the run was trained on {before['name']} with "
-                f"{before['fingerprint'][:12]}..., from {before['source']['location']}. Bring that data back (dataset.root, "
-                "EXPKIT_DATA_DIR), or start a new run."
+                f"{before['fingerprint'][:12]}..., from {before['source']['location']}. Bring that data back "
+                "(dataset.root, EXPKIT_DATA_DIR), or start a new run."
             )
 
 

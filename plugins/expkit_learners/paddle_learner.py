@@ -16,7 +16,6 @@ from paddle.utils import unique_name
 from expkit.api import Array, ConfigError, ExpkitError, LearnerState, Loss, Parts, StepResult, did_you_mean
 from expkit_learners._graph import write_graph
 from expkit_learners._scores import check_scores
-from expkit_learners._scores import check_scores
 from expkit_learners.fast_layers import speed_up
 
 
@@ -220,7 +219,6 @@ class PaddleLearner:
                 f"model {type(self._model).__name__} answers {answer} for a batch of 2; "
                 f"dataset {spec.name!r} needs [2, {spec.outputs}]."
             )
-        check_scores(self._model, self._loss, spec, out.numpy())
         check_scores(self._model, self._loss, spec, out.numpy())
 
 
