@@ -43,7 +43,7 @@ def draw_curves(folder: Path, title: str, steps: Sequence[float], epochs: Sequen
         axis.plot(x, train, marker, color=TRAIN, markersize=4, label="train")
         axis.plot(x, valid, marker, color=VALID, markersize=4, label="valid")
         if min(train + valid) > 0 and max(train + valid) > 30 * min(train + valid):
-            axis.set_yscale("log")  # else all but the first epochs would lie on the axis
+            _scale_by_logarithm(axis)  # else all but the first epochs would lie on the axis
         axis.set_xlabel("epoch")
         axis.set_title(_text(name))
         axis.set_xlim(0, 1.03 * x[-1])
@@ -83,11 +83,10 @@ def draw_losses(file: Path, title: str, curves: Sequence[Curve]) -> None:
         right.plot(*np.array(curve.epochs).reshape(-1, 2).T, marker="o", markersize=4, **style)
     steps = max(len(curve.steps) for curve in curves)
     left.set(title="training loss" if steps <= MEANS else f"training loss, means of {steps / MEANS:.0f} steps")
-    left.set(xlabel="step", yscale="log")
-    right.set(title="validation loss", xlabel="epoch", yscale="log")
+    left.set(xlabel="step")
+    right.set(title="validation loss", xlabel="epoch")
     for axis in (left, right):
-        for one in ("set_major_formatter", "set_minor_formatter"):  # 0.6 instead of 6 x 10^-1
-            getattr(axis.yaxis, one)(lambda value, position: f"{value:g}")
+        _scale_by_logarithm(axis)
     right.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     _save(figure, file)
@@ -242,6 +241,19 @@ def draw_values(folder: Path, title: str, spec: DataSpec, outputs: Array, target
         axis.set_xlabel(_text(f"true {name}{unit}"))
         axis.set_ylabel("predicted")
     _save(figure, folder / "predictions.png")
+
+
+def _scale_by_logarithm(axis: Any) -> None:
+    """Make the y axis logarithmic, with as many labels as have room, written 0.6 and not 6 x 10^-1."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, value: float, position: Any = None) -> str:
+            return f"{value:g}" if super().__call__(value, position) else ""
+
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(Plain())
+    axis.yaxis.set_minor_formatter(Plain(labelOnlyBase=False))
 
 
 def _text(text: str, most: int = 200) -> str:
