@@ -73,7 +73,7 @@ def load(make: Callable[[int], T], numbers: Sequence[int], loading: Loading) -> 
     """Yield make(number) for each number, in their order.
 
     `make` is called by one thread, or by each worker for other numbers. What it raises comes out here. To close the
-    generator, or to drop it, ends its thread and its processes.
+    generator, or to drop it, ends its thread and its processes. Workers do not outlive the thread that asked first.
 
     Args:
         make: makes a batch; workers can only send what can be pickled.
@@ -158,17 +158,21 @@ class _Worker:
 
     def start(self, make: Callable[[int], Any], numbers: Sequence[int]) -> None:
         """Fork."""
-        # No signal may raise an exception that leaves the parent with half a worker, or leads a child out of `_serve`.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)
+        # Found here, since a child must not ask the dynamic linker: another thread may have held its lock at the fork.
+        prctl = ctypes.CDLL(None).prctl
         source, target = os.pipe()
         self._batches = os.fdopen(source, "rb")
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
+            # No signal may raise an exception that leaves the parent with half a worker, or leads a child out of
+            # `_serve`. One that came just before is raised from this very call.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)
             with warnings.catch_warnings():
                 # Python 3.12 warns of a fork beside threads. The child runs nothing of theirs, and nothing of Paddle.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._pid = os.fork()
             if self._pid == 0:
-                _serve(make, numbers, target, mask)
+                _serve(make, numbers, target, mask, prctl)
         finally:
             os.close(target)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -198,7 +202,9 @@ class _Worker:
         self._batches.close()
 
     def _lost(self) -> DataError:
-        ending = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+        ending = None
+        with contextlib.suppress(ChildProcessError):  # somebody else waited for it
+            ending = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
         if ending is None or ending.si_code == os.CLD_EXITED:
             how = "ended early"
         else:
@@ -211,7 +217,11 @@ class _Worker:
 
 
 def _serve(
-    make: Callable[[int], Any], numbers: Sequence[int], target: int, mask: set[int | signal.Signals]
+    make: Callable[[int], Any],
+    numbers: Sequence[int],
+    target: int,
+    mask: set[int | signal.Signals],
+    prctl: Callable[[int, int], int],
 ) -> NoReturn:
     """Be a worker process."""
     code = 1
@@ -220,7 +230,8 @@ def _serve(
         for request in _REQUESTS:
             signal.signal(request, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _talk()
         with os.fdopen(target, "wb") as pipe:
             for number in numbers:
                 # Since protocol 5 arrays are written, and read, without a copy in between.
@@ -231,6 +242,15 @@ def _serve(
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _talk() -> None:
+    """Give the process streams of its own: the parent's hold what it has yet to write, and locks."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is not None:  # None: it was closed from the start, and its number may be our pipe's
+            # Open for as long as the process lives. A line is written when it ends: nothing is flushed at `os._exit`.
+            stream = open(number, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 def _answer(make: Callable[[int], Any], number: int) -> Any:

@@ -95,7 +95,7 @@ LOADER_OPTIONS: Final = (
     Option("drop_last", bool, "bool", False, "leave out the last, smaller batch of a pass"),
     Option("repeat", int, "int", 1, "passes over the training split that make one epoch"),
     Option("loading", str, "str", "auto", "where training batches are made: auto, sync, prefetch, workers"),
-    Option("prefetch", int, "int", 4, "batches made ahead; with workers, by each of them"),
+    Option("prefetch", int, "int", 4, "batches made ahead; each worker may have one more"),
     Option("workers", int, "int", 2, "processes for loading=workers"),
 )
 """Options that the framework adds to every dataset; a dataset's own option of that name comes first."""
