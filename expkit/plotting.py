@@ -14,6 +14,7 @@ from expkit.api import Array, Batch, DataSpec, Split
 from expkit.preprocess import Classes, ImageInput
 
 TRAIN, VALID, INK = "#2563eb", "#ea580c", "#334155"
+MANY_STEPS = 2000
 MEANS = 200
 """Points of a curve among others: each is a mean of steps, for noise would hide the others."""
 MOST_CURVES = 20
@@ -36,7 +37,7 @@ def draw_curves(folder: Path, title: str, steps: Sequence[float], epochs: Sequen
     for name, axis in zip(names, axes, strict=True):
         if name == "loss" and len(steps) > len(epochs):
             where = np.linspace(0, len(epochs), len(steps) + 1)[1:]
-            alpha = 0.5 if len(steps) <= 2000 else 0.2
+            alpha = 0.5 if len(steps) <= MANY_STEPS else 0.2
             axis.plot(where, steps, color=TRAIN, alpha=alpha, linewidth=0.8, label="train, each step")
         x = [e["epoch"] for e in epochs]
         train, valid = ([e[f"{split}/{name}"] for e in epochs] for split in ("train", "valid"))
@@ -44,6 +45,10 @@ def draw_curves(folder: Path, title: str, steps: Sequence[float], epochs: Sequen
         axis.plot(x, valid, marker, color=VALID, markersize=4, label="valid")
         if min(train + valid) > 0 and max(train + valid) > 30 * min(train + valid):
             _scale_by_logarithm(axis)  # else all but the first epochs would lie on the axis
+        elif name == "loss" and len(steps) > MANY_STEPS:
+            # The first few steps, many times as high, would press everything else flat.
+            top = max(1.1 * max(train + valid), float(np.nanpercentile(steps, 99.5)))
+            axis.set_ylim(min(0.0, *steps), top)
         axis.set_xlabel("epoch")
         axis.set_title(_text(name))
         axis.set_xlim(0, 1.03 * x[-1])
