@@ -39,7 +39,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from expkit import inspection
-from expkit.errors import ConfigError, DataError, ExpkitError, ExportError, TrainingStoppedError, did_you_mean
+from expkit.errors import (
+    ConfigError,
+    DataError,
+    ExpkitError,
+    ExportError,
+    NotFiniteError,
+    TrainingStoppedError,
+    did_you_mean,
+)
 from expkit.events import Callback, EpochEnd, EpochStart, FitEnd, FitStart, StepEnd
 from expkit.paths import cache_dir, data_dir
 from expkit.preprocess import Classes, ImageInput, TableInput, Values
@@ -73,6 +81,7 @@ __all__ = [
     "LearnerState",
     "Loss",
     "Metric",
+    "NotFiniteError",
     "Parts",
     "Regularizer",
     "Split",
@@ -229,7 +238,13 @@ class Learner(Protocol):
     A learner may also have
 
     - ``end_epoch(metrics)``, called after each epoch's validation, for rates that follow a metric;
-    - ``model`` and ``loss``, a `paddle.nn.Layer` and a `Loss`, for those who look inside.
+    - ``model`` and ``loss``, a `paddle.nn.Layer` and a `Loss`, for those who look inside;
+    - ``scale_learning_rate(factor)``, which multiplies all rates from now on, and is kept in the learner's state; what
+      ``trainer.on_nonfinite=rollback`` needs.
+
+    `train_step` should look at its loss and gradients before it updates, and raise `NotFiniteError` where they are NaN
+    or infinite, as it was before the step: what ``trainer.on_nonfinite=skip`` needs. The global generators are put back
+    by the caller. A loss that is not finite may also be returned; the step is then taken to be done.
     """
 
     @property
@@ -237,7 +252,11 @@ class Learner(Protocol):
         """Rate that the next step will use."""
 
     def train_step(self, inputs: Array, targets: Array) -> StepResult:
-        """Run forward, backward and one update."""
+        """Run forward, backward and one update.
+
+        Raises:
+            NotFiniteError: the loss or a gradient is not finite, and nothing has changed.
+        """
 
     def eval_step(self, inputs: Array, targets: Array) -> StepResult:
         """Run forward only, in evaluation mode."""

@@ -50,6 +50,20 @@ class TrainingStoppedError(ExpkitError):
     exit_code = 1
 
 
+class NotFiniteError(TrainingStoppedError):
+    """A loss, a gradient or a weight that is NaN or infinite.
+
+    Args:
+        text: one sentence without its full stop, such as "the loss is nan".
+        kind: what it is: "loss", "gradient", "weight", or "validation" for the loss of a validation.
+        undone: whether whoever raises it is as it was before the step.
+    """
+
+    def __init__(self, text: str, *, kind: str = "loss", undone: bool = True) -> None:
+        super().__init__(f"{text}.")
+        self.text, self.kind, self.undone = text, kind, undone
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'adam'?`` for a near miss, else an empty string.
 

@@ -57,6 +57,49 @@ def restore_random_state(state: dict[str, Any]) -> None:
     paddle.set_rng_state(restored)
 
 
+class StepRandom:
+    """Notes the state of the global generators before each step, so that the step can be undone.
+
+    Paddle's generator answers in a microsecond, NumPy's and Python's take 50 times as long, and hardly a model draws
+    from them: they are noted at the first step, and at the later ones if the first one used them.
+    """
+
+    def __init__(self) -> None:
+        self._all: bool | None = None
+        self._first: tuple[Any, Any] | None = None
+
+    def note(self) -> tuple[Any, Any, Any]:
+        """Return the states as they are now; None for those that no step uses."""
+        import paddle
+
+        if self._all is None and self._first is not None:
+            self._all = not _same(self._first, _slow_states())
+        slow = (None, None) if self._all is False else _slow_states()
+        if self._first is None:
+            self._first = slow
+        return (paddle.get_rng_state(), *slow)
+
+    @staticmethod
+    def put_back(states: tuple[Any, Any, Any]) -> None:
+        """Take back what `note` gave."""
+        import paddle
+
+        of_paddle, of_numpy, of_python = states
+        paddle.set_rng_state(of_paddle)
+        if of_numpy is not None:
+            np.random.set_state(of_numpy)
+            random.setstate(of_python)
+
+
+def _slow_states() -> tuple[Any, Any]:
+    return np.random.get_state(), random.getstate()
+
+
+def _same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    (_, keys, *rest), (_, other_keys, *other_rest) = one[0], other[0]
+    return np.array_equal(keys, other_keys) and rest == other_rest and one[1] == other[1]
+
+
 def _paddle_values(state: Any) -> list[Any]:
     # The engine is the text form of a std::mt19937_64, handed out as a list of character codes.
     device, seed, offset, engine = state.__getstate__()

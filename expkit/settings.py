@@ -17,6 +17,9 @@ class TrainerSettings:
     limit_train_batches: Optional[int] = None  # noqa: UP045 - as above
     stop_after: Optional[int] = None  # noqa: UP045
     to_static: bool = False
+    on_nonfinite: str = "stop"
+    nonfinite_limit: int = 10
+    rollback_factor: float = 0.5
     progress: str = "auto"
 
 
@@ -105,6 +108,7 @@ def check(settings: Settings) -> None:
         "trainer.eval_batch_size": (settings.trainer.eval_batch_size, 1),
         "trainer.limit_train_batches": (settings.trainer.limit_train_batches, 1),
         "trainer.stop_after": (settings.trainer.stop_after, 1),
+        "trainer.nonfinite_limit": (settings.trainer.nonfinite_limit, 1),
         "device.index": (settings.device.index, 0),
         "device.threads": (settings.device.threads, 1),
         "tracking.log_every": (settings.tracking.log_every, 1),
@@ -118,6 +122,7 @@ def check(settings: Settings) -> None:
     if settings.seed >= 2**32:
         raise ConfigError(f"seed={settings.seed}: must be below 2**32 (4294967296), the most that NumPy takes.")
     one_of = {
+        "trainer.on_nonfinite": (settings.trainer.on_nonfinite, ("stop", "skip", "rollback")),
         "trainer.progress": (settings.trainer.progress, ("auto", "bar", "plain", "off")),
         "device.name": (settings.device.name, ("auto", "cpu", "gpu")),
         "tracking.kind": (settings.tracking.kind, ("mlflow", "none")),
@@ -128,6 +133,8 @@ def check(settings: Settings) -> None:
             raise ConfigError(f"{key}={word}: must be one of {', '.join(allowed)}.")
     if not settings.export.tolerance > 0:
         raise ConfigError(f"export.tolerance={settings.export.tolerance}: must be greater than 0.")
+    if not 0 < settings.trainer.rollback_factor < 1:
+        raise ConfigError(f"trainer.rollback_factor={settings.trainer.rollback_factor}: must be between 0 and 1.")
     check_name(settings.name)
 
 

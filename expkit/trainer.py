@@ -12,8 +12,10 @@ from typing import Any
 
 from expkit.api import Callback, EpochEnd, EpochStart, FitEnd, FitStart, Learner, StepEnd
 from expkit.data import Batches
-from expkit.errors import ConfigError, TrainingStoppedError
+from expkit.errors import ConfigError, NotFiniteError, TrainingStoppedError
 from expkit.metrics import Meter
+from expkit.seeding import StepRandom
+from expkit.spec import Array
 
 log = logging.getLogger("expkit")
 
@@ -23,6 +25,10 @@ class Interrupted(BaseException):
 
     A BaseException, as KeyboardInterrupt is, so that no `except Exception` of a plugin swallows it.
     """
+
+
+class RolledBack(Exception):  # noqa: N818 - no error: `progress` stands elsewhere now, and training goes on from there
+    """Training was taken back to an earlier state."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,13 @@ class Progress:
     Attributes:
         epoch: the epoch that is being trained, counts from 1 (0: not started).
         batch: batches of that epoch that are done.
-        step: optimizer steps that are done.
+        step: optimizer steps that are done; those that were left out or taken back count, so that it never goes back.
         best: best value of the monitored metric, None before the first validation.
         best_epoch: epoch of `best`, 0 before the first validation.
         best_metrics: all metrics of that epoch.
         validated: the last epoch whose validation is done; below `epoch` in the middle of one.
+        skipped: batches that were left out because of NaN or infinity.
+        rollbacks: how often training was taken back for the same reason.
     """
 
     epoch: int = 0
@@ -67,6 +75,8 @@ class Progress:
     best_epoch: int = 0
     best_metrics: dict[str, float] = field(default_factory=dict)
     validated: int = 0
+    skipped: int = 0
+    rollbacks: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -88,6 +98,8 @@ class Trainer:
         folder: the run folder, for callbacks that write.
         interrupted: asked after every step; a true answer ends training.
         log: records values that callbacks measure: ``log({"weights/head": 1.5}, step)``.
+        not_finite: told of NaN and infinity, with the batch where it is one step's; to return is to leave that batch
+            out, to raise `RolledBack` to go on from where `progress` stands then. The default stops.
 
     Attributes:
         progress: where training is; one that was saved makes `fit` go on from there.
@@ -107,12 +119,14 @@ class Trainer:
         stop_after: int | None = None,
         interrupted: Callable[[], bool] = lambda: False,
         log: Callable[[Mapping[str, float], int], None] = lambda values, step: None,
+        not_finite: Callable[[NotFiniteError, tuple[Array, Array] | None], None] | None = None,
     ) -> None:
         self.learner, self.train, self.valid = learner, train, valid
         self.meters, self.callbacks, self.monitor = meters, callbacks, monitor
         self.epochs, self.stop_after, self.folder = epochs, stop_after, folder
         self.progress = Progress()
-        self._interrupted, self._log = interrupted, log
+        self._interrupted, self._log, self._not_finite = interrupted, log, not_finite or self._stop_here
+        self._random = StepRandom()
         self._stop_reason = ""
 
     def fit(self) -> FitEnd:
@@ -120,7 +134,7 @@ class Trainer:
 
         Raises:
             Interrupted: training was asked to stop; callbacks have been told.
-            TrainingStoppedError: the loss is not finite.
+            TrainingStoppedError: something is not finite, and that is where training stops.
         """
         end = FitEnd("failed", "an error", 0, 0)
         try:
@@ -143,6 +157,13 @@ class Trainer:
 
     def _epochs(self) -> tuple[str, str]:
         """Train the epochs that are left and return how that ended: (status, reason)."""
+        while True:
+            try:
+                return self._epochs_left()
+            except RolledBack:
+                self._check_interrupt()
+
+    def _epochs_left(self) -> tuple[str, str]:
         progress = self.progress
         unfinished = progress.epoch > progress.validated
         for epoch in range(progress.epoch + (not unfinished), self.epochs + 1):
@@ -160,33 +181,52 @@ class Trainer:
         self._tell("on_epoch_start", EpochStart(epoch))
         self.meters["train"].reset()
         for inputs, targets in self.train.epoch(epoch, skip=done):
-            self._step(inputs, targets)
+            self._watched_step(inputs, targets)
             self._check_interrupt()
         metrics = self.meters["train"].compute("train/")
-        metrics.update({f"valid/{name}": value for name, value in self.evaluate(self.valid).items()})
-        if not math.isfinite(metrics["valid/loss"]):
-            raise TrainingStoppedError(
-                f"the validation loss is {metrics['valid/loss']} after epoch {epoch}, step {self.progress.step}. "
-                f"{self._smaller_rate()}"
-            )
-        is_best = self._note_best(epoch, metrics)
-        self.progress.validated = epoch
-        if hasattr(self.learner, "end_epoch"):
-            self.learner.end_epoch(metrics)
-        seconds = time.perf_counter() - started
-        self._tell("on_epoch_end", EpochEnd(epoch, self.progress.step, metrics, is_best, seconds, self._stop))
+        try:
+            metrics.update({f"valid/{name}": value for name, value in self._validate().items()})
+            is_best = self._note_best(epoch, metrics)
+            self.progress.validated = epoch
+            if hasattr(self.learner, "end_epoch"):
+                self.learner.end_epoch(metrics)
+            seconds = time.perf_counter() - started
+            self._tell("on_epoch_end", EpochEnd(epoch, self.progress.step, metrics, is_best, seconds, self._stop))
+        except NotFiniteError as error:
+            self._not_finite(error, None)
+            raise  # there is no batch to leave out
 
-    def _step(self, inputs: Any, targets: Any) -> None:
+    def _validate(self) -> dict[str, float]:
+        try:
+            values = self.evaluate(self.valid)
+        except NotFiniteError as error:
+            raise NotFiniteError(error.text.replace("the loss", "the validation loss"), kind="validation") from error
+        if not math.isfinite(values["loss"]):
+            raise NotFiniteError(f"the validation loss is {values['loss']}", kind="validation")
+        return values
+
+    def _watched_step(self, inputs: Array, targets: Array) -> None:
+        """Make one step; what is not finite in it is told with everything as it was before, as far as that can be."""
+        progress = self.progress
+        step, batch, random = progress.step, progress.batch, self._random.note()
+        try:
+            self._step(inputs, targets)
+        except NotFiniteError as error:
+            if error.undone:
+                self._random.put_back(random)
+            progress.step, progress.batch = step, batch
+            self._not_finite(error, (inputs, targets))
+            progress.step, progress.batch, progress.skipped = step + 1, batch + 1, progress.skipped + 1
+            self._log({"nonfinite/skipped": progress.skipped}, progress.step)
+
+    def _step(self, inputs: Array, targets: Array) -> None:
         rate = self.learner.learning_rate
         result = self.learner.train_step(inputs, targets)
+        if not math.isfinite(result.loss):
+            raise NotFiniteError(f"the loss is {result.loss}", undone=False)
         progress = self.progress
         progress.step += 1
         progress.batch += 1
-        if not math.isfinite(result.loss):
-            raise TrainingStoppedError(
-                f"the loss is {result.loss} at step {progress.step} (epoch {progress.epoch}, batch {progress.batch}). "
-                f"{self._smaller_rate()}"
-            )
         self.meters["train"].update(result, targets)
         self.meters["step"].reset()
         self.meters["step"].update(result, targets)
@@ -215,9 +255,8 @@ class Trainer:
         found = self.meters["eval"].higher_is_better
         return {f"{split}/{name}": higher for split in ("train", "valid") for name, higher in found.items()}
 
-    def _smaller_rate(self) -> str:
-        rate = self.learner.learning_rate
-        return f"A smaller learning rate often helps: optimizer.learning_rate={rate / 10:g}." if rate else ""
+    def _stop_here(self, error: NotFiniteError, batch: tuple[Array, Array] | None) -> None:
+        raise TrainingStoppedError(f"{error.text} {place(self.progress, batch)}.") from error
 
     def _note_best(self, epoch: int, metrics: Mapping[str, float]) -> bool:
         if self.monitor.name not in metrics:
@@ -255,6 +294,13 @@ class Trainer:
     def _tell(self, method: str, event: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, method)(event)
+
+
+def place(progress: Progress, batch: tuple[Array, Array] | None) -> str:
+    """Say where something happened: in the step with this batch, which is not counted yet, or after an epoch."""
+    if batch is None:
+        return f"after epoch {progress.epoch}, step {progress.step}"
+    return f"at step {progress.step + 1} (epoch {progress.epoch}, batch {progress.batch + 1})"
 
 
 def measure(

@@ -167,6 +167,9 @@ def _moved(before: Mapping[str, Array], after: Mapping[str, Array]) -> dict[str,
 def _first_step(result: Memorised, config: ExperimentConfig | None, suspects: bool) -> Iterator[Finding]:
     """Say how far the first step went; without a config it had no rate, and may go as far as it likes."""
     if not result.moved:
+        if not result.steps:
+            text = "cannot be made: the loss or a gradient is NaN or infinite"
+            yield Finding("FAIL", "first step", text, "See the model above.")
         return
     moving = {name: by for name, by in result.moved.items() if by} or result.moved
     most, least = max(moving, key=moving.__getitem__), min(moving, key=moving.__getitem__)

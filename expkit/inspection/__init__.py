@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from expkit.inspection.facts import LayerFacts, Look, ParameterFacts, Spread, spread
+from expkit.inspection.facts import Break, LayerFacts, Look, ParameterFacts, Spread, spread
 from expkit.inspection.look import look_inside, undisturbed
 from expkit.inspection.words import Remark, layer_table, remarks, statistics_table
 
 __all__ = [
+    "Break",
     "LayerFacts",
     "Look",
     "ParameterFacts",

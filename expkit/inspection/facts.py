@@ -55,6 +55,7 @@ class LayerFacts:
         units: channels or features of that tensor; 0 where nobody can say.
         dead: units that were exactly 0 for all samples, at all positions, in all calls.
         samples: output of the first samples [<=2, ...], for pictures of convolutions; None for other layers.
+        gradient: spread of the loss's gradient at `output`, where it was asked for and the loss depends on it.
     """
 
     name: str
@@ -68,6 +69,24 @@ class LayerFacts:
     units: int
     dead: int
     samples: Array | None
+    gradient: Spread | None = None
+
+
+@dataclass(frozen=True)
+class Break:
+    """Where NaN or infinity came up in the forward run.
+
+    Attributes:
+        layer: name of the first layer that answered it although all that it was given was finite.
+        kind: name of its class.
+        inside: whether that happened between the layers in it, in the code of its own `forward`.
+        given: spread of the first tensor that it was given; None where there was none of real numbers.
+    """
+
+    layer: str
+    kind: str
+    inside: bool
+    given: Spread | None
 
 
 @dataclass(frozen=True)
@@ -102,6 +121,7 @@ class Look:
         outputs: the model's answers [N, K].
         layers: those that compute, in the order of their first call; those that were never called at the end.
         parameters: in the model's own order.
+        broke: where the first number came up that is not finite; None where there is none.
     """
 
     samples: int
@@ -110,6 +130,7 @@ class Look:
     outputs: Array
     layers: Sequence[LayerFacts]
     parameters: Sequence[ParameterFacts]
+    broke: Break | None = None
 
 
 def spread(values: Array) -> Spread:

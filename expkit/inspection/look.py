@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from expkit.inspection.facts import LayerFacts, Look, ParameterFacts, Spread, spread
+from expkit.inspection.facts import Break, LayerFacts, Look, ParameterFacts, Spread, spread
 from expkit.inspection.operations import operations
 from expkit.spec import Array
 
@@ -20,8 +20,16 @@ _FEATURES_LAST = ("Linear", "LayerNorm", "Embedding", "LSTM", "GRU", "SimpleRNN"
 _CONVOLUTIONS = ("Conv2D", "Conv2DTranspose")
 
 
-def look_inside(model: Any, loss: Callable[[Any, Any], Any], inputs: Array, targets: Array) -> Look:
-    """Run one batch forward and backward in training mode, and note what every layer and parameter did.
+def look_inside(
+    model: Any,
+    loss: Callable[[Any, Any], Any],
+    inputs: Array,
+    targets: Array,
+    *,
+    training: bool = True,
+    output_gradients: bool = False,
+) -> Look:
+    """Run one batch forward and backward, and note what every layer and parameter did.
 
     Training goes on as if nobody had looked: random state, running statistics, gradients and modes are put back, and
     hooks are removed, also when the model fails.
@@ -31,15 +39,17 @@ def look_inside(model: Any, loss: Callable[[Any, Any], Any], inputs: Array, targ
         loss: (outputs, targets) -> scalar tensor.
         inputs: normalised [N, *shape].
         targets: [N] int64 or [N, K].
+        training: the mode; False for that of evaluation.
+        output_gradients: whether to note the gradients at the layers' outputs, too.
     """
     import paddle
 
-    recorder = _Recorder(model)
+    recorder = _Recorder(model, keep=output_gradients)
     with undisturbed(model), recorder.listening(), paddle.enable_grad():
-        model.train()
+        model.train() if training else model.eval()
         outputs = model(paddle.to_tensor(inputs))
         value = loss(outputs, paddle.to_tensor(targets))
-        parameters = _parameters(model, value)
+        parameters = _parameters(model, value, recorder)
         return Look(
             samples=len(inputs),
             inputs=tuple(inputs.shape),
@@ -47,6 +57,7 @@ def look_inside(model: Any, loss: Callable[[Any, Any], Any], inputs: Array, targ
             outputs=_array(outputs),
             layers=recorder.facts(),
             parameters=parameters,
+            broke=recorder.broke,
         )
 
 
@@ -83,14 +94,17 @@ def _kept(model: Any) -> list[Any]:
     return [tensor for tensor in tensors if tensor._is_initialized()]  # nn.LSTM has one without memory
 
 
-def _parameters(model: Any, loss: Any) -> tuple[ParameterFacts, ...]:
+def _parameters(model: Any, loss: Any, recorder: _Recorder) -> tuple[ParameterFacts, ...]:
     import paddle
 
     trainable = [(name, p) for name, p in model.named_parameters() if not p.stop_gradient]
     # `paddle.grad`, unlike `backward`, adds to no parameter's own gradient.
     gradients: Sequence[Any] = [None] * len(trainable)
-    if trainable and not loss.stop_gradient:
-        gradients = paddle.grad(loss, [p for _, p in trainable], allow_unused=True)
+    wanted = [*(p for _, p in trainable), *recorder.outputs()]
+    if wanted and not loss.stop_gradient:
+        found = paddle.grad(loss, wanted, allow_unused=True)
+        gradients = found[: len(trainable)]
+        recorder.take_gradients(found[len(trainable) :])
     owners = dict(model.named_sublayers(include_self=True))
     facts = []
     for (name, parameter), gradient in zip(trainable, gradients, strict=True):
@@ -119,6 +133,8 @@ class _Record:
         self.shapes: tuple[tuple[int, ...], ...] = ()
         self.operations: int | None = 0
         self.output: Spread | None = None
+        self.tensor: Any = None
+        self.gradient: Spread | None = None
         self.alive: Array | None = None
         self.samples: Array | None = None
 
@@ -179,13 +195,16 @@ class _Record:
             units=0 if self.alive is None else len(self.alive),
             dead=0 if self.alive is None else int((~self.alive).sum()),
             samples=self.samples,
+            gradient=self.gradient,
         )
 
 
 class _Recorder:
     """Listens to every layer of a model; answers for those that compute."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, keep: bool = False) -> None:
+        self.broke: Break | None = None
+        self._keep = keep
         self._records: list[_Record] = []
         self._clock = 0
         self._features_last = False
@@ -217,6 +236,16 @@ class _Recorder:
         ordered = sorted(shown, key=lambda each: (not each.calls, each.order))
         return tuple(each.facts(counted) for each in ordered)
 
+    def outputs(self) -> list[Any]:
+        """Return the outputs whose gradients are wanted: of layers that compute, in their last calls."""
+        return [each.tensor for each in self._records if each.tensor is not None]
+
+    def take_gradients(self, gradients: Sequence[Any]) -> None:
+        """Note the gradients at `outputs`, in the same order; None for one that the loss does not depend on."""
+        kept = [each for each in self._records if each.tensor is not None]
+        for each, gradient in zip(kept, gradients, strict=True):
+            each.gradient = None if gradient is None else spread(_array(gradient))
+
     def _add(self, name: str, layer: Any) -> list[_Record]:
         """Make the records of a layer and of those in it, in the order of the model; one that is shared has one."""
         if any(each.layer is layer for each in self._records):
@@ -240,6 +269,11 @@ class _Recorder:
             if kept is not None and record.is_whole:
                 self._features_last = kept
             record.note(self._clock, inputs, outputs, self._features_last)
+            if self._keep and record.is_whole:
+                record.tensor = next((t for t in _real(outputs) if not t.stop_gradient), None)
+            if self.broke is None and not _all_finite(outputs) and _all_finite(inputs):
+                given = next((spread(_array(tensor)) for tensor in _real(inputs)), None)
+                self.broke = Break(record.name, type(layer).__name__, not record.is_whole, given)
 
         return hook
 
@@ -253,6 +287,14 @@ def _tensors(values: Any) -> list[Any]:
     if isinstance(values, dict):
         values = list(values.values())
     return [t for value in values for t in _tensors(value)] if isinstance(values, (tuple, list)) else []
+
+
+def _real(values: Any) -> list[Any]:
+    return [tensor for tensor in _tensors(values) if tensor.is_floating_point()]
+
+
+def _all_finite(values: Any) -> bool:
+    return all(bool(np.isfinite(_array(tensor)).all()) for tensor in _real(values))
 
 
 def _array(tensor: Any) -> Array:

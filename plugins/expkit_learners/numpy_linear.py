@@ -12,10 +12,10 @@ from expkit.api import (
     ConfigError,
     DataSpec,
     LearnerState,
+    NotFiniteError,
     Parts,
     StepResult,
     TableInput,
-    TrainingStoppedError,
     Values,
     did_you_mean,
 )
@@ -62,7 +62,7 @@ class NumpyLinear:
     ):
         self._spec = parts.spec
         _check(parts, learning_rate, method, init_seed)
-        self._rate, self._method = learning_rate, method
+        self._rate, self._rate_factor, self._method = learning_rate, 1.0, method
         features, outputs = self._spec.input_shape[0], self._spec.outputs
         # RandomState's streams never change; the global generator, which the textbook seeds, stays untouched.
         start = np.random.RandomState(init_seed).randn(features, outputs)
@@ -82,38 +82,42 @@ class NumpyLinear:
     @property
     def learning_rate(self) -> float:
         """Rate that the next step will use; 0 for the closed form, which has none."""
-        return self._rate if self._method == "gradient" else 0.0
+        return self._rate * self._rate_factor if self._method == "gradient" else 0.0
 
     def train_step(self, inputs: Array, targets: Array) -> StepResult:
         """Update once; loss and outputs are those from before a step, but those of an exact solution.
 
         Raises:
-            TrainingStoppedError: the loss is not finite.
+            NotFiniteError: the loss or the gradient is not finite, and nothing has changed.
         """
         if self._method == "exact":
-            self._solve(inputs, targets)
-            return self.eval_step(inputs, targets)
+            return self._exact_step(inputs, targets)
         result = self.eval_step(inputs, targets)
         slope = (result.outputs - targets) / targets.size
-        self._weight[self._rows] -= self._rate * (inputs.T[self._rows] @ slope)
-        if self._bias_moves:
-            self._bias -= self._rate * slope.sum(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            gradient = inputs.T[self._rows] @ slope
+            if not np.isfinite(gradient).all():
+                raise NotFiniteError("the gradient of weight is NaN or infinite", kind="gradient")
+            self._weight[self._rows] -= self.learning_rate * gradient
+            if self._bias_moves:
+                self._bias -= self.learning_rate * slope.sum(axis=0)
         return result
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """Multiply the rate from now on; the state keeps it."""
+        self._rate_factor *= factor
 
     def eval_step(self, inputs: Array, targets: Array) -> StepResult:
         """Compare answers with targets; nothing changes.
 
         Raises:
-            TrainingStoppedError: the loss is not finite.
+            NotFiniteError: the loss is not finite.
         """
         outputs = self.predict(inputs)
         with np.errstate(over="ignore", invalid="ignore"):  # it is said better below
             loss = float(np.square(outputs - targets).mean())
         if not math.isfinite(loss):
-            raise TrainingStoppedError(
-                f"the loss is {loss}: gradient descent overshoots more with each step. "
-                f"A smaller rate often helps: learner.learning_rate={self._rate / 10:g}."
-            )
+            raise NotFiniteError(f"the loss is {loss}")
         return StepResult(loss, outputs)
 
     def predict(self, inputs: Array) -> Array:
@@ -125,7 +129,8 @@ class NumpyLinear:
     def state_dict(self) -> LearnerState:
         """Return a copy of weight and bias; there is nothing else to remember."""
         model = {"weight": self._weight.copy(), "bias": self._bias.copy()}
-        return LearnerState(model, {}, {"method": self._method})
+        factor = {"rate_factor": self._rate_factor} if self._rate_factor != 1 else {}
+        return LearnerState(model, {}, {"method": self._method, **factor})
 
     def load_state_dict(self, state: LearnerState) -> None:
         """Take back what `state_dict` gave.
@@ -141,6 +146,7 @@ class NumpyLinear:
         if method != self._method:
             raise ConfigError(f"the saved state is that of method={method}, but learner.method={self._method}.")
         self._weight[...], self._bias[...] = state.model["weight"], state.model["bias"]
+        self._rate_factor = float(state.extra.get("rate_factor", 1.0))
 
     def summary(self) -> Mapping[str, float]:
         """Return the number of trainable parameters."""
@@ -161,6 +167,17 @@ class NumpyLinear:
         layer.to(dtype=self._spec.input_dtype)
         layer.set_state_dict({name: paddle.to_tensor(array) for name, array in self.state_dict().model.items()})
         return write_graph(layer, folder, self._spec)
+
+    def _exact_step(self, inputs: Array, targets: Array) -> StepResult:
+        before = self._weight.copy(), self._bias.copy()
+        try:
+            self._solve(inputs, targets)
+            return self.eval_step(inputs, targets)
+        except (NotFiniteError, np.linalg.LinAlgError) as error:  # NumPy: "SVD did not converge", of a batch with NaN
+            self._weight[...], self._bias[...] = before
+            if isinstance(error, NotFiniteError):
+                raise
+            raise NotFiniteError(f"the least squares have no solution ({error})") from error
 
     def _solve(self, inputs: Array, targets: Array) -> None:
         """Set what moves to the least-squares solution, the shortest one where there are several."""

@@ -14,7 +14,9 @@ from paddle import nn
 from paddle.utils import unique_name
 
 from expkit.api import Array, ConfigError, ExpkitError, LearnerState, Loss, Parts, StepResult, did_you_mean
+from expkit_learners._finite import Watch
 from expkit_learners._graph import write_graph
+from expkit_learners._rates import scale_rate
 from expkit_learners._scores import check_scores
 from expkit_learners.fast_layers import speed_up
 
@@ -41,6 +43,7 @@ class PaddleLearner:
         self._forward = paddle.jit.to_static(self._model.forward) if parts.to_static else self._model
         if parts.tune and parts.device == "cpu" and not parts.to_static:
             speed_up(self._model)
+        self._watch = Watch(self._model)
         self._check_one_sample()
 
     @property
@@ -59,17 +62,29 @@ class PaddleLearner:
         return float(self._optimizer.get_lr())
 
     def train_step(self, inputs: Array, targets: Array) -> StepResult:
-        """Run forward, backward and one update."""
+        """Run forward, backward and one update.
+
+        Raises:
+            NotFiniteError: the loss or a gradient is not finite, and nothing has changed.
+        """
+        self._watch.before()
         self._model.train()
         outputs = self._forward(paddle.to_tensor(inputs))
         loss = self._loss(outputs, paddle.to_tensor(targets))
         loss.backward()
+        value = float(loss)
+        self._watch.check(value)
         with unique_name.guard(self._slot_names):  # the first step creates the named accumulators
             self._optimizer.step()
         self._optimizer.clear_grad()
         if self._schedule is not None and not self._by_metric:
             self._schedule.step()
-        return StepResult(float(loss), outputs.numpy())
+        return StepResult(value, outputs.numpy())
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """Multiply all rates from now on; the state keeps it."""
+        self._rate_factor *= factor
+        scale_rate(self._optimizer, factor)
 
     def end_epoch(self, metrics: Mapping[str, float]) -> None:
         """Show this epoch's values to a rate that follows one of them.
@@ -113,6 +128,8 @@ class PaddleLearner:
                 slots[_structured_slot(key, structured)] = value.numpy().copy()
             elif key == "LR_Scheduler":
                 extra["schedule"] = dict(value)
+        if self._rate_factor != 1:
+            extra["rate_factor"] = self._rate_factor
         return LearnerState(model, slots, extra)
 
     def load_state_dict(self, state: LearnerState) -> None:
@@ -146,6 +163,8 @@ class PaddleLearner:
         if self._schedule is not None and "schedule" in state.extra:
             slots["LR_Scheduler"] = dict(state.extra["schedule"])
         self._optimizer.set_state_dict(slots)
+        if "rate_factor" in state.extra:
+            self.scale_learning_rate(float(state.extra["rate_factor"]))
 
     def summary(self) -> Mapping[str, float]:
         """Return the number of trainable parameters."""
@@ -169,7 +188,7 @@ class PaddleLearner:
         trainable = [p for p in self._model.parameters() if not p.stop_gradient]
         if not trainable:
             raise ConfigError(f"model {type(self._model).__name__} has no parameter to train.")
-        self._slot_names = _private_names()
+        self._slot_names, self._rate_factor = _private_names(), 1.0
         self._optimizer = self._parts.optimizer(trainable)
         rate = self._optimizer._learning_rate
         self._schedule = rate if isinstance(rate, paddle.optimizer.lr.LRScheduler) else None

@@ -211,7 +211,7 @@ def test_a_sound_experiment_has_no_failure():
         ("Dead", "warning", "model", "the model answers the same to every sample"),
         ("Wide", "warning", "model", "a model that gives all 10 classes the same chance has 2.3"),
         ("NoLogarithm", "FAIL", "model", "loss is nan"),
-        ("NoLogarithm", "FAIL", "learning", "makes weights NaN or infinite"),
+        ("NoLogarithm", "FAIL", "learning", "cannot be made: the loss or a gradient is NaN or infinite"),
         ("Unseeded", "warning", "learning", "built twice from one seed, head.weight is different each time"),
         ("Moody", "warning", "learning", "the same weights give another loss each time"),
         ("Cut", "warning", "model", "first.weight, first.bias, idle.weight and 1 more: no gradient arrives"),

@@ -155,7 +155,7 @@ def test_weights_come_back_even_when_a_loss_cannot_be_measured(tmp_path, caplog)
     with caplog.at_level(logging.WARNING, "expkit"):
         callback.on_fit_end(FitEnd("finished", "", 1, 5))
     assert training.weights() == before
-    assert "loss_surface.png could not be drawn: TrainingStoppedError: the loss is inf" in caplog.text
+    assert "loss_surface.png could not be drawn: NotFiniteError: the loss is inf" in caplog.text
     assert not (tmp_path / FILE).exists()
 
 

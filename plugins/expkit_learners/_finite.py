@@ -1,0 +1,93 @@
+"""Sees within a step that a loss or gradient is not finite, at little cost, and undoes what the forward run changed."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import paddle
+from paddle import _C_ops, nn
+
+from expkit.api import NotFiniteError
+
+
+class Watch:
+    """Watches the steps of one model.
+
+    A step is: `before`, forward and backward, `check`, update. Between the first two of these, only what a model keeps
+    beside its weights changes, such as running statistics. Which tensors these are is seen in the first step.
+
+    Args:
+        model: the layers.
+    """
+
+    def __init__(self, model: nn.Layer) -> None:
+        self._model = model
+        self._trainable = [(name, p) for name, p in model.named_parameters() if not p.stop_gradient]
+        self._moving: list[Any] | None = None
+        self._kept: list[tuple[Any, Any]] = []
+
+    def before(self) -> None:
+        """Note what the forward run may change."""
+        tensors = _beside_weights(self._model) if self._moving is None else self._moving
+        self._kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
+
+    def check(self, loss: float, *, gradients: bool = True) -> None:
+        """Refuse a loss, or gradients, that are not finite; the model is then as it was before the step.
+
+        Args:
+            loss: of the batch.
+            gradients: whether they are looked at; not where a loss scaler does so.
+
+        Raises:
+            NotFiniteError: says which.
+        """
+        if self._moving is None:
+            self._moving = [tensor for tensor, before in self._kept if not _equal(tensor, before)]
+        found = "" if math.isfinite(loss) else f"the loss is {loss}"
+        if gradients and not found:
+            found = self._bad_gradients()
+        if found:
+            self._undo()
+            raise NotFiniteError(found, kind="gradient" if "gradient" in found else "loss")
+
+    def _bad_gradients(self) -> str:
+        """Return in words which gradients are not finite; "" where all are."""
+        given = [(name, p.grad) for name, p in self._trainable if p.grad is not None]
+        if not given or math.isfinite(_sum_of_squares(gradient for _, gradient in given)):
+            return ""
+        # The squares of finite numbers may be too large, too.
+        bad = [name for name, gradient in given if not _all_finite(gradient)]
+        return f"the gradient of {_named(bad)} is NaN or infinite" if bad else ""
+
+    @paddle.no_grad()
+    def _undo(self) -> None:
+        for tensor, before in self._kept:
+            tensor.set_value(before)
+        for _, parameter in self._trainable:
+            parameter.clear_gradient()
+
+
+def _sum_of_squares(gradients: Iterable[Any]) -> float:
+    norms = [_C_ops.squared_l2_norm(gradient.detach()) for gradient in gradients if gradient.is_dense()]
+    kinds = {norm.dtype for norm in norms}
+    if len(kinds) > 1:
+        norms = [norm.astype("float32") for norm in norms]
+    return float(paddle.add_n(norms).item()) if norms else 0.0
+
+
+def _all_finite(gradient: Any) -> bool:
+    return not gradient.is_dense() or bool(paddle.isfinite(gradient).all())
+
+
+def _beside_weights(model: nn.Layer) -> list[Any]:
+    """Buffers, and parameters without gradient, as which Paddle keeps running statistics (and frozen weights are)."""
+    tensors = [*model.buffers(), *(p for p in model.parameters() if p.stop_gradient)]
+    return [tensor for tensor in tensors if tensor._is_initialized()]  # nn.LSTM has one without memory
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return bool((one.detach() == other).all())
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
