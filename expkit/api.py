@@ -97,7 +97,7 @@ __all__ = [
     "inspection",
 ]
 
-VERSION = "1.1"
+VERSION = "1.2"
 """Grows its second number with each addition, its first with each change that breaks a plugin."""
 
 
@@ -119,6 +119,11 @@ class Loss(Protocol):
 
 class Metric(Protocol):
     """Measures outputs over many batches, in NumPy, whatever engine trained them.
+
+    A metric may also have ``state_dict()``, which returns what it has gathered since `reset` as a dict of numbers,
+    texts, lists, dicts and NumPy arrays of numbers, and ``load_state_dict(state)``, which takes back such a dict. A run
+    that is resumed in the middle of an epoch then measures that epoch as if it had not stopped; of a metric without,
+    the value in training of that one epoch covers the rest of it only, and a warning says so.
 
     Attributes:
         higher_is_better: direction of "best".

@@ -38,12 +38,16 @@ class Snapshot:
         progress: epoch, step, best value.
         callbacks: state of each callback by name.
         random: state of the global generators.
+        meters: what the meter of the training epoch has gathered so far; empty in checkpoints of older versions.
+        run: which run it is of: "id", "mlflow_run_id", "config_hash", "data_fingerprint"; empty as above.
     """
 
     learner: LearnerState
     progress: dict[str, Any]
     callbacks: dict[str, Any] = field(default_factory=dict)
     random: dict[str, Any] = field(default_factory=dict)
+    meters: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
 
 
 class CheckpointFolder:
@@ -159,7 +163,14 @@ def read_snapshot(folder: Path) -> Snapshot:
     learner = LearnerState(
         load(contents["model.safetensors"]), load(contents["optimizer.safetensors"]), state["learner"]
     )
-    return Snapshot(learner, state["progress"], state["callbacks"], state["random"])
+    return Snapshot(
+        learner,
+        progress=state["progress"],
+        callbacks=state["callbacks"],
+        random=state["random"],
+        meters=state.get("meters", {}),
+        run=state.get("run", {}),
+    )
 
 
 def _write_snapshot(folder: Path, snapshot: Snapshot) -> None:
@@ -176,6 +187,8 @@ def _write_snapshot(folder: Path, snapshot: Snapshot) -> None:
         "learner": dict(learner.extra),
         "callbacks": snapshot.callbacks,
         "random": snapshot.random,
+        "meters": snapshot.meters,
+        "run": snapshot.run,
     }
     contents = {
         "model.safetensors": save({k: np.asarray(v, order="C") for k, v in learner.model.items()}),

@@ -21,7 +21,8 @@ from expkit.config import ExperimentConfig
 from expkit.errors import ExpkitError, TrainingStoppedError
 from expkit.export import Certificate, export_model
 from expkit.interrupts import StopRequests
-from expkit.past import PastRun, check_resumable, read_past
+from expkit.last_step import EnoughSteps, LastStep
+from expkit.past import PastRun, check_resumable, check_same_data, read_past
 from expkit.preparation import Prepared, prepare
 from expkit.progress import progress_callback, show_seconds
 from expkit.record import Recorder
@@ -51,7 +52,14 @@ class Result:
     paused: str = ""
 
 
-def run(config: ExperimentConfig, folder: Path, console: Console | None = None) -> Result:
+def run(
+    config: ExperimentConfig,
+    folder: Path,
+    console: Console | None = None,
+    *,
+    last_step: int | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> Result:
     """Train, evaluate, plot and export one experiment; everything it writes lies in `folder` and the tracking store.
 
     Nothing is written before every part of the experiment was built.
@@ -60,22 +68,27 @@ def run(config: ExperimentConfig, folder: Path, console: Console | None = None) 
         config: the experiment.
         folder: the run folder, empty or not there yet.
         console: where to show progress; the screen by default.
+        last_step: pause after this step; where it ends an epoch, after the validation of that.
+        data: what the record of another run says of its data; other data is refused.
 
     Raises:
         ExpkitError: a mistake of the user's; the run, if it had begun, is marked FAILED.
         Stopped: somebody asked to stop; the run is marked KILLED, and a checkpoint saved if a step was done (not when
             a second Ctrl-C tore the step).
     """
-    return _run(config, folder, console or report.make_console())
+    return _run(config, folder, console or report.make_console(), data=data, last_step=last_step)
 
 
-def resume(folder: Path, changes: Sequence[str] = (), console: Console | None = None) -> Result:
+def resume(
+    folder: Path, changes: Sequence[str] = (), console: Console | None = None, *, last_step: int | None = None
+) -> Result:
     """Go on with an interrupted run from its last checkpoint, in its folder and its run in the tracking store.
 
     Args:
         folder: the run folder.
         changes: "key=value" for what may be done otherwise than then: more epochs, another device.
         console: where to show progress; the screen by default.
+        last_step: as for `run`.
 
     Raises:
         ExpkitError: there is nothing to go on with, a change would make it another run, or its data has changed;
@@ -84,24 +97,35 @@ def resume(folder: Path, changes: Sequence[str] = (), console: Console | None = 
     """
     past = read_past(folder, changes)
     check_resumable(past)
-    return _run(past.config, folder, console or report.make_console(), past)
+    return _run(
+        past.config, folder, console or report.make_console(), past, data=past.record["data"], last_step=last_step
+    )
 
 
-def _run(config: ExperimentConfig, folder: Path, console: Console, past: PastRun | None = None) -> Result:
+def _run(
+    config: ExperimentConfig,
+    folder: Path,
+    console: Console,
+    past: PastRun | None = None,
+    *,
+    data: Mapping[str, Any] | None,
+    last_step: int | None,
+) -> Result:
     started = time.perf_counter()
     with RunLog() as run_log:
         snapshot = None if past is None else past.checkpoints.load("last")
         prepared = prepare(config)
-        if past is not None:
-            past.check_data(prepared.data.spec)
+        if data is not None:
+            check_same_data(data, prepared.data.spec)
         with StopRequests() as stop:
             with stop.shielded():
                 if past is None:
                     recorder = Recorder.open(config, prepared, folder)
                 else:
-                    recorder = Recorder.reopen(config, prepared, folder, past.record)
+                    step = snapshot.progress["step"] if snapshot is not None else 0
+                    recorder = Recorder.reopen(config, prepared, folder, past.record, step)
                 run_log.write_to(folder / "run.log")
-            run = _Run(config, prepared, folder, console, recorder, stop, snapshot)
+            run = _Run(config, prepared, folder, console, recorder, stop, snapshot, last_step)
             result = _recorded(run, recorder, stop)
             log.info("done in %s", show_seconds(time.perf_counter() - started))
     if stop():  # it came while the record was closed: this run is whole, but a sweep must not go on
@@ -142,6 +166,7 @@ class _Run:
         recorder: Recorder,
         interrupted: Callable[[], bool],
         snapshot: Snapshot | None = None,
+        last_step: int | None = None,
     ) -> None:
         self.config, self.prepared, self.folder, self.interrupted = config, prepared, folder, interrupted
         self.console, self.recorder = console, recorder
@@ -153,7 +178,7 @@ class _Run:
             prepared.batches["train"],
             prepared.batches["valid"],
             meters=prepared.meters,
-            callbacks=self._callbacks(),
+            callbacks=[*self._callbacks(), *([] if last_step is None else [LastStep(last_step)])],
             monitor=prepared.monitor,
             epochs=config.trainer.epochs,
             stop_after=config.trainer.stop_after,
@@ -167,7 +192,10 @@ class _Run:
     def complete(self) -> Result:
         """Train, then measure, export and draw the best weights."""
         self._announce()
-        end = self.trainer.fit()
+        try:
+            end = self.trainer.fit()
+        except EnoughSteps as enough:
+            return self._pause(str(enough))
         progress = self.trainer.progress
         if end.status == "paused":
             return self._pause(end.reason)
@@ -197,8 +225,22 @@ class _Run:
             if name in snapshot.callbacks:
                 callback.load_state_dict(snapshot.callbacks[name])
         self.trainer.progress = Progress(**snapshot.progress)
+        anew = self.prepared.meters["train"].load_state_dict(snapshot.meters)
+        if self.trainer.progress.validated < self.trainer.progress.epoch:
+            self._warn_of_rest(("loss", *anew) if not snapshot.meters else anew)
         self.history.take_back(self.trainer.progress.validated, self.trainer.progress.step)
         restore_random_state(snapshot.random)
+
+    def _warn_of_rest(self, names: Sequence[str]) -> None:
+        """Say which values of the epoch that is gone on with do not cover all of it."""
+        if names and self.trainer.progress.batch:
+            log.warning(
+                "Of epoch %d, %s will cover only the batches after step %d: the checkpoint does not hold what was "
+                "measured before. All later epochs are whole.",
+                self.trainer.progress.epoch,
+                " and ".join(f"train/{name}" for name in names),
+                self.trainer.progress.step,
+            )
 
     def _pause(self, reason: str) -> Result:
         """End before the end: what was trained is kept, and nothing is tested or exported yet."""
@@ -230,7 +272,13 @@ class _Run:
 
     def _snapshot(self) -> Snapshot:
         states = {name: callback.state_dict() for name, callback in self.prepared.callbacks.items()}
-        return Snapshot(self.prepared.learner.state_dict(), self.trainer.progress.as_dict(), states, random_state())
+        return Snapshot(
+            self.prepared.learner.state_dict(),
+            progress=self.trainer.progress.as_dict(),
+            callbacks=states,
+            random=random_state(),
+            meters=self.prepared.meters["train"].state_dict(),
+        )
 
     def _announce(self) -> None:
         config, summary = self.config, self.prepared.learner.summary()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from expkit.api import Metric, StepResult
-from expkit.errors import ConfigError
+from expkit.errors import ConfigError, PluginError
 from expkit.spec import Array
+
+ARRAY = "array of"
+"""Key by which an array is known among packed values."""
 
 
 class Meter:
@@ -52,3 +59,61 @@ class Meter:
         values = {"loss": self._loss / self._samples if self._samples else math.nan}
         values.update({name: float(metric.compute()) for name, metric in self._metrics.items()})
         return {prefix + name: value for name, value in values.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was gathered since the reset as plain values (JSON), exact to the last bit.
+
+        Raises:
+            PluginError: the state of a metric holds what cannot be kept.
+        """
+        metrics = {}
+        for name, metric in self._metrics.items():
+            if hasattr(metric, "state_dict"):
+                try:
+                    metrics[name] = packed(metric.state_dict())
+                except TypeError as error:
+                    raise PluginError(f"metric {name!r}: its state_dict holds {error}.") from error
+        return {"loss": float(self._loss), "samples": self._samples, "metrics": metrics}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> tuple[str, ...]:
+        """Take back what `state_dict` gave; an empty state is that of a reset.
+
+        Returns:
+            Names of the metrics that the state says nothing of, which begin anew.
+        """
+        self.reset()
+        if not state:
+            return tuple(self._metrics)
+        self._loss, self._samples = float(state["loss"]), int(state["samples"])
+        kept = {name: metric for name, metric in self._metrics.items() if name in state["metrics"]}
+        for name, metric in kept.items():
+            metric.load_state_dict(unpacked(state["metrics"][name]))  # type: ignore[attr-defined]  # it has given it
+        return tuple(name for name in self._metrics if name not in kept)
+
+
+def packed(value: Any) -> Any:
+    """Turn plain values and arrays into JSON; arrays become base64 of their bytes.
+
+    Raises:
+        TypeError: something is neither; names it.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): packed(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [packed(inner) for inner in value]
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
+        content = base64.b64encode(value.tobytes()).decode()
+        return {ARRAY: value.dtype.str, "shape": list(value.shape), "base64": content}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a {type(value).__name__}, but may hold numbers, texts, lists, dicts and arrays of numbers only")
+
+
+def unpacked(value: Any) -> Any:
+    """Take back what `packed` gave; a scalar of NumPy's comes back as one, and a tuple as a list."""
+    if isinstance(value, Mapping):
+        if ARRAY not in value:
+            return {key: unpacked(inner) for key, inner in value.items()}
+        flat = np.frombuffer(base64.b64decode(value["base64"]), np.dtype(value[ARRAY]))
+        return flat.reshape(value["shape"]).copy()[()]
+    return [unpacked(inner) for inner in value] if isinstance(value, list) else value

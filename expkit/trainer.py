@@ -64,6 +64,7 @@ class Progress:
         best_epoch: epoch of `best`, 0 before the first validation.
         best_metrics: all metrics of that epoch.
         validated: the last epoch whose validation is done; below `epoch` in the middle of one.
+        stopped: why a callback asked to end training after that epoch; empty when none did.
         skipped: batches that were left out because of NaN or infinity.
         rollbacks: how often training was taken back for the same reason.
     """
@@ -75,6 +76,7 @@ class Progress:
     best_epoch: int = 0
     best_metrics: dict[str, float] = field(default_factory=dict)
     validated: int = 0
+    stopped: str = ""
     skipped: int = 0
     rollbacks: int = 0
 
@@ -127,7 +129,6 @@ class Trainer:
         self.progress = Progress()
         self._interrupted, self._log, self._not_finite = interrupted, log, not_finite or self._stop_here
         self._random = StepRandom()
-        self._stop_reason = ""
 
     def fit(self) -> FitEnd:
         """Train to the end, or from where `progress` stands, and return how it ended.
@@ -141,8 +142,8 @@ class Trainer:
             self._tell("on_fit_start", self._start())
             status, reason = self._epochs()
             end = self._end(status, reason)
-        except Interrupted:
-            end = self._end("interrupted", "asked to stop")
+        except Interrupted as interrupt:
+            end = self._end("interrupted", str(interrupt) or "asked to stop")
             raise
         except BaseException as error:  # KeyboardInterrupt may have torn a step apart: nothing to save
             end = self._end("failed", f"{type(error).__name__}: {error}")
@@ -165,11 +166,13 @@ class Trainer:
 
     def _epochs_left(self) -> tuple[str, str]:
         progress = self.progress
+        if progress.stopped:  # what ended before its result was written stays ended
+            return "stopped", progress.stopped
         unfinished = progress.epoch > progress.validated
         for epoch in range(progress.epoch + (not unfinished), self.epochs + 1):
             self._epoch(epoch)
-            if self._stop_reason:
-                return "stopped", self._stop_reason
+            if progress.stopped:
+                return "stopped", progress.stopped
             if epoch == self.stop_after and epoch < self.epochs:
                 return "paused", f"after epoch {epoch} of {self.epochs}, as trainer.stop_after={epoch} says"
         return "finished", ""
@@ -179,7 +182,8 @@ class Trainer:
         done = self.progress.batch if self.progress.epoch == epoch else 0
         self.progress.epoch, self.progress.batch = epoch, done
         self._tell("on_epoch_start", EpochStart(epoch))
-        self.meters["train"].reset()
+        if not done:  # else it goes on with what it has
+            self.meters["train"].reset()
         for inputs, targets in self.train.epoch(epoch, skip=done):
             self._watched_step(inputs, targets)
             self._check_interrupt()
@@ -270,7 +274,7 @@ class Trainer:
         return True
 
     def _stop(self, reason: str) -> None:
-        self._stop_reason = self._stop_reason or reason or "a callback asked to stop"
+        self.progress.stopped = self.progress.stopped or reason or "a callback asked to stop"
 
     def _check_interrupt(self) -> None:
         if self._interrupted():

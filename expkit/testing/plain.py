@@ -28,12 +28,14 @@ from expkit.api import (
     StepEnd,
     Values,
 )
+from expkit.metrics import packed, unpacked
 from expkit.testing.base import Component, build, check_options, each_fitting, example_batch, require
 
 
 def check_metric(component: Component, *, specs: Iterable[DataSpec] | None = None) -> None:
     """Check a metric: NaN without batches, the same value however samples are batched, the right direction.
 
+    Where it has a state, that has to go through JSON and bring another one to the very same value.
     A metric of classes has to see the same in probabilities as in logits, as `spec.target.scores` says what they are.
     It may refuse shares [N, K], which some transforms make of classes, by any error; if it takes them, it has to be
     right about them.
@@ -65,8 +67,33 @@ def check_metric(component: Component, *, specs: Iterable[DataSpec] | None = Non
         if spec.is_classification:
             _check_shares(component, metric, wrong, targets, whole)
             _check_probabilities(component, spec, wrong, targets, whole)
+        _check_memory(component, spec, metric, wrong, targets)
         metric.reset()
         require(math.isnan(metric.compute()), component, "is not NaN after reset")
+
+
+def _check_memory(component: Component, spec: DataSpec, metric: Any, outputs: Array, targets: Array) -> None:
+    """What a metric has gathered goes to another one through a checkpoint, where it has a state at all."""
+    has = [hasattr(metric, name) for name in ("state_dict", "load_state_dict")]
+    require(has[0] == has[1], component, "has one of state_dict and load_state_dict; it needs both or neither")
+    if not has[0]:
+        return
+    for half in (0, 7):
+        other = build(component, spec=spec)
+        other.update(outputs[7:], targets[7:])  # to be forgotten
+        metric.reset()
+        if half:
+            metric.update(outputs[:half], targets[:half])
+        try:
+            kept = json.loads(json.dumps(packed(metric.state_dict())))
+        except TypeError as error:
+            require(False, component, f"has in its state_dict {error}")
+        before = json.dumps(kept)
+        other.load_state_dict(unpacked(kept))
+        for each in (metric, other):
+            each.update(outputs[half:], targets[half:])
+        require(metric.compute() == other.compute(), component, "measures differently after its state was loaded")
+        require(json.dumps(kept) == before, component, "changes a state that it has loaded")
 
 
 def _check_shares(component: Component, metric: Any, outputs: Array, classes: Array, wanted: float) -> None:

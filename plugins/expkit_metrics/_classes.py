@@ -1,6 +1,8 @@
 """What the metrics of classification share: which targets they take, and counts for each class."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +103,14 @@ class ScoreOfClasses(ABC):
         if self._average == "macro":
             return float(np.nanmean(scores))
         return float(np.nansum(scores * self._true) / total)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Values for the checkpoint."""
+        return {"right": self._right.copy(), "predicted": self._predicted.copy(), "true": self._true.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._right, self._predicted, self._true = (state[name].copy() for name in ("right", "predicted", "true"))
 
 
 def ratio(part: Array, whole: Array, absent: Array) -> Array:

@@ -1,6 +1,8 @@
 """What the metrics of regression share: which targets they take, and a mean over residuals."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +46,14 @@ class MeanOfResiduals(ABC):
     def compute(self) -> float:
         """Value over all batches; NaN when there were none."""
         return self._sum / self._count if self._count else float("nan")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Values for the checkpoint."""
+        return {"sum": self._sum, "count": self._count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._sum, self._count = state["sum"], state["count"]
 
 
 def check_target(metric: str, spec: DataSpec) -> None:

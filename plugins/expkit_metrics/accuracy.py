@@ -1,5 +1,8 @@
 """The share of right answers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from expkit.api import Array, ConfigError, DataSpec
@@ -61,3 +64,11 @@ class Accuracy:
     def compute(self) -> float:
         """Value over all batches; NaN when there were none."""
         return self._right / self._count if self._count else float("nan")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Values for the checkpoint."""
+        return {"right": self._right, "count": self._count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._right, self._count = state["right"], state["count"]

@@ -1,5 +1,8 @@
 """The area under the ROC curve."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from expkit.api import Array, ConfigError, DataSpec
@@ -66,6 +69,16 @@ class AreaUnderROC:
         areas = [_area(probabilities[:, number], classes == number) for number in self._positive]
         known = [area for area in areas if area is not None]
         return sum(known) / len(known) if known else float("nan")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Values for the checkpoint: outputs and classes of all samples since `reset`."""
+        if not self._outputs:
+            return {}
+        return {"outputs": np.concatenate(self._outputs), "classes": np.concatenate(self._classes)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._outputs, self._classes = ([state[name]] if state else [] for name in ("outputs", "classes"))
 
 
 def _area(scores: Array, positive: Array) -> float | None:

@@ -1,10 +1,15 @@
 """The coefficient of determination."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from expkit.api import Array, DataSpec
 
 from ._residuals import check_target, residuals
+
+SUMS = ("mean", "total", "residual", "least", "most")
 
 
 class RSquared:
@@ -69,3 +74,13 @@ class RSquared:
         if not varied.any():
             return float("nan")
         return float(np.mean(1.0 - self._residual[varied] / self._total[varied]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Values for the checkpoint."""
+        return {"count": self._count, **{name: getattr(self, f"_{name}").copy() for name in SUMS}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._count = state["count"]
+        for name in SUMS:
+            setattr(self, f"_{name}", state[name].copy())

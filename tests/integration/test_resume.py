@@ -25,7 +25,7 @@ from expkit.tracking.store import import_mlflow
 QUICK = (
     *("+experiment=mnist_cnn", "dataset.download=false", "dataset.limit=200", "trainer.epochs=3"),
     *("export=none", "plots=none", "schedule=polynomial", "transforms=[shift]", "callbacks=[early_stopping]"),
-    *("model=mlp", "model.hidden=[16]", "model.dropout=0.2"),
+    *("model=mlp", "model.hidden=[16]", "model.dropout=0.2", "metrics=[accuracy,auc,f1]"),
 )
 
 
@@ -80,10 +80,7 @@ def test_a_run_that_was_stopped_in_the_middle_of_an_epoch_goes_on_with_the_next_
     train: Callable[..., Path], tmp_path: Path
 ) -> None:
     whole = train("whole", "tracking=none")
-    (tmp_path / "conf" / "callbacks").mkdir(parents=True)
-    (tmp_path / "conf" / "callbacks" / "stops.yaml").write_text(
-        "# @package callbacks.stops\n_target_: tests.integration.test_resume.StopsInEpochTwo\n"
-    )
+    choose_stops(tmp_path)
     with pytest.raises(Stopped):
         train("stopped", "tracking=none", "callbacks=[early_stopping,stops]")
     stopped = tmp_path / "runs" / "mnist_cnn" / "stopped"
@@ -91,8 +88,48 @@ def test_a_run_that_was_stopped_in_the_middle_of_an_epoch_goes_on_with_the_next_
     assert steps == list(range(1, 11))
     assert json.loads((stopped / "run.json").read_text())["status"] == "KILLED"
     experiment.resume(stopped, console=console())
-    assert read_steps(stopped) == read_steps(whole)
-    assert read_epochs(stopped)[-1]["valid/loss"] == read_epochs(whole)[-1]["valid/loss"]
+    same(whole, stopped)  # the metrics of epoch 2, too, which was measured in two pieces
+    assert "will cover only" not in (stopped / "run.log").read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_metric_without_a_state_is_named_when_it_missed_a_part_of_its_epoch(
+    train: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "conf" / "metrics").mkdir(parents=True)
+    (tmp_path / "conf" / "metrics" / "seen.yaml").write_text(
+        "# @package metrics.seen\n_target_: tests.integration.test_resume.Seen\n"
+    )
+    choose_stops(tmp_path)
+    with pytest.raises(Stopped):
+        train("stopped", "tracking=none", "callbacks=[stops]", "metrics=[accuracy,seen]")
+    stopped = tmp_path / "runs" / "mnist_cnn" / "stopped"
+    experiment.resume(stopped, console=console())
+    assert [epoch["train/seen"] for epoch in read_epochs(stopped)] == [200.0, 200.0 - 3 * 32, 200.0]
+    assert "Of epoch 2, train/seen will cover only the batches after step 10" in (stopped / "run.log").read_text()
+
+
+class Seen:
+    """Counts samples, and has no state."""
+
+    higher_is_better = True
+
+    def reset(self) -> None:
+        self.samples = 0
+
+    def update(self, outputs: np.ndarray, targets: np.ndarray) -> None:
+        self.samples += len(targets)
+
+    def compute(self) -> float:
+        return float(self.samples) or float("nan")
+
+
+def choose_stops(folder: Path) -> None:
+    """Make `callbacks=[stops]` known in a folder."""
+    (folder / "conf" / "callbacks").mkdir(parents=True)
+    (folder / "conf" / "callbacks" / "stops.yaml").write_text(
+        "# @package callbacks.stops\n_target_: tests.integration.test_resume.StopsInEpochTwo\n"
+    )
 
 
 class StopsInEpochTwo(Callback):

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 
 from expkit.api import ConfigError, StepResult
-from expkit.metrics import Meter
+from expkit.errors import PluginError
+from expkit.metrics import Meter, packed, unpacked
 
 
 class Count:
@@ -49,3 +51,80 @@ def test_a_reset_forgets_all():
 def test_a_metric_called_loss_is_refused():
     with pytest.raises(ConfigError, match="a metric is called 'loss'"):
         Meter({"loss": Count()})
+
+
+class Sum(Count):
+    """A metric with a state: the sum of all outputs, in float32."""
+
+    def reset(self):
+        self.total = np.zeros((), np.float32)
+
+    def update(self, outputs, targets):
+        self.total = self.total + outputs.sum(dtype=np.float32)
+
+    def compute(self):
+        return float(self.total)
+
+    def state_dict(self):
+        return {"total": self.total}
+
+    def load_state_dict(self, state):
+        self.total = state["total"]
+
+
+def feed(meter, *losses):
+    for loss in losses:
+        meter.update(StepResult(loss, np.full((3, 2), loss, np.float32)), np.zeros(3))
+
+
+def test_a_meter_goes_on_in_another_process_as_if_it_had_not_stopped():
+    whole, first, second = (Meter({"sum": Sum()}) for _ in range(3))
+    feed(whole, 0.1, 0.7, 1e-3, math.inf)
+    feed(first, 0.1, 0.7)
+    feed(second, 9.0)  # to be forgotten
+    assert second.load_state_dict(json.loads(json.dumps(first.state_dict()))) == ()
+    feed(second, 1e-3, math.inf)
+    assert second.compute() == whole.compute()
+
+
+def test_a_metric_without_a_state_begins_anew_and_is_named():
+    first, second = (Meter({"sum": Sum(), "count": Count()}) for _ in range(2))
+    feed(first, 1.0)
+    feed(second, 9.0)
+    assert second.load_state_dict(first.state_dict()) == ("count",)
+    assert second.compute() == {"loss": 1.0, "sum": 6.0, "count": 0.0}
+
+
+def test_an_empty_state_is_a_reset():
+    meter = Meter({"sum": Sum()})
+    feed(meter, 1.0)
+    assert meter.load_state_dict({}) == ("sum",)
+    assert math.isnan(meter.compute()["loss"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([[np.nan, -0.0, 1e-308]]),
+        np.array([2**62 + 1]),
+        np.array([True, False]),
+        np.zeros((0, 3), np.float16),
+        np.float32(0.1),
+        np.asfortranarray(np.arange(6, dtype=np.int32).reshape(2, 3)),
+    ],
+)
+def test_arrays_come_back_bit_by_bit_and_may_be_written(value):
+    back = unpacked(json.loads(json.dumps(packed({"inner": [value, 1.5, None]}))))["inner"]
+    assert back[1:] == [1.5, None]
+    assert (back[0].dtype, back[0].shape) == (value.dtype, value.shape)
+    assert back[0].tobytes() == value.tobytes()
+    assert isinstance(back[0], np.generic) or back[0].flags.writeable
+
+
+@pytest.mark.parametrize("value", [{1, 2}, np.array(["a"]), np.array([None]), b"x"])
+def test_a_state_that_no_checkpoint_can_keep_is_refused_with_the_metric(value):
+    metric = Sum()
+    meter = Meter({"mine": metric})
+    metric.total = [value]
+    with pytest.raises(PluginError, match=r"metric 'mine': its state_dict holds a \w+, but may hold numbers, texts"):
+        meter.state_dict()

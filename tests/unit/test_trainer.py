@@ -262,9 +262,19 @@ def test_progress_is_plain_values(make):
         "best_epoch": 1,
         "best_metrics": {"train/loss": 1.0, "valid/loss": 2.0},
         "validated": 2,
+        "stopped": "",
         "skipped": 0,
         "rollbacks": 0,
     }
+
+
+def test_what_a_callback_has_ended_stays_ended_when_the_process_dies_before_its_result_is_written(make):
+    trainer = make(None, Recorder(at="epoch_end", do=lambda event: event.stop("enough")), epochs=9)
+    trainer.fit()
+    again = make(None, seen := Recorder(), epochs=9)
+    again.progress = Progress(**trainer.progress.as_dict())
+    assert again.fit() == FitEnd("stopped", "enough", 1, 3)
+    assert seen.of("StepEnd") == []
 
 
 def test_training_goes_on_where_progress_stands(make):
