@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -339,20 +338,7 @@ class _Run:
             headline=f"best epoch {result.best_epoch} of {self.trainer.progress.epoch} "
             f"({self.prepared.monitor.name} {result.monitored:.4f})",
             places=places,
-            next_commands=next_commands(config, folder, tracked=self.recorder.tracked, exported=config.export.enabled),
+            next_commands=report.next_commands(
+                config, folder, tracked=self.recorder.tracked, exported=config.export.enabled
+            ),
         )
-
-
-def next_commands(config: ExperimentConfig, folder: str, *, tracked: bool, exported: bool) -> list[tuple[str, str]]:
-    """Return up to three (purpose, command) that a user would want after a run."""
-    commands = []
-    if exported:
-        commands.append(("ask the model about files", f"python -m expkit predict {folder} FILE..."))
-    if tracked and config.tracking.uri is None:
-        runs = [] if str(config.runs_dir) == "runs" else ["--runs-dir", str(config.runs_dir)]
-        commands.append(("compare runs in the browser", shlex.join(["python", "-m", "expkit", "ui", *runs])))
-    if config.overrides:
-        others = [o for o in config.overrides if not o.startswith(("seed=", "trainer.stop_after="))]
-        again = shlex.join(["-m", *others, "seed=0,1,2"])
-        commands.append(("see how much is chance", f"python -m expkit {again}"))
-    return commands

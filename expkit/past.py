@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,14 +59,26 @@ class PastRun:
         Raises:
             ConfigError: the fingerprints differ.
         """
-        before = self.record["data"]
-        if spec.fingerprint != before["fingerprint"]:
-            raise ConfigError(
-                f"the data is not that of the run: {spec.name} ({spec.source.kind}: {spec.source.location}) has the "
-                f"fingerprint {spec.fingerprint[:12]}..., the run was trained on {before['name']} with "
-                f"{before['fingerprint'][:12]}..., from {before['source']['location']}. Bring that data back "
-                "(dataset.root, EXPKIT_DATA_DIR), or start a new run."
-            )
+        check_same_data(self.record["data"], spec)
+
+
+def check_same_data(before: Mapping[str, Any], spec: DataSpec) -> None:
+    """Refuse other data than a run was trained on.
+
+    Args:
+        before: what its record says of its data.
+        spec: of the data that is here.
+
+    Raises:
+        ConfigError: the fingerprints differ.
+    """
+    if spec.fingerprint != before["fingerprint"]:
+        raise ConfigError(
+            f"the data is not that of the run: {spec.name} ({spec.source.kind}: {spec.source.location}) has the "
+            f"fingerprint {spec.fingerprint[:12]}..., the run was trained on {before['name']} "
+            f"({before['source']['kind']}: {before['source']['location']}) with {before['fingerprint'][:12]}.... "
+            "Bring that data back (dataset.root, EXPKIT_DATA_DIR), or start a new run."
+        )
 
 
 def read_past(folder: Path, changes: Sequence[str] = ()) -> PastRun:
@@ -74,15 +86,25 @@ def read_past(folder: Path, changes: Sequence[str] = ()) -> PastRun:
 
     Args:
         folder: with `run.json` and `config.yaml`.
-        changes: "key=value" for what may be done otherwise than then.
+        changes: "key=value" for what a resumed run may do otherwise than before.
 
     Raises:
         RunNotFoundError: the folder is none, or its files cannot be read.
         ConfigError: a change would make it another run, or cannot be made.
     """
-    record = read_record(folder)
     for change in changes:
-        _check_change(change)
+        check_change(change)
+    return read_changed(folder, changes)
+
+
+def read_changed(folder: Path, changes: Sequence[str] = ()) -> PastRun:
+    """Read a run folder as `read_past` does, whatever is changed.
+
+    Raises:
+        RunNotFoundError: the folder is none, or its files cannot be read.
+        ConfigError: a change cannot be made.
+    """
+    record = read_record(folder)
     try:
         text = (folder / "config.yaml").read_text(encoding="utf-8")
         overrides = tuple(str(one) for one in config.from_yaml((folder / "overrides.yaml").read_text(encoding="utf-8")))
@@ -111,14 +133,23 @@ def check_resumable(past: PastRun) -> None:
         )
 
 
-def _check_change(change: str) -> None:
+def check_change(change: str, changeable: Sequence[str] = CHANGEABLE) -> None:
+    """Refuse a change that would make a run another one.
+
+    Args:
+        change: as the user typed it.
+        changeable: options, and with a dot at the end groups of options, that may change.
+
+    Raises:
+        ConfigError: it would; says what may change.
+    """
     key, equals, _ = change.partition("=")
     if not equals or key.startswith(("+", "~", "-")):
         raise ConfigError(f"{change!r}: a change is written key=value, such as trainer.epochs=10.")
-    if key in CHANGEABLE or any(key.startswith(start) for start in CHANGEABLE if start.endswith(".")):
+    if key in changeable or any(key.startswith(start) for start in changeable if start.endswith(".")):
         return
-    names = [name if not name.endswith(".") else f"{name}*" for name in CHANGEABLE]
-    near = did_you_mean(key, CHANGEABLE)
+    names = [name if not name.endswith(".") else f"{name}*" for name in changeable]
+    near = did_you_mean(key, changeable)
     raise ConfigError(
         f"{change!r}: with another {key} it would be another run.{near} What may change is {', '.join(names)}. "
         "For anything else start a new run."

@@ -19,6 +19,8 @@ PACKAGES = (
     "paddlepaddle",
     "paddlepaddle-gpu",
     "numpy",
+    "pillow",
+    "scikit-learn",
     "hydra-core",
     "omegaconf",
     "mlflow",
@@ -37,8 +39,9 @@ class GitState:
         commit: full hash.
         branch: name, or "HEAD" when detached.
         dirty: whether the work tree differs from the commit.
-        diff: how its tracked files differ, as a patch.
-        untracked: text of small untracked code and config files by path.
+        diff: how its tracked files differ, as a patch; bytes that are not UTF-8 are kept as surrogates.
+        untracked: text of small untracked code and config files by path from the top of the work tree.
+        prefix: the folder in the work tree, such as "students/anna/"; empty for its top.
     """
 
     commit: str
@@ -46,27 +49,49 @@ class GitState:
     dirty: bool
     diff: str
     untracked: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
 
 
-def git_state(folder: Path) -> GitState | None:
-    """Return the git state of a folder; None where git is not installed or the folder is no work tree with a commit."""
-    commit = _git(folder, "rev-parse", "HEAD")
+def git_state(folder: Path, leave_out: Path | None = None) -> GitState | None:
+    """Return the git state of a folder; None where git is not installed or the folder is no work tree with a commit.
+
+    Args:
+        folder: in the work tree.
+        leave_out: a folder whose untracked files are not code: that of the runs, where git does not ignore it.
+    """
+    commit = git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
-    branch = _git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "HEAD"
-    diff = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff") or ""
-    untracked = _untracked(folder)
-    return GitState(commit.strip(), branch.strip(), bool(diff.strip() or untracked), diff, untracked)
+    branch = git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "HEAD"
+    changes = diff(folder, "HEAD")
+    untracked = _untracked(folder, leave_out)
+    prefix = (git(folder, "rev-parse", "--show-prefix") or "").strip()
+    return GitState(commit.strip(), branch.strip(), bool(changes.strip() or untracked), changes, untracked, prefix)
 
 
-def _untracked(folder: Path) -> dict[str, str]:
+def diff(folder: Path, commit: str) -> str:
+    """Return how the tracked files differ from a commit, whatever the user's settings of `git diff` are."""
+    options = ("--no-color", "--no-ext-diff", "--no-relative", "--src-prefix=a/", "--dst-prefix=b/")
+    return git(folder, "-c", "core.quotePath=false", "diff", *options, commit, "--") or ""
+
+
+def top_folder(folder: Path) -> Path | None:
+    """Return the top of the work tree that a folder is in; None where it is in none."""
+    top = git(folder, "rev-parse", "--show-toplevel")
+    return Path(top.rstrip("\n")) if top else None
+
+
+def _untracked(folder: Path, leave_out: Path | None) -> dict[str, str]:
     """Read the untracked Python and YAML files that git does not ignore: a student's model is often not committed."""
-    listed = _git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py", "*.yaml", "*.yml") or ""
+    top = top_folder(folder) or folder
+    listed = git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py", "*.yaml", "*.yml") or ""
+    paths = [top / name for name in listed.split("\0") if name]
+    left_out = None if leave_out is None else leave_out.resolve()
+    code = [path for path in paths if left_out is None or not path.resolve().is_relative_to(left_out)]
     found: dict[str, str] = {}
-    for name in [name for name in listed.split("\0") if name][:MOST_UNTRACKED]:
-        path = folder / name
+    for path in code[:MOST_UNTRACKED]:
         if path.is_file() and path.stat().st_size <= MOST_BYTES:
-            found[name] = path.read_text(encoding="utf-8", errors="replace")
+            found[path.relative_to(top).as_posix()] = path.read_bytes().decode("utf-8", "surrogateescape")
     return found
 
 
@@ -123,16 +148,12 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def git(folder: Path, *arguments: str) -> str | None:
+    """Return what git answers, with bytes that are not UTF-8 as surrogates; None where it fails or there is none."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=GIT_SECONDS,
-            check=False,
+            ["git", "-C", str(folder), *arguments], capture_output=True, timeout=GIT_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired):  # no git here, or a work tree too slow to ask
         return None
-    return done.stdout if done.returncode == 0 else None
+    return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None

@@ -14,11 +14,20 @@ import numpy as np
 
 from expkit import provenance, registry, tracking
 from expkit.api import Callback, DataSpec
-from expkit.config import ExperimentConfig, to_yaml
+from expkit.config import ExperimentConfig, from_yaml
 from expkit.errors import ConfigError
 from expkit.export import Certificate
 from expkit.model_card import describe_run
 from expkit.preparation import Prepared
+from expkit.record_files import (
+    changed_options,
+    changed_values,
+    git_facts,
+    store_happened,
+    store_made,
+    write_config,
+    write_environment,
+)
 from expkit.runlog import log
 from expkit.runs import RECORD, write_record
 from expkit.tracking import masked
@@ -56,6 +65,7 @@ class Recorder:
             "mlflow_run_id": self.mlflow_run_id,
             "choices": dict(config.choices),
             "seed": config.seed,
+            "steps_per_epoch": len(prepared.batches["train"]),
             "data": _data_facts(prepared.data.spec),
         }
 
@@ -70,31 +80,29 @@ class Recorder:
         if (folder / RECORD).exists():
             raise ConfigError(f"{folder} holds a run already. Leave hydra.run.dir alone, or name an empty folder.")
         environment = provenance.environment(prepared.device)
-        git = provenance.git_state(Path.cwd())
+        git = provenance.git_state(Path.cwd(), leave_out=config.runs_dir)
         visualdl = _visualdl(config, folder)
         tracker = _open_tracker(config, prepared, folder, environment, git)
         recorder = cls(config, prepared, folder, tracker, visualdl)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            recorder._write_config()
-            (folder / "environment.json").write_text(
-                json.dumps({**environment, "git": _git_facts(git), "tuning": dict(prepared.tuning)}, indent=2),
-                encoding="utf-8",
-            )
-            if git is not None:
-                _write_work_tree(folder, git)
+            write_config(folder, config)
+            write_environment(folder, environment, git, prepared.tuning)
             write_record(folder, recorder._record)
         except OSError as error:
             tracker.finish("FAILED", "the run folder cannot be written")
             raise ConfigError(
                 f"the run folder {folder} cannot be written: {error.strerror}. Choose another: runs_dir=FOLDER."
             ) from error
+        store_made(tracker, folder)
         tracker.log_data(prepared.data.spec, prepared.sizes)
         tracker.set_description(recorder._card({}))
         return recorder
 
     @classmethod
-    def reopen(cls, config: ExperimentConfig, prepared: Prepared, folder: Path, record: Mapping[str, Any]) -> Recorder:
+    def reopen(
+        cls, config: ExperimentConfig, prepared: Prepared, folder: Path, record: Mapping[str, Any], step: int = 0
+    ) -> Recorder:
         """Go on with the record of an interrupted run, and with its run in the store.
 
         Args:
@@ -102,6 +110,7 @@ class Recorder:
             prepared: its parts.
             folder: the run folder.
             record: what `run.json` says.
+            step: after which it goes on.
 
         Raises:
             TrackingError: the store cannot be used, or has no such run; nothing was written.
@@ -114,8 +123,12 @@ class Recorder:
         kept = {key: value for key, value in record.items() if key not in ("ended", "reason")}
         resumed = [*record.get("resumed", ()), _now()]
         recorder._record = {**kept, "status": "RUNNING", "resumed": resumed}
-        recorder._write_config()
+        changed = _changed_since(folder, config, prepared)
+        if changed:
+            recorder._record["resumed_otherwise"] = [*record.get("resumed_otherwise", ()), {"step": step, **changed}]
+        write_config(folder, config)
         write_record(folder, recorder._record)
+        store_made(tracker, folder)
         tracker.log_data(prepared.data.spec, prepared.sizes)
         tracker.set_tags({"resumed": ", ".join(resumed)})
         return recorder
@@ -194,21 +207,9 @@ class Recorder:
                 sink.close()
             self._tracker.finish("KILLED" if status == "PAUSED" else status, reason)
 
-    def _write_config(self) -> None:
-        config = self._config
-        (self._folder / "config.yaml").write_text(masked(to_yaml(config.resolved)), encoding="utf-8")
-        (self._folder / "overrides.yaml").write_text(masked(to_yaml(list(config.overrides))), encoding="utf-8")
-
     def _store_files(self) -> None:
         folder, tracker = self._folder, self._tracker
-        for name in ("config.yaml", "overrides.yaml", "environment.json", "git.diff"):
-            if (folder / name).is_file():
-                tracker.log_artifact(folder / name, "config")
-        if (folder / "run.log").is_file():
-            tracker.log_artifact(folder / "run.log")
-        for name, place in (("plots", "plots"), ("inspect", "inspect"), ("untracked", "config/untracked")):
-            if (folder / name).is_dir():
-                tracker.log_artifacts(folder / name, place)
+        store_happened(tracker, folder)
         if self._config.tracking.checkpoints and (folder / "checkpoints" / "index.json").is_file():
             tracker.log_artifacts(folder / "checkpoints", "checkpoints")
 
@@ -240,14 +241,20 @@ def run_id(folder: Path) -> str:
     return f"{folder.parent.name}.{folder.name}" if folder.name.isdigit() else folder.name
 
 
-def _write_work_tree(folder: Path, git: provenance.GitState) -> None:
-    """Write what the commit alone does not tell of the code: the diff, and untracked files."""
-    if git.diff.strip():
-        (folder / "git.diff").write_text(git.diff, encoding="utf-8")
-    for name, text in git.untracked.items():
-        path = folder / "untracked" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+def _changed_since(folder: Path, config: ExperimentConfig, prepared: Prepared) -> dict[str, Any]:
+    """Return what is otherwise than when the run began or last went on: {"config": ..., "environment": ...}."""
+    git = git_facts(provenance.git_state(Path.cwd(), leave_out=config.runs_dir))
+    now = {**provenance.environment(prepared.device), "git": git, "tuning": dict(prepared.tuning)}
+    try:
+        options = from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+        facts = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # damaged or of an older version: the record says what it can
+        return {}
+    changed = {
+        "config": changed_options(options, config.resolved),
+        "environment": changed_values(facts, now),
+    }
+    return {key: values for key, values in changed.items() if values}
 
 
 def _visualdl(config: ExperimentConfig, folder: Path) -> list[tracking.VisualDLSink]:
@@ -272,7 +279,7 @@ def _open_tracker(
         "run.folder": str(folder.absolute()),
         "command": command(config),
         **{f"version.{name}": version for name, version in environment["versions"].items()},
-        **{f"git.{key}": str(value) for key, value in _git_facts(git).items()},
+        **{f"git.{key}": str(value) for key, value in git_facts(git).items() if value != ""},
         **prepared.tuning,
         **chosen.tags,
     }
@@ -314,10 +321,6 @@ def _data_facts(spec: DataSpec) -> dict[str, Any]:
         "input": spec.input.describe(),
         "target": spec.target.describe(),
     }
-
-
-def _git_facts(git: provenance.GitState | None) -> dict[str, Any]:
-    return {} if git is None else {"commit": git.commit, "branch": git.branch, "dirty": git.dirty}
 
 
 def _now() -> str:

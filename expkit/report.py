@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from expkit.api import Callback, DataSpec, EpochEnd, FitEnd
+from expkit.config import ExperimentConfig
 from expkit.progress import epoch_line
 from expkit.runlog import log
 
@@ -129,10 +131,23 @@ def conclude(
         console.print(line.append(f"  # {purpose}", style="dim"), soft_wrap=True)
 
 
+def next_commands(config: ExperimentConfig, folder: str, *, tracked: bool, exported: bool) -> list[tuple[str, str]]:
+    """Return up to three (purpose, command) that a user would want after a run."""
+    commands = []
+    if exported:
+        commands.append(("ask the model about files", f"python -m expkit predict {folder} FILE..."))
+    if tracked and config.tracking.uri is None:
+        runs = [] if str(config.runs_dir) == "runs" else ["--runs-dir", str(config.runs_dir)]
+        commands.append(("compare runs in the browser", shlex.join(["python", "-m", "expkit", "ui", *runs])))
+    if config.overrides:
+        others = [o for o in config.overrides if not o.startswith(("seed=", "trainer.stop_after="))]
+        again = shlex.join(["-m", *others, "seed=0,1,2"])
+        commands.append(("see how much is chance", f"python -m expkit {again}"))
+    return commands
+
+
 def quote_path(path: Path) -> str:
     """Write a path as short as it can be typed in the current folder, quoted where a shell needs it."""
-    import shlex
-
     try:
         return shlex.quote(str(path.resolve().relative_to(Path.cwd())))
     except ValueError:

@@ -1,0 +1,90 @@
+"""The files that say how a run was made and what happened, and their place in the tracking store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from expkit import provenance
+from expkit.config import ExperimentConfig, to_yaml
+from expkit.runs import RECORD
+from expkit.tracking import NullTracker, masked
+
+MADE, HAPPENED = "config", "record"
+"""Folders of the run's artifacts; with both, a run can be reproduced when its own folder is gone."""
+OF_MADE = ("config.yaml", "overrides.yaml", "environment.json", "git.diff")
+OF_HAPPENED = (RECORD, "history.json", "steps.csv", "reproduction.json")
+UNTRACKED = "untracked"
+_BESIDE = {"trainer.progress", "trainer.stop_after", "trainer.auto_resume", "runs_dir", "name"}
+_BESIDE_GROUPS = ("tracking.", "export.", "plots.", "checkpoint.every_", "checkpoint.keep")
+
+
+def write_config(folder: Path, config: ExperimentConfig) -> None:
+    """Write the resolved config and what the user typed, without passwords."""
+    (folder / "config.yaml").write_text(masked(to_yaml(config.resolved)), encoding="utf-8")
+    (folder / "overrides.yaml").write_text(masked(to_yaml(list(config.overrides))), encoding="utf-8")
+
+
+def write_environment(
+    folder: Path, environment: Mapping[str, Any], git: provenance.GitState | None, tuning: Mapping[str, str]
+) -> None:
+    """Write versions, machine, and what the commit alone does not tell of the code: its diff, and untracked files."""
+    facts = {**environment, "git": git_facts(git), "tuning": dict(tuning)}
+    (folder / "environment.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    if git is None:
+        return
+    if git.diff.strip():
+        (folder / "git.diff").write_bytes(git.diff.encode("utf-8", "surrogateescape"))
+    for name, text in git.untracked.items():
+        path = folder / UNTRACKED / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def git_facts(git: provenance.GitState | None) -> dict[str, Any]:
+    """Return what is recorded of the code beside its changes."""
+    if git is None:
+        return {}
+    return {"commit": git.commit, "branch": git.branch, "dirty": git.dirty, "prefix": git.prefix}
+
+
+def store_made(tracker: NullTracker, folder: Path) -> None:
+    """Copy to the store how the run was made; at its start, so that it is there whatever ends the run."""
+    for name in OF_MADE:
+        if (folder / name).is_file():
+            tracker.log_artifact(folder / name, MADE)
+    if (folder / UNTRACKED).is_dir():
+        tracker.log_artifacts(folder / UNTRACKED, f"{MADE}/{UNTRACKED}")
+    tracker.log_artifact(folder / RECORD, HAPPENED)
+
+
+def store_happened(tracker: NullTracker, folder: Path) -> None:
+    """Copy to the store what happened: result, metrics of each epoch, loss of each step, log, pictures."""
+    for name in OF_HAPPENED:
+        if (folder / name).is_file():
+            tracker.log_artifact(folder / name, HAPPENED)
+    if (folder / "run.log").is_file():
+        tracker.log_artifact(folder / "run.log")
+    for name in ("plots", "inspect"):
+        if (folder / name).is_dir():
+            tracker.log_artifacts(folder / name, name)
+
+
+def changed_options(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the options of two resolved configs that differ and may change what is learned: {"seed": [0, 1]}."""
+    changed = changed_values(then, now)
+    return {k: v for k, v in changed.items() if k not in _BESIDE and not k.startswith(_BESIDE_GROUPS)}
+
+
+def changed_values(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, list[Any]]:
+    """Return what differs between two trees of plain values, by dotted name: {"versions.numpy": ["1.26", "2.0"]}."""
+    changed: dict[str, list[Any]] = {}
+    for key in dict.fromkeys((*then, *now)):
+        one, other = then.get(key), now.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            changed.update(changed_values(one, other, f"{prefix}{key}."))
+        elif one != other:
+            changed[f"{prefix}{key}"] = [one, other]
+    return changed
