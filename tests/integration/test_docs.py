@@ -92,6 +92,7 @@ def test_every_block_is_a_file_or_commands_or_their_output() -> None:
             assert block.path or block.kind == "bash", block.text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the page's commands are for a POSIX shell")
 def test_following_the_page_gives_what_it_promises(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
