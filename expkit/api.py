@@ -178,10 +178,12 @@ class StepResult:
     Attributes:
         loss: mean over the batch.
         outputs: the model's answers [N, K], for the metrics.
+        skipped: whether the update was left out, as a loss scaler does where 16 bits overflow: no failure.
     """
 
     loss: float
     outputs: Array
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,8 @@ class LearnerState:
 
     Attributes:
         model: parameters and buffers by structured name.
-        optimizer: accumulators by "<structured parameter name>/<slot>".
+        optimizer: accumulators by "<structured parameter name>/<slot>". The slot "ema" is of an averaged weight, which
+            is measured in place of the raw one.
         extra: the rest, JSON only: schedule position, random state.
     """
 
@@ -212,6 +215,7 @@ class Parts(Protocol):
         device: "cpu" or "gpu:0".
         tune: whether faster ways to compute the same are wanted.
         to_static: whether training is to run a graph that is traced from the model's code.
+        training: whether steps are to be made; false where weights are only measured, maybe on another device.
     """
 
     spec: DataSpec
@@ -221,6 +225,7 @@ class Parts(Protocol):
     device: str
     tune: bool
     to_static: bool
+    training: bool
 
     def model(self) -> paddle.nn.Layer:
         """Build the chosen model."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from expkit.api import LearnerState
 from expkit.callbacks import read_epochs
 from expkit.data import Batches
 from expkit.past import PastRun, read_past
@@ -56,9 +55,9 @@ def evaluate(folder: Path, splits: Sequence[str], which: str = "best") -> list[E
     """
     past = read_past(folder)
     snapshot = past.checkpoints.load(which)
-    prepared = prepare(past.config)
+    prepared = prepare(past.config, training=False)
     past.check_data(prepared.data.spec)
-    prepared.learner.load_state_dict(LearnerState(snapshot.learner.model, {}))
+    prepared.learner.load_state_dict(snapshot.learner)
     epoch, found = int(snapshot.progress["epoch"]), []
     for split in splits:
         samples = getattr(prepared.data, split)

@@ -13,7 +13,6 @@ from typing import Any
 from rich.console import Console
 
 from expkit import report
-from expkit.api import LearnerState
 from expkit.callbacks import CheckpointCallback, History
 from expkit.checkpoint import CheckpointFolder, Snapshot
 from expkit.config import ExperimentConfig
@@ -203,8 +202,7 @@ class _Run:
                 f"{self.prepared.monitor.name} was not a number in any epoch, so there are no best weights to measure. "
                 "A smaller optimizer.learning_rate often helps."
             )
-        best = self.checkpoints.load("best")
-        self.prepared.learner.load_state_dict(LearnerState(best.learner.model, {}))
+        self.prepared.learner.load_state_dict(self.checkpoints.load("best").learner)
         test = self.trainer.evaluate(self.prepared.batches["test"])
         metrics = {**progress.best_metrics, **{f"test/{n}": v for n, v in test.items()}}
         self._check_interrupt()

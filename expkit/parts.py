@@ -25,15 +25,19 @@ class ConfiguredParts:
         spec: the data's spec.
         steps_per_epoch: optimizer steps in one epoch.
         device: as Paddle calls it.
+        training: whether steps are to be made.
     """
 
-    def __init__(self, config: ExperimentConfig, spec: DataSpec, *, steps_per_epoch: int, device: str) -> None:
+    def __init__(
+        self, config: ExperimentConfig, spec: DataSpec, *, steps_per_epoch: int, device: str, training: bool = True
+    ) -> None:
         self._config = config
         self.spec = spec
         self.epochs = config.trainer.epochs
         self.steps_per_epoch = steps_per_epoch
         self.seed = config.seed
         self.device = device
+        self.training = training
         self.tune = config.device.tune
         self.to_static = config.trainer.to_static
         self._asked: set[str] = set()

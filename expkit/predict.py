@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from expkit import cpu_tuning, device
-from expkit.api import Array, Learner, LearnerState
+from expkit.api import Array, Learner
 from expkit.checkpoint import read_snapshot
 from expkit.cpu_tuning import import_paddle
 from expkit.errors import ExportError
@@ -109,9 +109,9 @@ class Predictor:
         spec = past.spec()
         cpu_tuning.tune(past.config.device.tune)
         used = device.select("cpu", 0, past.config.device.threads)
-        parts = ConfiguredParts(past.config, spec, steps_per_epoch=1, device=used)
+        parts = ConfiguredParts(past.config, spec, steps_per_epoch=1, device=used, training=False)
         learner: Learner = past.config.learner.build(parts=parts)
-        learner.load_state_dict(LearnerState(snapshot.learner.model, {}))
+        learner.load_state_dict(snapshot.learner)
         facts = {"data": past.record["data"], "target": spec.target.describe()}
         return cls(spec.input, spec.target, learner.predict, facts)
 

@@ -48,8 +48,12 @@ class Prepared:
         return {name: len(batches.split) for name, batches in self.batches.items()}
 
 
-def prepare(config: ExperimentConfig) -> Prepared:
+def prepare(config: ExperimentConfig, *, training: bool = True) -> Prepared:
     """Tune, seed, load the data and build all components.
+
+    Args:
+        config: the experiment.
+        training: whether it is to be trained; else its weights are only measured.
 
     Raises:
         ExpkitError: a component, a value or the data is not what it should be.
@@ -64,7 +68,8 @@ def prepare(config: ExperimentConfig) -> Prepared:
         for use in ("step", "train", "eval")
     }
     callbacks = {name: c.build(spec=data.spec) for name, c in config.callbacks.items()}
-    parts = ConfiguredParts(config, data.spec, steps_per_epoch=len(batches["train"]), device=used)
+    steps = len(batches["train"])
+    parts = ConfiguredParts(config, data.spec, steps_per_epoch=steps, device=used, training=training)
     # Seeded again, so that the weights do not depend on random numbers that loading the data may have used.
     seeding.seed_everything(config.seed)
     learner: Learner = config.learner.build(parts=parts)

@@ -67,6 +67,7 @@ class Progress:
         stopped: why a callback asked to end training after that epoch; empty when none did.
         skipped: batches that were left out because of NaN or infinity.
         rollbacks: how often training was taken back for the same reason.
+        overflows: steps without an update, because 16 bits overflowed in them; see `StepResult.skipped`.
     """
 
     epoch: int = 0
@@ -79,6 +80,7 @@ class Progress:
     stopped: str = ""
     skipped: int = 0
     rollbacks: int = 0
+    overflows: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -231,6 +233,9 @@ class Trainer:
         progress = self.progress
         progress.step += 1
         progress.batch += 1
+        if result.skipped:
+            progress.overflows += 1
+            self._log({"amp/overflows": progress.overflows}, progress.step)
         self.meters["train"].update(result, targets)
         self.meters["step"].reset()
         self.meters["step"].update(result, targets)

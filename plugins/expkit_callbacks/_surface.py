@@ -81,8 +81,8 @@ def measure_surface(
     Returns:
         The values [P] that were taken, and losses [P, P] by (y, x).
     """
-    kept = learner.state_dict().model
-    model = {name: array.copy() for name, array in kept.items()}
+    kept = learner.state_dict()
+    model = {name: array.copy() for name, array in kept.model.items()}
     (x_array, x_index), (y_array, y_index) = places
 
     def loss(x: float, y: float) -> float:
@@ -99,7 +99,7 @@ def measure_surface(
             axis = np.linspace(axis[0], axis[-1], max(affordable, FEWEST))
         return axis, np.array([[loss(x, y) for x in axis] for y in axis])
     finally:
-        learner.load_state_dict(LearnerState(kept, {}))
+        learner.load_state_dict(kept)  # whole: a learner may measure averages, which a model alone starts anew
 
 
 def draw_surface(file: Path, title: str, labels: Sequence[str], values: Array, losses: Array, path: Array) -> None:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import paddle
@@ -14,7 +14,10 @@ from paddle import nn
 from paddle.utils import unique_name
 
 from expkit.api import Array, ConfigError, ExpkitError, LearnerState, Loss, Parts, StepResult, did_you_mean
+from expkit_learners import _amp, _slots
+from expkit_learners._ema import SLOT, Average
 from expkit_learners._finite import Watch
+from expkit_learners._fit import check_options, check_weights, is_whole
 from expkit_learners._graph import write_graph
 from expkit_learners._rates import scale_rate
 from expkit_learners._scores import check_scores
@@ -22,27 +25,56 @@ from expkit_learners.fast_layers import speed_up
 
 
 class PaddleLearner:
-    """Trains a `paddle.nn.Layer` step by step in dynamic graph mode."""
+    """Trains a `paddle.nn.Layer` step by step in dynamic graph mode.
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    With `ema`, an exponential moving average of the weights (and of running statistics) is kept beside them. Training
+    goes on with the raw weights; validation, test, predictions and the export use the average. Callbacks that look into
+    the model see the raw weights.
+
+    With `amp`, matrix products and convolutions of training steps run in 16 bits on a GPU that can; weights, loss,
+    measuring and the export stay in float32. With float16 the loss is scaled up, and a step whose scaled gradients
+    overflow is left out: `amp/overflows` counts them.
+
+    Args:
+        parts: supplied.
+        ema: share of the averaged weights that a step keeps, such as 0.999; null measures the raw weights.
+        ema_warmup: average less in the first steps: step t from 0 keeps min(ema, (1 + t) / (10 + t)).
+        amp: none, bfloat16 or float16 (with a scaled loss); on a GPU only.
+
+    Raises:
+        ConfigError: an option is out of range, or Paddle would ignore it; the parts do not fit together.
+
+    Example:
+        >>> learner = PaddleLearner(parts, ema=0.999)  # doctest: +SKIP
+        >>> learner.train_step(inputs, targets).loss  # doctest: +SKIP
+        2.3025...
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        ema: float | None = None,
+        ema_warmup: bool = True,
+        amp: Literal["none", "bfloat16", "float16"] = "none",
+    ) -> None:
+        self._parts, self._ema = parts, ema
         # Paddle says so at each training with batch normalisation; nobody can or need do anything about it.
         warnings.filterwarnings("ignore", "When training, we now always track global mean", UserWarning)
         # Its own layers ask for a place while they are traced, and it tells the user not to.
         warnings.filterwarnings("ignore", "Tensor do not have 'place' interface for pir graph mode", UserWarning)
-        # Paddle names parameters by global counters (linear_0.w_0): a private generator makes the names of this
-        # learner independent of what was built before it in the process.
-        with unique_name.guard(_private_names()):
-            self._model = parts.model()
-        if not isinstance(self._model, nn.Layer):
-            raise ConfigError(f"the model is a {type(self._model).__name__}; learner=paddle trains a paddle.nn.Layer.")
+        self._model = self._build()
         self._regularize()
         self._loss = parts.loss()
         self._make_optimizer()
-        # A traced graph keeps the stock layers: one of the faster ones asks for values, which no trace can answer.
-        self._forward = paddle.jit.to_static(self._model.forward) if parts.to_static else self._model
-        if parts.tune and parts.device == "cpu" and not parts.to_static:
-            speed_up(self._model)
+        self._precision = _amp.Precision()
+        if amp != "none" and parts.training:  # to measure weights, no device needs to know it
+            self._precision = _amp.choose(amp, self._model, to_static=parts.to_static)
+        self._average = None if ema is None else Average(self._model, self._build, decay=ema, warmup=ema_warmup)
+        self._forward = self._made_fast(self._model)
+        self._measured, self._measure = self._model, self._forward
+        if self._average is not None:
+            self._measured, self._measure = self._average.model, self._made_fast(self._average.model)
         self._watch = Watch(self._model)
         self._check_one_sample()
 
@@ -69,17 +101,23 @@ class PaddleLearner:
         """
         self._watch.before()
         self._model.train()
-        outputs = self._forward(paddle.to_tensor(inputs))
+        with self._precision.cast():
+            outputs = self._forward(paddle.to_tensor(inputs))
+        outputs = self._precision.widen(outputs)
         loss = self._loss(outputs, paddle.to_tensor(targets))
-        loss.backward()
+        self._precision.backward(loss)
         value = float(loss)
-        self._watch.check(value)
-        with unique_name.guard(self._slot_names):  # the first step creates the named accumulators
-            self._optimizer.step()
+        self._watch.check(value, gradients=not self._precision.forgives)
+        usable = self._precision.settle(self._model)
+        if usable:
+            with unique_name.guard(self._slot_names):  # the first step creates the named accumulators
+                self._optimizer.step()
+            if self._average is not None:
+                self._average.update()
         self._optimizer.clear_grad()
         if self._schedule is not None and not self._by_metric:
             self._schedule.step()
-        return StepResult(value, outputs.numpy())
+        return StepResult(value, outputs.numpy(), skipped=not usable)
 
     def scale_learning_rate(self, factor: float) -> None:
         """Multiply all rates from now on; the state keeps it."""
@@ -104,67 +142,59 @@ class PaddleLearner:
 
     @paddle.no_grad()
     def eval_step(self, inputs: Array, targets: Array) -> StepResult:
-        """Run forward only, in evaluation mode."""
-        self._model.eval()
-        outputs = self._forward(paddle.to_tensor(inputs))
+        """Run forward only, in evaluation mode, with the averaged weights if there are any."""
+        self._measured.eval()
+        outputs = self._measure(paddle.to_tensor(inputs))
         loss = self._loss(outputs, paddle.to_tensor(targets))
         return StepResult(float(loss), outputs.numpy())
 
     @paddle.no_grad()
     def predict(self, inputs: Array) -> Array:
-        """Return outputs [N, K] in evaluation mode."""
-        self._model.eval()
-        result: Array = self._forward(paddle.to_tensor(inputs)).numpy()
+        """Return outputs [N, K] in evaluation mode, with the averaged weights if there are any."""
+        self._measured.eval()
+        result: Array = self._measure(paddle.to_tensor(inputs)).numpy()
         return result
 
     def state_dict(self) -> LearnerState:
-        """Return a copy of parameters, buffers, accumulators and the schedule's position."""
+        """Return a copy of parameters, buffers, accumulators, averages, the schedule's position and the loss scale."""
         model = {name: tensor.numpy().copy() for name, tensor in self._model.state_dict().items()}
-        slots: dict[str, Array] = {}
+        slots, schedule = _slots.read(self._optimizer, self._model)
         extra: dict[str, Any] = {"optimizer": type(self._optimizer).__name__}
-        structured = {p.name: name for name, p in self._model.named_parameters()}
-        for key, value in self._optimizer.state_dict().items():
-            if isinstance(value, paddle.Tensor):
-                slots[_structured_slot(key, structured)] = value.numpy().copy()
-            elif key == "LR_Scheduler":
-                extra["schedule"] = dict(value)
+        if schedule is not None:
+            extra["schedule"] = schedule
         if self._rate_factor != 1:
             extra["rate_factor"] = self._rate_factor
+        if self._average is not None:
+            slots.update(self._average.state_dict())
+            extra["ema"] = {"updates": self._average.updates}
+        if scaler := self._precision.state_dict():
+            extra["scaler"] = scaler
         return LearnerState(model, slots, extra)
 
     def load_state_dict(self, state: LearnerState) -> None:
         """Take back what `state_dict` gave; of a state without optimizer, take the model alone.
 
+        An average begins anew with a model that comes alone.
+
         Raises:
-            ConfigError: the state belongs to another model or optimizer; names what differs.
+            ConfigError: the state belongs to another model, optimizer or learner; names what differs.
         """
-        own = {name: tuple(tensor.shape) for name, tensor in self._model.state_dict().items()}
-        given = {name: tuple(array.shape) for name, array in state.model.items()}
-        if own != given:
-            differ = [
-                f"{name}: {_shown(given.get(name))} saved, {_shown(own.get(name))} here"
-                for name in sorted({*own, *given})
-                if own.get(name) != given.get(name)
-            ]
-            more = f" and {len(differ) - 4} more" if len(differ) > 4 else ""
-            raise ConfigError(f"the saved weights belong to another model: {'; '.join(differ[:4])}{more}.")
-        used = type(self._optimizer).__name__
-        if state.extra.get("optimizer", used) != used:
-            raise ConfigError(f"the saved state is that of {state.extra['optimizer']}, but the optimizer is {used}.")
+        check_weights(state, self._model)
+        check_options(state, self._optimizer, ema=self._ema, scaled=bool(self._precision.state_dict()))
         self._model.set_state_dict({name: paddle.to_tensor(array) for name, array in state.model.items()})
-        if not state.optimizer and not state.extra:
+        if not is_whole(state):
+            if self._average is not None:
+                self._average.restart()
             return
         self._make_optimizer()  # free of what the former one remembers
-        names = {name: p.name for name, p in self._model.named_parameters()}
-        slots: dict[str, Any] = {}
-        for key, array in state.optimizer.items():
-            structured, _, slot = key.rpartition("/")
-            slots[f"{names[structured]}_{slot}"] = paddle.to_tensor(array)
-        if self._schedule is not None and "schedule" in state.extra:
-            slots["LR_Scheduler"] = dict(state.extra["schedule"])
-        self._optimizer.set_state_dict(slots)
+        slots = {key: array for key, array in state.optimizer.items() if not key.endswith(SLOT)}
+        schedule = None if self._schedule is None else state.extra.get("schedule")
+        _slots.write(self._optimizer, self._model, slots, schedule)
         if "rate_factor" in state.extra:
             self.scale_learning_rate(float(state.extra["rate_factor"]))
+        if self._average is not None:
+            self._average.load_state_dict(state.optimizer, int(state.extra["ema"]["updates"]))
+        self._precision.load_state_dict(state.extra.get("scaler", {}))
 
     def summary(self) -> Mapping[str, float]:
         """Return the number of trainable parameters."""
@@ -181,14 +211,39 @@ class PaddleLearner:
         """
         with unique_name.guard():
             model = self._parts.model()
-        model.set_state_dict(self._model.state_dict())
+        model.set_state_dict(self._measured.state_dict())
         return write_graph(model, folder, self._parts.spec)
+
+    def _build(self) -> nn.Layer:
+        # Paddle names parameters by global counters (linear_0.w_0): a private generator makes the names of this
+        # learner independent of what was built before it in the process.
+        with unique_name.guard(_slots.private_names()):
+            model = self._parts.model()
+        if not isinstance(model, nn.Layer):
+            raise ConfigError(f"the model is a {type(model).__name__}; learner=paddle trains a paddle.nn.Layer.")
+        for name, parameter in model.named_parameters():
+            if parameter.dtype not in (paddle.float32, paddle.float64):
+                raise ConfigError(
+                    f"weight {name} is {str(parameter.dtype).removeprefix('paddle.')}; learner=paddle keeps weights in "
+                    "float32 or float64, so that checkpoints are exact. For faster steps set learner.amp=bfloat16."
+                )
+        return model
+
+    def _made_fast(self, model: nn.Layer) -> Callable[[Any], Any]:
+        """Return how a model is called; its layers may change for that."""
+        # A traced graph keeps the stock layers: one of the faster ones asks for values, which no trace can answer.
+        if self._parts.to_static:
+            traced: Callable[[Any], Any] = paddle.jit.to_static(model.forward)
+            return traced
+        if self._parts.tune and self._parts.device == "cpu":
+            speed_up(model)
+        return model
 
     def _make_optimizer(self) -> None:
         trainable = [p for p in self._model.parameters() if not p.stop_gradient]
         if not trainable:
             raise ConfigError(f"model {type(self._model).__name__} has no parameter to train.")
-        self._slot_names, self._rate_factor = _private_names(), 1.0
+        self._slot_names, self._rate_factor = _slots.private_names(), 1.0
         self._optimizer = self._parts.optimizer(trainable)
         rate = self._optimizer._learning_rate
         self._schedule = rate if isinstance(rate, paddle.optimizer.lr.LRScheduler) else None
@@ -239,20 +294,3 @@ class PaddleLearner:
                 f"dataset {spec.name!r} needs [2, {spec.outputs}]."
             )
         check_scores(self._model, self._loss, spec, out.numpy())
-
-
-def _private_names() -> Any:
-    """Return a generator of names that nothing else in the process uses."""
-    before = unique_name.switch()
-    private, _ = unique_name.switch(*before)
-    return private
-
-
-def _shown(shape: tuple[int, ...] | None) -> str:
-    return "nothing" if shape is None else str(list(shape))
-
-
-def _structured_slot(key: str, structured: Mapping[str, str]) -> str:
-    """Turn Paddle's "linear_0.w_0_moment1_0" into "head.weight/moment1_0"."""
-    owner = max((name for name in structured if key.startswith(f"{name}_")), key=len)
-    return f"{structured[owner]}/{key[len(owner) + 1 :]}"

@@ -265,6 +265,7 @@ def test_progress_is_plain_values(make):
         "stopped": "",
         "skipped": 0,
         "rollbacks": 0,
+        "overflows": 0,
     }
 
 
