@@ -15,13 +15,16 @@ from expkit.signature import LOADER_OPTIONS, describe
 LOADER_NAMES = frozenset(option.name for option in LOADER_OPTIONS)
 
 
-def make_components(resolved: Mapping[str, Any], picked: dict[str, str], overrides: Sequence[str]) -> dict[str, Any]:
+def make_components(
+    resolved: Mapping[str, Any], picked: dict[str, str], overrides: Sequence[str], *, recorded: bool = False
+) -> dict[str, Any]:
     """Make the components, and correct `picked` where a `_target_` took the place of a choice.
 
     Args:
         resolved: the composed config as plain values.
         picked: chosen option of each config group; corrected in place.
         overrides: what the user typed.
+        recorded: whether a run was made of this config: what its components did not take then was not typed.
 
     Raises:
         ConfigError: a node is no component, or has an option that it cannot have; a needed one was not chosen.
@@ -31,10 +34,10 @@ def make_components(resolved: Mapping[str, Any], picked: dict[str, str], overrid
         group, node = kind.config_group, resolved.get(kind.config_group)
         if kind.many:
             chosen = {n: o for n, o in (node or {}).items() if not _waits(kind, n, o, overrides)}
-            components[group] = {n: _component(kind.name, n, o) for n, o in chosen.items()}
+            components[group] = {n: _component(kind.name, n, o, recorded) for n, o in chosen.items()}
             picked[group] = ",".join(chosen)
         elif node:
-            components[group] = _component(kind.name, picked.get(group), node)
+            components[group] = _component(kind.name, picked.get(group), node, recorded)
             picked[group] = components[group].name
         else:
             components[group] = None
@@ -60,7 +63,7 @@ def _waits(kind: registry.Kind, name: str, node: Any, overrides: Sequence[str]) 
     return True
 
 
-def _component(kind: str, chosen: str | None, node: Mapping[str, Any]) -> Component:
+def _component(kind: str, chosen: str | None, node: Mapping[str, Any], recorded: bool) -> Component:
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(
             f"{kind}: {node!r} is not a component. Choose one by name ({kind}=NAME; `python -m expkit list {kind}`), "
@@ -73,7 +76,10 @@ def _component(kind: str, chosen: str | None, node: Mapping[str, Any]) -> Compon
         # These are the framework's; `prepare` supplies them to a dataset that wants to know them.
         options = {k: v for k, v in options.items() if k not in LOADER_NAMES}
     _refuse_added(kind, name, target, options)
-    idle = {} if name == chosen or chosen is None else _defaults(kind, chosen)
+    if recorded and announced(kind, target) is None:
+        idle = options  # its class may have taken the place of a component, whose options came with it
+    else:
+        idle = {} if name == chosen or chosen is None else _defaults(kind, chosen)
     return Component(kind, name, target, options, partial(_bind, kind, name, target, options, idle))
 
 

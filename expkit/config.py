@@ -34,6 +34,7 @@ from expkit.signature import LOADER_OPTIONS
 
 LOADING_MODES = ("auto", "sync", "prefetch", "workers")
 _ABSENT = object()
+_WORDS = ("on", "off", "yes", "no")  # YAML takes them for true and false, the command line for what they are
 FRAMEWORK_NODES = ("trainer", "device", "tracking", "checkpoint", "export", "plots")
 
 
@@ -143,17 +144,20 @@ def stored(
         key, _, value = change.partition("=")
         if OmegaConf.select(recorded, key, default=_ABSENT) is _ABSENT:
             raise ConfigError(f"{change!r}: the run has no option {key!r}.")
-        OmegaConf.update(recorded, key, OmegaConf.create(f"x: {value}").x)
-    return parse(cast(DictConfig, recorded), choices=choices, overrides=overrides)
+        OmegaConf.update(recorded, key, value if value.lower() in _WORDS else OmegaConf.create(f"x: {value}").x)
+    return parse(cast(DictConfig, recorded), choices=choices, overrides=overrides, recorded=True)
 
 
-def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequence[str]) -> ExperimentConfig:
+def parse(
+    composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequence[str], recorded: bool = False
+) -> ExperimentConfig:
     """Turn a composed config into an `ExperimentConfig`.
 
     Args:
         composed: the config without Hydra's own node.
         choices: chosen option of each config group.
         overrides: what the user typed.
+        recorded: whether it is that of an earlier run.
 
     Raises:
         ConfigError: a value is out of range, or a needed part was not chosen.
@@ -161,7 +165,7 @@ def parse(composed: DictConfig, *, choices: Mapping[str, Any], overrides: Sequen
     resolved = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     picked = {group: str(name) for group, name in choices.items() if "hydra" not in group and name is not None}
     settings = _settings(resolved)
-    components = make_components(resolved, picked, overrides)
+    components = make_components(resolved, picked, overrides, recorded=recorded)
     return ExperimentConfig(
         name=settings.name,
         seed=settings.seed,

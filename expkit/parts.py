@@ -17,6 +17,32 @@ _NEUTRAL = {("schedule", "constant"), ("regularizer", "none")}
 """Choices that ask for nothing."""
 
 
+def rated(config: ExperimentConfig) -> Component | None:
+    """Return what has the learning rate among its options: the optimizer, or a learner that brings its own steps."""
+    for component in (config.optimizer, config.learner):
+        if component is not None and component.default("learning_rate") is not None:
+            return component
+    return None
+
+
+def rate_of(component: Component) -> float:
+    """Return the learning rate that a component was given, or has by default."""
+    return float(component.options.get("learning_rate", component.default("learning_rate")))
+
+
+def check_rollback(config: ExperimentConfig, learner: object) -> None:
+    """Refuse to roll back with a learner whose rate cannot be made smaller.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if config.trainer.on_nonfinite == "rollback" and not hasattr(learner, "scale_learning_rate"):
+        raise ConfigError(
+            f"trainer.on_nonfinite=rollback: learner={config.learner.name} cannot make its learning rate smaller "
+            "(it has no method `scale_learning_rate`). Choose stop or skip."
+        )
+
+
 class ConfiguredParts:
     """The `Parts` of a composed experiment.
 

@@ -21,7 +21,7 @@ from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError, ExportError, TrainingStoppedError
 from expkit.export import export_model
 from expkit.inspection import look_inside
-from expkit.parts import ConfiguredParts
+from expkit.parts import ConfiguredParts, rate_of, rated
 from expkit.preparation import Prepared
 
 SAMPLES = 16
@@ -176,8 +176,8 @@ def _first_step(result: Memorised, config: ExperimentConfig | None, suspects: bo
     text = f"moves weights by {moving[least]:.2g} ({least}) to {moving[most]:.2g} ({most}) of their norm"
     if len(moving) == 1:
         text = f"moves {most} by {moving[most]:.2g} of its norm"
-    component = None if config is None else _rated(config)
-    key = f"{component.kind}.learning_rate={_rate(component):g}" if component else "the learning rate"
+    component = None if config is None else rated(config)
+    key = f"{component.kind}.learning_rate={rate_of(component):g}" if component else "the learning rate"
     if not all(map(math.isfinite, moving.values())):
         yield Finding("FAIL", "first step", "makes weights NaN or infinite", "See the model above.")
     elif moving[most] == 0:
@@ -207,7 +207,7 @@ def _verdict(
     if not advice and suspects:
         advice = "What is said of the model above is the likely cause."
     elif not advice:
-        tried = "Other rates do no better. " if _rated(config) else ""
+        tried = "Other rates do no better. " if rated(config) else ""
         advice = f"{tried}A larger model, a weaker regularizer or less dropout may help."
     what = "cannot even learn these" if hardly else "learns them slowly, or not wholly"
     return Finding("FAIL" if hardly else "warning", "by heart", f"{what}: {result}", advice)
@@ -215,10 +215,10 @@ def _verdict(
 
 def _better_rate(result: Memorised, config: ExperimentConfig, prepared: Prepared, inputs: Array, targets: Array) -> str:
     """Try smaller and larger rates; say which of them learns, if one does."""
-    component = _rated(config)
+    component = rated(config)
     if component is None:
         return ""
-    base = _rate(component) or 0.001
+    base = rate_of(component) or 0.001
     classes = prepared.data.spec.is_classification
     good: dict[float, Memorised] = {}
     for rate in (base * factor for factor in FACTORS):
@@ -233,18 +233,6 @@ def _better_rate(result: Memorised, config: ExperimentConfig, prepared: Prepared
         return ""
     best = min(good, key=lambda rate: (not good[rate].is_learned, good[rate].steps, good[rate].last))
     return f"{component.kind}.learning_rate={best:g} does better: {good[best]}."
-
-
-def _rated(config: ExperimentConfig) -> Component | None:
-    """Return what has the learning rate among its options: the optimizer, or a learner that brings its own steps."""
-    for component in (config.optimizer, config.learner):
-        if component is not None and component.default("learning_rate") is not None:
-            return component
-    return None
-
-
-def _rate(component: Component) -> float:
-    return float(component.options.get("learning_rate", component.default("learning_rate")))
 
 
 def _with_rate(config: ExperimentConfig, component: Component, rate: float) -> ExperimentConfig:

@@ -142,23 +142,27 @@ def spread(values: Array) -> Spread:
     flat = np.asarray(values).reshape(-1).astype(np.float64)
     good = flat[np.isfinite(flat)]
     rest = good[good != 0]
-    counts, edges = _histogram(rest)
     some = len(good) > 0
-    return Spread(
-        mean=float(good.mean()) if some else np.nan,
-        std=float(good.std()) if some else np.nan,
-        smallest=float(good.min()) if some else np.nan,
-        largest=float(good.max()) if some else np.nan,
-        zeros=float((flat == 0).mean()) if len(flat) else 0.0,
-        not_finite=len(flat) - len(good),
-        norm=float(np.sqrt(np.square(good).sum())),
-        counts=counts,
-        edges=edges,
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # finite numbers may be too large for a sum
+        counts, edges = _histogram(rest)
+        return Spread(
+            mean=float(good.mean()) if some else np.nan,
+            std=float(good.std()) if some else np.nan,
+            smallest=float(good.min()) if some else np.nan,
+            largest=float(good.max()) if some else np.nan,
+            zeros=float((flat == 0).mean()) if len(flat) else 0.0,
+            not_finite=len(flat) - len(good),
+            norm=float(np.sqrt(np.square(good).sum())),
+            counts=counts,
+            edges=edges,
+        )
 
 
 def _histogram(values: Array) -> tuple[Array, Array]:
     low, high = (values.min(), values.max()) if len(values) else (0.0, 0.0)
+    if not np.isfinite(high - low):
+        counts, edges = _histogram(values / 4)
+        return counts, edges * 4
     if high - low <= 1e-9 * max(abs(low), abs(high)):  # bins that no float could tell apart
         room = max(abs(low), 1e-3) / 2
         low, high = low - room, high + room

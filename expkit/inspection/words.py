@@ -60,7 +60,7 @@ def layer_table(look: Look) -> str:
     notes = [f"N = {look.samples}. FLOPs are those of one sample; a multiplication and an addition are two."]
     if fixed:
         notes.append(f"Besides, {fixed:,} numbers are kept without being learned, such as running statistics.")
-    return "\n".join([_aligned(rows, "<<<>>", rule_above_last=True), *notes])
+    return "\n".join([aligned(rows, "<<<>>", rule_above_last=True), *notes])
 
 
 def statistics_table(look: Look) -> str:
@@ -80,7 +80,7 @@ def statistics_table(look: Look) -> str:
             lines += [_cells(short, parameter.values), _cells(f"{short} gradient", parameter.gradient)]
         names = [layer.name or "(model)"] + [""] * len(lines)
         rows += [(name, *cells) for name, cells in zip(names, lines, strict=False)]
-    return _aligned(rows, "<<>>>>><")
+    return aligned(rows, "<<>>>>><")
 
 
 def _parameters_of(look: Look, layer: LayerFacts) -> list[ParameterFacts]:
@@ -165,7 +165,7 @@ def _shape(shape: tuple[int, ...], samples: int) -> str:
     return f"[{', '.join(['N' if batch else str(shape[0]), *map(str, shape[1:])])}]" if shape else "[]"
 
 
-def _aligned(rows: Sequence[Sequence[str]], sides: str, *, rule_above_last: bool = False) -> str:
+def aligned(rows: Sequence[Sequence[str]], sides: str, *, rule_above_last: bool = False) -> str:
     """Set rows in columns, with a rule below the heading.
 
     Args:
