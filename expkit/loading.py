@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import io
 import itertools
 import logging
@@ -226,6 +227,8 @@ def _serve(
     """Be a worker process."""
     code = 1
     try:
+        # The parent's garbage may be tensors. To free one runs Paddle, whose locks may be held for ever in here.
+        gc.freeze()
         # Who asks a run to stop, asks its first process, which ends this one; and when that dies, this one goes too.
         for request in _REQUESTS:
             signal.signal(request, signal.SIG_IGN)

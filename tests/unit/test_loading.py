@@ -257,6 +257,24 @@ def test_a_worker_that_somebody_else_waited_for_is_missed_all_the_same():
 
 
 @on_linux
+def test_a_worker_leaves_the_parents_garbage_alone(tmp_path):
+    class Garbage:
+        def __del__(self):
+            (tmp_path / str(os.getpid())).touch()
+
+    gc.disable()
+    try:
+        garbage = Garbage()
+        garbage.itself = garbage
+        del garbage
+        list(load(lambda number: gc.collect(), range(4), Loading("workers")))
+    finally:
+        gc.enable()
+    gc.collect()
+    assert [file.name for file in tmp_path.iterdir()] == [str(os.getpid())]
+
+
+@on_linux
 def test_what_a_worker_prints_arrives_and_what_the_parent_has_yet_to_print_comes_once(capfd, monkeypatch):
     with open(1, "w", encoding="utf-8", closefd=False) as slow:
         monkeypatch.setattr(sys, "stdout", slow)
