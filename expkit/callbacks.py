@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from expkit.api import Callback, EpochEnd, FitEnd, StepEnd
+from expkit.api import Callback, EpochEnd, FitEnd, FitStart, StepEnd
 from expkit.checkpoint import CheckpointFolder, Snapshot
 from expkit.errors import RunNotFoundError
+from expkit.files import write_whole
+from expkit.trainer import Monitor
 
 EPOCHS, STEPS = "history.json", "steps.csv"
+_HEAD = "step,loss,learning_rate\n"
 
 
 class History(Callback):
@@ -31,9 +37,10 @@ class History(Callback):
         """Go on from the files of an earlier start; what they say of later epochs and steps is forgotten."""
         self.epochs = [known for known in read_epochs(self._epochs_file.parent) if known["epoch"] <= epoch]
         rows = [row for row in read_steps(self._steps_file.parent) if row[0] <= step]
-        self.steps, self._unwritten = [loss for _, loss, _ in rows], rows
-        self._steps_file.unlink(missing_ok=True)
-        self._write_steps()
+        self.steps, self._unwritten = [loss for _, loss, _ in rows], []
+        if self.epochs or self._epochs_file.exists():
+            write_whole(self._epochs_file, json.dumps(self.epochs, indent=1))
+        write_whole(self._steps_file, _HEAD + "".join(map(_line, rows)))
 
     def on_step_end(self, event: StepEnd) -> None:
         """Remember the loss."""
@@ -43,22 +50,26 @@ class History(Callback):
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Remember the metrics."""
         self.epochs.append({"epoch": event.epoch, "seconds": event.seconds, **event.metrics})
-        unfinished = self._epochs_file.with_name(f".{EPOCHS}.tmp")
-        unfinished.write_text(json.dumps(self.epochs, indent=1), encoding="utf-8")
-        unfinished.replace(self._epochs_file)
-        self._write_steps()
+        write_whole(self._epochs_file, json.dumps(self.epochs, indent=1))
+        self.write_steps()
 
     def on_fit_end(self, event: FitEnd) -> None:
         """Write the steps of an epoch that was not finished."""
-        self._write_steps()
+        self.write_steps()
 
-    def _write_steps(self) -> None:
+    def write_steps(self) -> None:
+        """Write the steps that are not in the file yet, to the disk: no checkpoint may be ahead of it."""
         new = not self._steps_file.exists()
         with self._steps_file.open("a", encoding="utf-8") as file:
-            if new:
-                file.write("step,loss,learning_rate\n")
-            file.writelines(f"{step},{loss!r},{rate!r}\n" for step, loss, rate in self._unwritten)
+            file.write((_HEAD if new else "") + "".join(map(_line, self._unwritten)))
+            file.flush()
+            os.fsync(file.fileno())
         self._unwritten = []
+
+
+def _line(row: tuple[int, float, float]) -> str:
+    step, loss, rate = row
+    return f"{step},{loss!r},{rate!r}\n"
 
 
 def read_epochs(folder: Path) -> list[dict[str, float]]:
@@ -87,21 +98,63 @@ def read_steps(folder: Path) -> list[tuple[int, float, float]]:
 
 
 class CheckpointCallback(Callback):
-    """Saves a checkpoint after every epoch, and when training is interrupted within one.
+    """Saves a checkpoint after every epoch, within one as often as is asked, and when training is interrupted.
+
+    It comes after those whose state it saves, and after what records metrics: what a checkpoint has behind it, the
+    record has, too.
 
     Args:
         checkpoints: where to.
         snapshot: returns the state as it is now.
+        monitor: says which epochs are the best.
+        every_steps: optimizer steps from one to the next; None saves by epochs only.
+        every_seconds: from the end of one to the next; None as above.
+        clock: tells seconds.
+
+    Attributes:
+        saved: (epoch, step) of the last checkpoint that was written; None before.
     """
 
-    def __init__(self, checkpoints: CheckpointFolder, snapshot: Callable[[], Snapshot]) -> None:
-        self._checkpoints, self._snapshot = checkpoints, snapshot
+    def __init__(
+        self,
+        checkpoints: CheckpointFolder,
+        snapshot: Callable[[], Snapshot],
+        monitor: Monitor,
+        *,
+        every_steps: int | None = None,
+        every_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._checkpoints, self._snapshot, self._monitor = checkpoints, snapshot, monitor
+        self._every_steps, self._every_seconds, self._clock = every_steps, every_seconds, clock
+        self._saved_at = clock()
+        self.saved: tuple[int, int] | None = None
+
+    def on_fit_start(self, event: FitStart) -> None:
+        """Count seconds from here."""
+        self._saved_at = self._clock()
+
+    def on_step_end(self, event: StepEnd) -> None:
+        """Save within an epoch, where that is asked for."""
+        by_step = self._every_steps is not None and event.step % self._every_steps == 0
+        if by_step or (self._every_seconds is not None and self._clock() - self._saved_at >= self._every_seconds):
+            self._save(self._snapshot(), best=False)
 
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """Save; the best one is kept apart from the last."""
-        self._checkpoints.save(self._snapshot(), best=event.is_best)
+        """Save; the best ones are kept apart from the last."""
+        snapshot, name = self._snapshot(), self._monitor.name
+        monitored = {
+            "name": name,
+            "value": event.metrics[name],
+            "higher_is_better": self._monitor.higher_is_better,
+        }
+        self._save(replace(snapshot, run={**snapshot.run, "monitored": monitored}), best=event.is_best)
 
     def on_fit_end(self, event: FitEnd) -> None:
-        """Save the middle of an epoch when somebody asked to stop; an epoch's end is saved already."""
-        if event.status == "interrupted" and event.step > 0:
-            self._checkpoints.save(self._snapshot(), best=False)
+        """Save the middle of an epoch when somebody asked to stop, unless that step is saved already."""
+        if event.status == "interrupted" and event.step > 0 and self.saved != (event.epoch, event.step):
+            self._save(self._snapshot(), best=False)
+
+    def _save(self, snapshot: Snapshot, *, best: bool) -> None:
+        self._checkpoints.save(snapshot, best=best)
+        self._saved_at, self.saved = self._clock(), (snapshot.progress["epoch"], snapshot.progress["step"])

@@ -1,67 +1,85 @@
-"""Checkpoints: the whole state of training in a folder, written so that a crash never harms an earlier one.
+"""The checkpoints of a run: which are kept, and what a crash at any instant leaves of them.
 
-A checkpoint is a folder `epoch-0003-step-00002346/` with
-
-    model.safetensors      parameters and buffers by structured name
-    optimizer.safetensors  accumulators by "<parameter>/<slot>"
-    state.json             the rest: schedule, progress, callbacks, random state
-    manifest.json          SHA-256 and size of each of these
-
-`index.json` beside the folders names the last and the best one. No file is unpickled, so loading runs no code.
+Each is a folder `epoch-0003-step-00002346/`, written under another name, to the disk, and then renamed: one that has
+its name is whole. `index.json` beside them says which is the last one, which is the best, and which others are kept. A
+crash between the rename and the writing of the index loses nothing: a folder that is newer than the last one of the
+index is the last one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
+import math
 import os
+import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from expkit.api import LearnerState
 from expkit.errors import CheckpointError
+from expkit.files import sync_folder, write_whole
+from expkit.snapshot import Snapshot, read_json, read_snapshot, write_snapshot
 
-FORMAT = 1
-FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+__all__ = ["CheckpointFolder", "Snapshot", "read_snapshot"]
+
+log = logging.getLogger("expkit")
+
+INDEX = "index.json"
+_WITHOUT_INDEX = "Delete this file: without it, the checkpoints beside it are found by their names."
+_NAME = re.compile(r"epoch-(\d{4,})-step-(\d{8,})(?:-(\d+))?")
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """What a checkpoint holds.
+class _Index:
+    """What is kept, by name of the folder.
 
     Attributes:
-        learner: weights, accumulators, schedule.
-        progress: epoch, step, best value.
-        callbacks: state of each callback by name.
-        random: state of the global generators.
-        meters: what the meter of the training epoch has gathered so far; empty in checkpoints of older versions.
-        run: which run it is of: "id", "mlflow_run_id", "config_hash", "data_fingerprint"; empty as above.
+        last: what `resume` goes on from.
+        previous: the last one before; if the last one is damaged, this one is left.
+        best: weights of the best epoch.
+        previous_best: the best one when `previous` was the last.
+        kept: monitored values of the best epochs, best first.
     """
 
-    learner: LearnerState
-    progress: dict[str, Any]
-    callbacks: dict[str, Any] = field(default_factory=dict)
-    random: dict[str, Any] = field(default_factory=dict)
-    meters: dict[str, Any] = field(default_factory=dict)
-    run: dict[str, Any] = field(default_factory=dict)
+    last: str | None = None
+    previous: str | None = None
+    best: str | None = None
+    previous_best: str | None = None
+    kept: dict[str, float] = field(default_factory=dict)
+
+    def names(self) -> set[str]:
+        one = (self.last, self.previous, self.best, self.previous_best)
+        return {name for name in (*one, *self.kept) if name is not None}
+
+    def followed_by(self, name: str, *, best: bool, monitored: dict[str, Any]) -> _Index:
+        """Return the index with a newer checkpoint in it."""
+        kept, value = dict(self.kept), monitored.get("value")
+        if value is not None and not math.isnan(value):
+            # A tie stays behind those that came before, as it does not make an epoch the best; sorting is stable.
+            found = {**kept, name: value}
+            kept = dict(sorted(found.items(), key=lambda pair: pair[1], reverse=bool(monitored["higher_is_better"])))
+        return _Index(name, self.last, name if best else self.best, self.best, kept)
 
 
 class CheckpointFolder:
-    """The `checkpoints/` folder of a run: keeps the last and the best.
+    """The `checkpoints/` folder of a run: keeps the last one, the one before, and the best.
 
     Args:
         folder: created at the first save.
+        keep: how many of the best are kept, beside the last one and the one before; None removes none of the best.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, keep: int | None = 1) -> None:
+        self.folder, self._keep = folder, keep
 
     def save(self, snapshot: Snapshot, *, best: bool) -> Path:
         """Write a checkpoint, point "last" (and "best") to it, and remove those that nothing points to.
+
+        Args:
+            snapshot: one with ``run["monitored"]`` is an epoch's end, and a candidate for the best ones.
+            best: whether it is the best so far.
 
         Raises:
             CheckpointError: the disk is full or not writable; what was there before is untouched.
@@ -70,15 +88,14 @@ class CheckpointFolder:
         name = f"epoch-{progress['epoch']:04d}-step-{progress['step']:08d}"
         unfinished = self.folder / f".{name}.tmp-{os.getpid()}"
         try:
-            name = self._free_name(name)
+            index, name = self._index(), self._free_name(name)
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-            _write_snapshot(unfinished, snapshot)
-            target = self.folder / name
-            unfinished.rename(target)
-            _sync(self.folder)
-            index = {**self._index(), "last": name, **({"best": name} if best else {})}
-            _write_text(self.folder / "index.json", json.dumps(index, indent=2))
+            write_snapshot(unfinished, snapshot)
+            unfinished.rename(self.folder / name)
+            sync_folder(self.folder)
+            index = index.followed_by(name, best=best, monitored=snapshot.run.get("monitored", {}))
+            index = self._write(replace(index, kept=dict(list(index.kept.items())[: self._keep])))
         except OSError as error:
             raise CheckpointError(
                 f"the checkpoint {name} cannot be written to {self.folder}: {error.strerror or error}. "
@@ -86,36 +103,102 @@ class CheckpointFolder:
             ) from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-        self._prune(set(index.values()))
-        return target
+        self._prune(index.names())
+        return self.folder / name
 
     def path(self, which: str) -> Path:
-        """Return the folder of the "last" or "best" checkpoint.
+        """Return the folder of the "last" or "best" checkpoint, or of one by its name.
 
         Raises:
             CheckpointError: there is none.
         """
-        name = self._index().get(which)
-        if name is None or not (self.folder / name).is_dir():
-            raise CheckpointError(f"there is no {which} checkpoint in {self.folder}.")
-        return self.folder / name
+        if which in ("last", "best"):
+            name = getattr(self._index(), which)
+            if name is None or not (self.folder / name).is_dir():
+                gone = "" if name is None else f": {name}, which {INDEX} names, is gone"
+                raise CheckpointError(f"there is no {which} checkpoint in {self.folder}{gone}.")
+            return self.folder / str(name)
+        names = self.history()
+        if which not in names:
+            raise CheckpointError(
+                f"there is no checkpoint {which!r} in {self.folder}. There are {', '.join(names) or 'none'}."
+            )
+        return self.folder / which
 
     def load(self, which: str) -> Snapshot:
-        """Read the "last" or "best" checkpoint and check every file against its manifest.
+        """Read the "last" or "best" checkpoint, or one by its name, and check every file against its manifest.
 
         Raises:
             CheckpointError: there is none, or a file is missing or damaged; names the file.
         """
-        return read_snapshot(self.path(which))
+        path = self.path(which)
+        snapshot = read_snapshot(path)
+        epoch, step = snapshot.progress["epoch"], snapshot.progress["step"]
+        if _order(path.name)[:2] != (step, epoch):
+            raise CheckpointError(
+                f"{path} is damaged: its files are whole, but those of another checkpoint (epoch {epoch}, step {step})."
+            )
+        return snapshot
 
-    def _index(self) -> dict[str, str]:
-        path = self.folder / "index.json"
-        if not path.is_file():
-            return {}
-        index = _json(path)
-        if not all(isinstance(name, str) and Path(name).name == name for name in index.values()):
-            raise CheckpointError(f"{path} is damaged: it names {', '.join(map(str, index.values()))}.")
+    def history(self) -> list[str]:
+        """Return the names of all checkpoints that are kept, the newest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [child.name for child in self.folder.iterdir() if _NAME.fullmatch(child.name) and child.is_dir()]
+        return sorted(found, key=_order, reverse=True)
+
+    def go_back(self, name: str, best: str | None) -> None:
+        """Make an earlier checkpoint the last one, and remove those that came after it.
+
+        Args:
+            name: of the checkpoint.
+            best: what is the best one then.
+
+        Raises:
+            CheckpointError: the index cannot be written.
+        """
+        earlier = [other for other in self.history() if _order(other) < _order(name)]
+        try:
+            kept = {n: v for n, v in self._index().kept.items() if n in (name, *earlier)}
+        except CheckpointError:  # a damaged index, which is written anew
+            kept = {}
+        index = _Index(name, next(iter(earlier), None), best, best, kept)
+        try:
+            self._write(index)
+        except OSError as error:
+            raise CheckpointError(f"{self.folder / INDEX} cannot be written: {error.strerror or error}.") from error
+        self._prune({*index.names(), *earlier})
+
+    def _write(self, index: _Index) -> _Index:
+        text = json.dumps({key: value for key, value in asdict(index).items() if value is not None}, indent=2)
+        write_whole(self.folder / INDEX, text)
         return index
+
+    def _index(self) -> _Index:
+        """Read the index; a folder that is newer than its last one is the last one."""
+        index = self._read_index()
+        for name in reversed(self.history()):
+            if index.last is None or _order(name) > _order(index.last):
+                log.info("%s does not name %s, which is whole and newer: it is the last checkpoint.", INDEX, name)
+                index = index.followed_by(name, **_facts(self.folder / name))
+        return index
+
+    def _read_index(self) -> _Index:
+        path = self.folder / INDEX
+        if not path.is_file():
+            return _Index()
+        try:
+            found = read_json(path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error} {_WITHOUT_INDEX}") from error
+        values = {key: found[key] for key in asdict(_Index()) if key in found}
+        kept = values.pop("kept", {})
+        names = [*values.values(), *kept] if isinstance(kept, dict) else [kept]
+        if "last" not in values or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
+            raise CheckpointError(
+                f"{path} is damaged: it names {', '.join(map(str, names)) or 'nothing'}. {_WITHOUT_INDEX}"
+            )
+        return _Index(**values, kept=kept)
 
     def _free_name(self, name: str) -> str:
         """Return a name without a folder: a step may be saved again, and the first save must stay until then."""
@@ -129,114 +212,25 @@ class CheckpointFolder:
             stale = child.name.startswith("epoch-") and child.name not in keep
             if child.is_dir() and (stale or child.name.startswith(".epoch-")):
                 shutil.rmtree(child, ignore_errors=True)
-            elif child.name.startswith(".index.json.tmp-"):
+            elif child.name.startswith(f".{INDEX}.tmp-"):
                 child.unlink(missing_ok=True)
 
 
-def read_snapshot(folder: Path) -> Snapshot:
-    """Read one checkpoint folder and check every file against its manifest.
-
-    Raises:
-        CheckpointError: a file is missing, damaged or of a newer format; names the file.
-    """
-    from safetensors.numpy import load
-
-    manifest = _json(folder / "manifest.json")
-    if manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{folder} has format {manifest.get('format')!r}; this expkit reads format {FORMAT}.")
-    contents = {}
-    for name in FILES:
-        try:
-            size, digest = int(manifest["files"][name]["bytes"]), str(manifest["files"][name]["sha256"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{folder / 'manifest.json'} is damaged: no facts about {name}.") from error
-        try:
-            contents[name] = (folder / name).read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"{folder / name} cannot be read: {error.strerror}.") from error
-        if hashlib.sha256(contents[name]).hexdigest() != digest:
-            raise CheckpointError(
-                f"{folder / name} is damaged: it has {len(contents[name]):,} bytes and is not what was written "
-                f"({size:,} bytes, SHA-256 {digest[:12]}...)."
-            )
-    state = json.loads(contents["state.json"])
-    learner = LearnerState(
-        load(contents["model.safetensors"]), load(contents["optimizer.safetensors"]), state["learner"]
-    )
-    return Snapshot(
-        learner,
-        progress=state["progress"],
-        callbacks=state["callbacks"],
-        random=state["random"],
-        meters=state.get("meters", {}),
-        run=state.get("run", {}),
-    )
+def _order(name: str) -> tuple[int, int, int]:
+    """Return (step, epoch, number) of a checkpoint's name, which sort by age."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return (-1, -1, -1)
+    epoch, step, number = found.groups()
+    return int(step), int(epoch), int(number or 1)
 
 
-def _write_snapshot(folder: Path, snapshot: Snapshot) -> None:
-    from safetensors.numpy import save
-
-    learner = snapshot.learner
-    for name, kept in snapshot.callbacks.items():
-        try:
-            json.dumps(kept)
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"the state of callback {name!r} is no plain JSON: {error}.") from error
-    state = {
-        "progress": snapshot.progress,
-        "learner": dict(learner.extra),
-        "callbacks": snapshot.callbacks,
-        "random": snapshot.random,
-        "meters": snapshot.meters,
-        "run": snapshot.run,
-    }
-    contents = {
-        "model.safetensors": save({k: np.asarray(v, order="C") for k, v in learner.model.items()}),
-        "optimizer.safetensors": save({k: np.asarray(v, order="C") for k, v in learner.optimizer.items()}),
-        "state.json": json.dumps(state).encode(),
-    }
-    files = {n: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for n, c in contents.items()}
-    contents["manifest.json"] = json.dumps({"format": FORMAT, "files": files}, indent=2).encode()
-    for name, content in contents.items():
-        with (folder / name).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    _sync(folder)
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a small file in one step: it holds the old text or the new, never a part."""
-    unfinished = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+def _facts(folder: Path) -> dict[str, Any]:
+    """Return what the index needs to know of a checkpoint that is not in it; nothing where its state is damaged."""
     try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make renames in a folder last through a power cut, where the system can (not on Windows)."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged: {error}.") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is damaged: it holds a {type(content).__name__}, not an object.")
-    return content
+        state = read_json(folder / "state.json")
+        progress, monitored = state["progress"], state.get("run", {}).get("monitored", {})
+        best = progress["epoch"] == progress["best_epoch"] == progress["validated"]
+        return {"best": bool(best), "monitored": dict(monitored)}
+    except (CheckpointError, KeyError, TypeError, ValueError, AttributeError):
+        return {"best": False, "monitored": {}}

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from expkit import report
 from expkit.callbacks import CheckpointCallback, History
-from expkit.checkpoint import CheckpointFolder, Snapshot
+from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
 from expkit.errors import ExpkitError, TrainingStoppedError
 from expkit.export import Certificate, export_model
@@ -25,8 +25,9 @@ from expkit.preparation import Prepared, prepare
 from expkit.progress import progress_callback, show_seconds
 from expkit.record import Recorder
 from expkit.runlog import RunLog, log
-from expkit.seeding import random_state, restore_random_state
-from expkit.trainer import Interrupted, Progress, Trainer
+from expkit.snapshot import Snapshot
+from expkit.state import WholeState
+from expkit.trainer import Interrupted, Trainer
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def _run(
                     recorder = Recorder.open(config, prepared, folder)
                 else:
                     step = snapshot.progress["step"] if snapshot is not None else 0
-                    recorder = Recorder.reopen(config, prepared, folder, past.record, step)
+                    pending = snapshot.run.get("pending", ()) if snapshot is not None else ()
+                    recorder = Recorder.reopen(config, prepared, folder, past.record, step, pending)
                 run_log.write_to(folder / "run.log")
             run = _Run(config, prepared, folder, console, recorder, stop, snapshot, last_step)
             result = _recorded(run, recorder, stop)
@@ -168,7 +170,7 @@ class _Run:
     ) -> None:
         self.config, self.prepared, self.folder, self.interrupted = config, prepared, folder, interrupted
         self.console, self.recorder = console, recorder
-        self.checkpoints = CheckpointFolder(folder / "checkpoints")
+        self.checkpoints = CheckpointFolder(folder / "checkpoints", keep=config.checkpoint.keep)
         self.history = History(folder)
         self.title = f"{config.name}  |  {prepared.data.spec.name}  |  {recorder.run_id}"
         self.trainer = Trainer(
@@ -184,8 +186,9 @@ class _Run:
             interrupted=interrupted,
             log=recorder.log,
         )
+        self.state = WholeState(prepared, self.trainer, self.history, recorder.facts)
         if snapshot is not None:
-            self._take_back(snapshot)
+            self.state.take_back(snapshot)
 
     def complete(self) -> Result:
         """Train, then measure, export and draw the best weights."""
@@ -215,30 +218,6 @@ class _Run:
         self._conclude(result, end.reason)
         return result
 
-    def _take_back(self, snapshot: Snapshot) -> None:
-        """Make everything as it was when the snapshot was taken; the random state comes last."""
-        self.prepared.learner.load_state_dict(snapshot.learner)
-        for name, callback in self.prepared.callbacks.items():
-            if name in snapshot.callbacks:
-                callback.load_state_dict(snapshot.callbacks[name])
-        self.trainer.progress = Progress(**snapshot.progress)
-        anew = self.prepared.meters["train"].load_state_dict(snapshot.meters)
-        if self.trainer.progress.validated < self.trainer.progress.epoch:
-            self._warn_of_rest(("loss", *anew) if not snapshot.meters else anew)
-        self.history.take_back(self.trainer.progress.validated, self.trainer.progress.step)
-        restore_random_state(snapshot.random)
-
-    def _warn_of_rest(self, names: Sequence[str]) -> None:
-        """Say which values of the epoch that is gone on with do not cover all of it."""
-        if names and self.trainer.progress.batch:
-            log.warning(
-                "Of epoch %d, %s will cover only the batches after step %d: the checkpoint does not hold what was "
-                "measured before. All later epochs are whole.",
-                self.trainer.progress.epoch,
-                " and ".join(f"train/{name}" for name in names),
-                self.trainer.progress.step,
-            )
-
     def _pause(self, reason: str) -> Result:
         """End before the end: what was trained is kept, and nothing is tested or exported yet."""
         progress, folder = self.trainer.progress, report.quote_path(self.folder)
@@ -257,25 +236,22 @@ class _Run:
             raise Interrupted
 
     def _callbacks(self) -> list[Any]:
-        # Checkpoints come after the chosen callbacks, whose state they save.
+        # Checkpoints come after the chosen callbacks, whose state they save, and after what records metrics.
+        when = self.config.checkpoint
         return [
             self.history,
             *self.prepared.callbacks.values(),
-            CheckpointCallback(self.checkpoints, self._snapshot),
             self.recorder.callback,
+            CheckpointCallback(
+                self.checkpoints,
+                lambda: self.state.take(),
+                self.prepared.monitor,
+                every_steps=when.every_steps,
+                every_seconds=when.every_seconds,
+            ),
             report.EpochLog(self.config.trainer.epochs),
             progress_callback(self.config.trainer.progress, self.console),
         ]
-
-    def _snapshot(self) -> Snapshot:
-        states = {name: callback.state_dict() for name, callback in self.prepared.callbacks.items()}
-        return Snapshot(
-            self.prepared.learner.state_dict(),
-            progress=self.trainer.progress.as_dict(),
-            callbacks=states,
-            random=random_state(),
-            meters=self.prepared.meters["train"].state_dict(),
-        )
 
     def _announce(self) -> None:
         config, summary = self.config, self.prepared.learner.summary()

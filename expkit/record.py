@@ -17,10 +17,10 @@ from expkit.api import Callback, DataSpec
 from expkit.config import ExperimentConfig, from_yaml
 from expkit.errors import ConfigError
 from expkit.export import Certificate
+from expkit.identity import config_hash, differences
 from expkit.model_card import describe_run
 from expkit.preparation import Prepared
 from expkit.record_files import (
-    changed_options,
     changed_values,
     git_facts,
     store_happened,
@@ -65,6 +65,7 @@ class Recorder:
             "mlflow_run_id": self.mlflow_run_id,
             "choices": dict(config.choices),
             "seed": config.seed,
+            "config_hash": config_hash(config.resolved),
             "steps_per_epoch": len(prepared.batches["train"]),
             "data": _data_facts(prepared.data.spec),
         }
@@ -101,7 +102,13 @@ class Recorder:
 
     @classmethod
     def reopen(
-        cls, config: ExperimentConfig, prepared: Prepared, folder: Path, record: Mapping[str, Any], step: int = 0
+        cls,
+        config: ExperimentConfig,
+        prepared: Prepared,
+        folder: Path,
+        record: Mapping[str, Any],
+        step: int = 0,
+        pending: Sequence[Sequence[Any]] = (),
     ) -> Recorder:
         """Go on with the record of an interrupted run, and with its run in the store.
 
@@ -111,6 +118,7 @@ class Recorder:
             folder: the run folder.
             record: what `run.json` says.
             step: after which it goes on.
+            pending: points that the store had not taken when the checkpoint was written.
 
         Raises:
             TrackingError: the store cannot be used, or has no such run; nothing was written.
@@ -122,7 +130,8 @@ class Recorder:
         recorder = cls(config, prepared, folder, tracker, visualdl)
         kept = {key: value for key, value in record.items() if key not in ("ended", "reason")}
         resumed = [*record.get("resumed", ()), _now()]
-        recorder._record = {**kept, "status": "RUNNING", "resumed": resumed}
+        now = {"status": "RUNNING", "resumed": resumed, "config_hash": config_hash(config.resolved)}
+        recorder._record = {**kept, **now}
         changed = _changed_since(folder, config, prepared)
         if changed:
             recorder._record["resumed_otherwise"] = [*record.get("resumed_otherwise", ()), {"step": step, **changed}]
@@ -130,8 +139,19 @@ class Recorder:
         write_record(folder, recorder._record)
         store_made(tracker, folder)
         tracker.log_data(prepared.data.spec, prepared.sizes)
-        tracker.set_tags({"resumed": ", ".join(resumed)})
+        tracker.set_tags({"resumed": ", ".join(resumed), "config.hash": config_hash(config.resolved)})
+        tracker.put_back(pending)
         return recorder
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a checkpoint says of its run: which one, and the points that the store has not taken yet."""
+        return {
+            "id": self._record["id"],
+            "mlflow_run_id": self._record["mlflow_run_id"],
+            "config_hash": self._record["config_hash"],
+            "data_fingerprint": self._record["data"]["fingerprint"],
+            "pending": [list(point) for point in self._tracker.pending()],
+        }
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Record values that a callback measured."""
@@ -251,7 +271,7 @@ def _changed_since(folder: Path, config: ExperimentConfig, prepared: Prepared) -
     except (OSError, ValueError):  # damaged or of an older version: the record says what it can
         return {}
     changed = {
-        "config": changed_options(options, config.resolved),
+        "config": differences(options, config.resolved),
         "environment": changed_values(facts, now),
     }
     return {key: values for key, values in changed.items() if values}
@@ -278,6 +298,7 @@ def _open_tracker(
         "device": prepared.device,
         "run.folder": str(folder.absolute()),
         "command": command(config),
+        "config.hash": config_hash(config.resolved),
         **{f"version.{name}": version for name, version in environment["versions"].items()},
         **{f"git.{key}": str(value) for key, value in git_facts(git).items() if value != ""},
         **prepared.tuning,

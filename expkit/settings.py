@@ -49,10 +49,13 @@ class TrackingSettings:
 
 @dataclass
 class CheckpointSettings:
-    """Which weights are kept; see conf/checkpoint/default.yaml."""
+    """When checkpoints are written and which are kept; see conf/checkpoint/default.yaml."""
 
     monitor: str = "auto"
     mode: str = "auto"
+    every_steps: Optional[int] = None  # noqa: UP045 - as above
+    every_seconds: Optional[float] = None  # noqa: UP045
+    keep: int = 1
 
 
 @dataclass
@@ -109,6 +112,8 @@ def check(settings: Settings) -> None:
         "trainer.limit_train_batches": (settings.trainer.limit_train_batches, 1),
         "trainer.stop_after": (settings.trainer.stop_after, 1),
         "trainer.nonfinite_limit": (settings.trainer.nonfinite_limit, 1),
+        "checkpoint.every_steps": (settings.checkpoint.every_steps, 1),
+        "checkpoint.keep": (settings.checkpoint.keep, 1),
         "device.index": (settings.device.index, 0),
         "device.threads": (settings.device.threads, 1),
         "tracking.log_every": (settings.tracking.log_every, 1),
@@ -135,6 +140,9 @@ def check(settings: Settings) -> None:
         raise ConfigError(f"export.tolerance={settings.export.tolerance}: must be greater than 0.")
     if not 0 < settings.trainer.rollback_factor < 1:
         raise ConfigError(f"trainer.rollback_factor={settings.trainer.rollback_factor}: must be between 0 and 1.")
+    seconds = settings.checkpoint.every_seconds
+    if seconds is not None and not seconds > 0:
+        raise ConfigError(f"checkpoint.every_seconds={seconds}: must be greater than 0, or null.")
     check_name(settings.name)
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from expkit.errors import TrackingError
 from expkit.spec import DataSpec
 from expkit.tracking.model import log_model
+from expkit.tracking.null import NullTracker
 from expkit.tracking.store import Store, StoreSettings, import_mlflow, logger, open_store, user_name
 from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
 from expkit.tracking.view import COLOR, next_color
@@ -27,46 +28,6 @@ DIGEST = 8
 """Characters, as in MLflow's own digests (36 at most); the whole fingerprint is a tag."""
 DESCRIPTION = "mlflow.note.content"
 REASON = "status.reason"
-
-
-class NullTracker:
-    """Records nothing: what `tracking=none` gives, so that nobody has to ask whether there is a tracker."""
-
-    run_id: str = ""
-    experiment_id: str = ""
-    uri: str = ""
-
-    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Ignore the values."""
-
-    def log_data(self, spec: DataSpec, sizes: Mapping[str, int]) -> None:
-        """Ignore the data."""
-
-    def log_artifacts(self, folder: Path, artifact_path: str | None = None) -> None:
-        """Ignore the folder."""
-
-    def log_artifact(self, file: Path, artifact_path: str | None = None) -> None:
-        """Ignore the file."""
-
-    def log_model(
-        self,
-        export_folder: Path,
-        input_example: npt.NDArray[Any],
-        *,
-        name: str = "model",
-        step: int = 0,
-    ) -> str | None:
-        """Ignore the model."""
-        return None
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Ignore the tags."""
-
-    def set_description(self, markdown: str) -> None:
-        """Ignore the text."""
-
-    def finish(self, status: str = "FINISHED", reason: str = "") -> None:
-        """Do nothing."""
 
 
 class Tracker(NullTracker):
@@ -101,9 +62,19 @@ class Tracker(NullTracker):
         What a run had stored before it was interrupted is not stored twice when it goes that way again.
         """
         now = now_ms()
-        points = [Point(clean_key(key), float(value), now, step) for key, value in values.items()]
+        self._put([Point(clean_key(key), float(value), now, step) for key, value in values.items()])
+
+    def pending(self) -> list[Point]:
+        """Return the points that the store has not taken yet; a checkpoint keeps them, so that it need not wait."""
+        return self._writer.pending()
+
+    def put_back(self, points: Sequence[Sequence[Any]]) -> None:
+        """Record points that `pending` gave before the process ended, but for those that the store took after all."""
+        self._put([Point(str(key), float(value), int(time), int(step)) for key, value, time, step in points])
+
+    def _put(self, points: Sequence[Point]) -> None:
         if self._seen:
-            points = [point for point in points if step > self._seen.get(point.key, -1)]
+            points = [point for point in points if point.step > self._seen.get(point.key, -1)]
         self._results.update((point.key, point) for point in points if point.key.startswith("test/"))
         self._writer.put(points)
 

@@ -73,6 +73,11 @@ class MetricWriter:
             if waiting < BATCH <= waiting + len(points):
                 self._changed.notify_all()
 
+    def pending(self) -> list[Point]:
+        """Return the points that are not stored yet, in order; some may be on their way."""
+        with self._changed:
+            return list(self._points)
+
     def close(self, timeout: float = CLOSE_SECONDS) -> int:
         """Write what is left and end the thread; return the number of points that were not stored."""
         with self._changed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-from safetensors.numpy import load_file
 
 from expkit import experiment
 from expkit.api import Callback, ConfigError, StepEnd
 from expkit.callbacks import read_epochs, read_steps
+from expkit.checkpoint import CheckpointFolder
 from expkit.config import compose
 from expkit.errors import CheckpointError, RunNotFoundError
 from expkit.interrupts import Stopped
@@ -49,12 +50,12 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
 
 def same(one: Path, other: Path) -> None:
     """Compare weights, optimizer, losses and metrics of two runs, bit by bit."""
-    for name in ("model", "optimizer"):
-        mine, theirs = (
-            load_file(next((run / "checkpoints").glob("epoch-0003*")) / f"{name}.safetensors") for run in (one, other)
-        )
-        assert mine.keys() == theirs.keys()
-        assert all(np.array_equal(mine[key], theirs[key]) for key in mine)
+    mine, theirs = (CheckpointFolder(run / "checkpoints").load("last").learner for run in (one, other))
+    for part in ("model", "optimizer"):
+        arrays, wanted = getattr(mine, part), getattr(theirs, part)
+        assert arrays.keys() == wanted.keys()
+        assert all(np.array_equal(arrays[key], wanted[key]) for key in arrays)
+    assert mine.extra == theirs.extra
     assert read_steps(one) == read_steps(other)
     curves = [[{**epoch, "seconds": 0} for epoch in read_epochs(run)] for run in (one, other)]
     assert curves[0] == curves[1]
@@ -80,7 +81,7 @@ def test_a_run_that_was_stopped_in_the_middle_of_an_epoch_goes_on_with_the_next_
     train: Callable[..., Path], tmp_path: Path
 ) -> None:
     whole = train("whole", "tracking=none")
-    choose_stops(tmp_path)
+    choose(tmp_path, "stops", "StopsInEpochTwo")
     with pytest.raises(Stopped):
         train("stopped", "tracking=none", "callbacks=[early_stopping,stops]")
     stopped = tmp_path / "runs" / "mnist_cnn" / "stopped"
@@ -100,13 +101,40 @@ def test_a_metric_without_a_state_is_named_when_it_missed_a_part_of_its_epoch(
     (tmp_path / "conf" / "metrics" / "seen.yaml").write_text(
         "# @package metrics.seen\n_target_: tests.integration.test_resume.Seen\n"
     )
-    choose_stops(tmp_path)
+    choose(tmp_path, "stops", "StopsInEpochTwo")
     with pytest.raises(Stopped):
         train("stopped", "tracking=none", "callbacks=[stops]", "metrics=[accuracy,seen]")
     stopped = tmp_path / "runs" / "mnist_cnn" / "stopped"
     experiment.resume(stopped, console=console())
     assert [epoch["train/seen"] for epoch in read_epochs(stopped)] == [200.0, 200.0 - 3 * 32, 200.0]
     assert "Of epoch 2, train/seen will cover only the batches after step 10" in (stopped / "run.log").read_text()
+
+
+@pytest.mark.parametrize("loading", ["sync", "prefetch", "workers"])
+def test_a_checkpoint_within_an_epoch_is_gone_on_from_bit_identically(
+    train: Callable[..., Path], tmp_path: Path, loading: str
+) -> None:
+    options = ("tracking=none", f"dataset.loading={loading}", "dataset.workers=2")
+    whole = train("whole", *options)
+    choose(tmp_path, "fails", "FailsAtStep12")
+    FailsAtStep12.failed = False
+    with pytest.raises(RuntimeError, match="at step 12"):
+        train("broken", *options, "callbacks=[early_stopping,fails]", "checkpoint.every_steps=5")
+    broken = tmp_path / "runs" / "mnist_cnn" / "broken"
+    assert (broken / "checkpoints" / "epoch-0002-step-00000010").is_dir()
+    experiment.resume(broken, console=console())
+    same(whole, broken)
+
+
+class FailsAtStep12(Callback):
+    """Fails, once in this process."""
+
+    failed = False
+
+    def on_step_end(self, event: StepEnd) -> None:
+        if event.step == 12 and not FailsAtStep12.failed:
+            FailsAtStep12.failed = True
+            raise RuntimeError("at step 12")
 
 
 class Seen:
@@ -124,11 +152,11 @@ class Seen:
         return float(self.samples) or float("nan")
 
 
-def choose_stops(folder: Path) -> None:
-    """Make `callbacks=[stops]` known in a folder."""
-    (folder / "conf" / "callbacks").mkdir(parents=True)
-    (folder / "conf" / "callbacks" / "stops.yaml").write_text(
-        "# @package callbacks.stops\n_target_: tests.integration.test_resume.StopsInEpochTwo\n"
+def choose(folder: Path, name: str, kind: str) -> None:
+    """Make `callbacks=[name]` known in a folder."""
+    (folder / "conf" / "callbacks").mkdir(parents=True, exist_ok=True)
+    (folder / "conf" / "callbacks" / f"{name}.yaml").write_text(
+        f"# @package callbacks.{name}\n_target_: tests.integration.test_resume.{kind}\n"
     )
 
 
@@ -204,6 +232,6 @@ def test_what_is_not_there_is_named(train: Callable[..., Path], tmp_path: Path) 
     with pytest.raises(RunNotFoundError, match="is not a run folder"):
         experiment.resume(tmp_path, console=console())
     run = train("paused", "tracking=none", "trainer.stop_after=1", "trainer.limit_train_batches=1")
-    (run / "checkpoints" / "index.json").unlink()
+    shutil.rmtree(next((run / "checkpoints").glob("epoch-*")))
     with pytest.raises(CheckpointError, match="there is no last checkpoint"):
         experiment.resume(run, console=console())

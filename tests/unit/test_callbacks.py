@@ -9,6 +9,7 @@ from expkit.api import EpochEnd, FitEnd, LearnerState, StepEnd
 from expkit.callbacks import CheckpointCallback, History, read_epochs, read_steps
 from expkit.checkpoint import CheckpointFolder, Snapshot
 from expkit.errors import RunNotFoundError
+from expkit.trainer import Monitor
 
 
 def epoch_end(epoch, is_best=False):
@@ -27,6 +28,9 @@ def test_history_remembers_and_writes_after_every_epoch(tmp_path):
     assert history.steps == [1.0, 0.5, 1 / 3]
 
 
+VALID_LOSS = Monitor("valid/loss", higher_is_better=False)
+
+
 @pytest.fixture
 def saving(tmp_path):
     progress = {"epoch": 0, "step": 0}
@@ -35,7 +39,7 @@ def saving(tmp_path):
     def snapshot():
         return Snapshot(LearnerState({"w": np.zeros(2)}, {}), dict(progress))
 
-    return folder, progress, CheckpointCallback(folder, snapshot)
+    return folder, progress, CheckpointCallback(folder, snapshot, VALID_LOSS)
 
 
 def test_an_epochs_end_is_saved_and_the_best_one_kept(saving):
@@ -58,6 +62,48 @@ def test_only_an_interrupt_saves_the_middle_of_an_epoch(saving, status, step, sa
     assert folder.folder.exists() is saved
     if saved:
         assert folder.load("last").progress["step"] == 5
+
+
+def test_a_step_that_is_saved_already_is_not_saved_again(saving):
+    folder, progress, callback = saving
+    progress.update(epoch=1, step=3)
+    callback.on_epoch_end(epoch_end(1, True))
+    callback.on_fit_end(FitEnd("interrupted", "", 1, 3))
+    assert folder.history() == ["epoch-0001-step-00000003"]
+    assert callback.saved == (1, 3)
+
+
+def saved_steps(saving, steps, **options):
+    """Tell a callback of steps and return those after which there was a new checkpoint."""
+    folder, progress, callback = saving
+    callback = CheckpointCallback(folder, callback._snapshot, VALID_LOSS, **options)
+    callback.on_fit_start(None)
+    found = []
+    for step in steps:
+        progress.update(epoch=1, step=step)
+        callback.on_step_end(step_end(step))
+        if folder.folder.exists() and folder.load("last").progress["step"] == step:
+            found.append(step)
+    return found
+
+
+def test_an_epoch_is_saved_within_every_so_many_steps_wherever_it_was_gone_on_with(saving):
+    assert saved_steps(saving, range(1, 10), every_steps=3) == [3, 6, 9]
+    assert saved_steps(saving, range(11, 20), every_steps=4) == [12, 16]
+
+
+def test_an_epoch_is_saved_after_the_step_that_ends_so_many_seconds_after_the_last_save(saving):
+    # One for the start, one a step, and one after each save.
+    times = iter([0.0, 0.0, 4.0, 9.9, 10.0, 11.0, 20.0, 21.0, 23.0])
+    assert saved_steps(saving, range(1, 6), every_seconds=10.0, clock=lambda: next(times)) == [3, 5]
+
+
+def test_what_is_monitored_is_kept_with_the_checkpoint(saving):
+    folder, progress, callback = saving
+    progress.update(epoch=2, step=6)
+    callback.on_epoch_end(epoch_end(2, True))
+    wanted = {"name": "valid/loss", "value": 0.5, "higher_is_better": False}
+    assert folder.load("best").run["monitored"] == wanted
 
 
 def step_end(step, epoch=1):

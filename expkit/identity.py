@@ -1,0 +1,61 @@
+"""What makes a run the run it is: a hash of its config, without what changes nothing of what is learned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+LEFT_OUT = (
+    "runs_dir",  # where it is written
+    "tracking.",  # where results go
+    "plots.",  # which pictures are drawn
+    "export.",  # what becomes of the weights
+    "trainer.progress",  # what the screen shows
+    "trainer.auto_resume",  # how it came to be started
+    "trainer.stop_after",  # where it pauses
+    "checkpoint.every_steps",  # how often it is saved
+    "checkpoint.every_seconds",
+    "checkpoint.keep",
+    "dataset.root",  # where the data lies; its fingerprint is compared
+    "dataset.loading",  # how batches are made; they are the same bit by bit
+    "dataset.workers",
+    "dataset.prefetch",
+)
+"""Options, and with a dot at the end groups of options, that may differ between two starts of one run."""
+
+
+def config_hash(resolved: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a resolved config in hex, without what is `LEFT_OUT`."""
+    kept = {key: value for key, value in flat(resolved).items() if not is_left_out(key)}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def is_left_out(key: str) -> bool:
+    """Whether an option changes nothing of what a run learns."""
+    return any(key.startswith(name) if name.endswith(".") else key == name for name in LEFT_OUT)
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what differs between two resolved configs by dotted name, (then, now), without what is `LEFT_OUT`.
+
+    What one of them does not have is None there.
+    """
+    before, after = flat(then), flat(now)
+    return {
+        key: (before.get(key), after.get(key))
+        for key in dict.fromkeys((*before, *after))
+        if not is_left_out(key) and before.get(key) != after.get(key)
+    }
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a tree of plain values by dotted name: {"model.hidden": [64, 64], ...}; empty branches are left out."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found.update(flat(value, f"{prefix}{key}."))
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

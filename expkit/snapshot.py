@@ -1,0 +1,154 @@
+"""One checkpoint: what it holds, and how it becomes files.
+
+A checkpoint is a folder with
+
+    model.safetensors      parameters and buffers by structured name
+    optimizer.safetensors  accumulators by "<parameter>/<slot>"
+    state.json             the rest: schedule, progress, callbacks, meters, random state, which run it is of
+    manifest.json          SHA-256 and size of each of these
+
+No file is unpickled, so loading runs no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expkit.api import LearnerState
+from expkit.errors import CheckpointError
+from expkit.files import sync_folder
+
+FORMAT = 1
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint holds.
+
+    Attributes:
+        learner: weights, accumulators, schedule.
+        progress: epoch, step, best value.
+        callbacks: state of each callback by name.
+        random: state of the global generators.
+        meters: what the meter of the training epoch has gathered so far; empty in checkpoints of older versions.
+        run: which run it is of ("id", "mlflow_run_id", "config_hash", "data_fingerprint"), what was monitored
+            ("monitored") and what the tracking store had not taken yet ("pending"); empty as above.
+    """
+
+    learner: LearnerState
+    progress: dict[str, Any]
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    random: dict[str, Any] = field(default_factory=dict)
+    meters: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+
+
+def read_snapshot(folder: Path) -> Snapshot:
+    """Read one checkpoint folder and check every file against its manifest.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or of a newer format; names the file.
+    """
+    from safetensors.numpy import load
+
+    manifest = read_json(folder / "manifest.json")
+    if manifest.get("format") != FORMAT:
+        raise CheckpointError(f"{folder} has format {manifest.get('format')!r}; this expkit reads format {FORMAT}.")
+    contents = {name: _checked(folder, name, manifest) for name in FILES}
+    state = json.loads(contents["state.json"])
+    learner = LearnerState(
+        load(contents["model.safetensors"]), load(contents["optimizer.safetensors"]), state["learner"]
+    )
+    return Snapshot(
+        learner,
+        progress=state["progress"],
+        callbacks=state["callbacks"],
+        random=state["random"],
+        meters=state.get("meters", {}),
+        run=state.get("run", {}),
+    )
+
+
+def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
+    """Write the files of a checkpoint, to the disk and not only to the system's cache.
+
+    Args:
+        folder: is there, and empty.
+        snapshot: what they hold.
+
+    Raises:
+        CheckpointError: the state of a callback is no plain JSON.
+        OSError: a file cannot be written.
+    """
+    from safetensors.numpy import save
+
+    learner = snapshot.learner
+    for name, kept in snapshot.callbacks.items():
+        try:
+            json.dumps(kept)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"the state of callback {name!r} is no plain JSON: {error}.") from error
+    state = {
+        "progress": snapshot.progress,
+        "learner": dict(learner.extra),
+        "callbacks": snapshot.callbacks,
+        "random": snapshot.random,
+        "meters": snapshot.meters,
+        "run": snapshot.run,
+    }
+    contents = {
+        "model.safetensors": save({k: np.asarray(v, order="C") for k, v in learner.model.items()}),
+        "optimizer.safetensors": save({k: np.asarray(v, order="C") for k, v in learner.optimizer.items()}),
+        "state.json": json.dumps(state).encode(),
+    }
+    files = {n: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for n, c in contents.items()}
+    contents["manifest.json"] = json.dumps({"format": FORMAT, "files": files}, indent=2).encode()
+    for name, content in contents.items():
+        with (folder / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is damaged: it holds a {type(content).__name__}, not an object.")
+    return content
+
+
+def _checked(folder: Path, name: str, manifest: dict[str, Any]) -> bytes:
+    """Read a file that has to be what the manifest says."""
+    try:
+        size, digest = int(manifest["files"][name]["bytes"]), str(manifest["files"][name]["sha256"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / 'manifest.json'} is damaged: no facts about {name}.") from error
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{folder / name} cannot be read: {error.strerror}.") from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise CheckpointError(
+            f"{folder / name} is damaged: it has {len(content):,} bytes and is not what was written "
+            f"({size:,} bytes, SHA-256 {digest[:12]}...)."
+        )
+    return content
