@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -249,6 +250,18 @@ def test_a_checkpoint_that_cannot_be_saved_at_an_interrupt_is_said(make, caplog)
     with pytest.raises((Interrupted, OSError)):
         make(None, bad, interrupted=lambda: True).fit()
     assert "disk full" in caplog.text
+
+
+def test_a_step_that_its_learner_left_out_is_counted_and_no_failure(make):
+    class Overflowing(FakeLearner):
+        def train_step(self, inputs, targets):
+            return replace(super().train_step(inputs, targets), skipped=self.steps in (2, 3))
+
+    logged = []
+    trainer = make(Overflowing(), epochs=1, log=lambda values, step: logged.append((dict(values), step)))
+    assert trainer.fit().status == "finished"
+    assert (trainer.progress.step, trainer.progress.overflows, trainer.progress.skipped) == (3, 2, 0)
+    assert logged == [({"amp/overflows": 1}, 2), ({"amp/overflows": 2}, 3)]
 
 
 def test_progress_is_plain_values(make):
