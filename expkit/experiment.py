@@ -20,6 +20,7 @@ from expkit.errors import ExpkitError, TrainingStoppedError
 from expkit.export import Certificate, export_model
 from expkit.interrupts import StopRequests
 from expkit.last_step import EnoughSteps, LastStep
+from expkit.nonfinite import Guard
 from expkit.past import PastRun, check_resumable, check_same_data, read_past
 from expkit.preparation import Prepared, prepare
 from expkit.progress import progress_callback, show_seconds
@@ -189,6 +190,8 @@ class _Run:
         self.state = WholeState(prepared, self.trainer, self.history, recorder.facts)
         if snapshot is not None:
             self.state.take_back(snapshot)
+        self.guard = Guard(config, folder, self.trainer, self.checkpoints, self.state, recorder.log)
+        self.trainer.not_finite = self.guard
 
     def complete(self) -> Result:
         """Train, then measure, export and draw the best weights."""
@@ -203,7 +206,7 @@ class _Run:
         if progress.best is None:
             raise TrainingStoppedError(
                 f"{self.prepared.monitor.name} was not a number in any epoch, so there are no best weights to measure. "
-                "A smaller optimizer.learning_rate often helps."
+                "A smaller learning rate often helps, or another checkpoint.monitor."
             )
         self.prepared.learner.load_state_dict(self.checkpoints.load("best").learner)
         test = self.trainer.evaluate(self.prepared.batches["test"])
@@ -244,7 +247,7 @@ class _Run:
             self.recorder.callback,
             CheckpointCallback(
                 self.checkpoints,
-                lambda: self.state.take(),
+                lambda: self.guard.take(),
                 self.prepared.monitor,
                 every_steps=when.every_steps,
                 every_seconds=when.every_seconds,

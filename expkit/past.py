@@ -15,7 +15,10 @@ from expkit.preprocess import from_description
 from expkit.runs import read_record
 from expkit.spec import DataSource, DataSpec
 
-CHANGEABLE = ("trainer.epochs", "trainer.stop_after", "trainer.progress", "device.", "tracking.", "export.", "plots.")
+CHANGEABLE = (
+    *("trainer.epochs", "trainer.stop_after", "trainer.progress", "device.", "tracking.", "export.", "plots."),
+    *("trainer.on_nonfinite", "trainer.nonfinite_limit", "trainer.rollback_factor"),
+)
 """What a resumed run may do otherwise; all else would make it another run."""
 
 

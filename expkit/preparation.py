@@ -13,7 +13,7 @@ from expkit.data_checks import check_data
 from expkit.errors import ConfigError, PluginError
 from expkit.loading import Loading, choose
 from expkit.metrics import Meter
-from expkit.parts import ConfiguredParts
+from expkit.parts import ConfiguredParts, check_rollback
 from expkit.preprocess import SCORES
 from expkit.trainer import Monitor
 
@@ -74,6 +74,7 @@ def prepare(config: ExperimentConfig, *, training: bool = True) -> Prepared:
     seeding.seed_everything(config.seed)
     learner: Learner = config.learner.build(parts=parts)
     parts.refuse_idle()
+    check_rollback(config, learner)
     return Prepared(data, batches, learner, meters, _monitor(config, meters["eval"]), callbacks, used, tuning)
 
 

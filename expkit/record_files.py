@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit import provenance
+from expkit.capsule import REPORT
 from expkit.config import ExperimentConfig, to_yaml
 from expkit.runs import RECORD
 from expkit.tracking import NullTracker, masked
@@ -67,6 +68,8 @@ def store_happened(tracker: NullTracker, folder: Path) -> None:
             tracker.log_artifact(folder / name, HAPPENED)
     if (folder / "run.log").is_file():
         tracker.log_artifact(folder / "run.log")
+    for report in folder.glob(f"capsules/*/{REPORT}"):  # the rest holds data and weights, and stays where it is
+        tracker.log_artifact(report, f"capsules/{report.parent.name}")
     for name in ("plots", "inspect"):
         if (folder / name).is_dir():
             tracker.log_artifacts(folder / name, name)

@@ -107,6 +107,7 @@ class Trainer:
 
     Attributes:
         progress: where training is; one that was saved makes `fit` go on from there.
+        not_finite: as above.
     """
 
     def __init__(
@@ -129,7 +130,8 @@ class Trainer:
         self.meters, self.callbacks, self.monitor = meters, callbacks, monitor
         self.epochs, self.stop_after, self.folder = epochs, stop_after, folder
         self.progress = Progress()
-        self._interrupted, self._log, self._not_finite = interrupted, log, not_finite or self._stop_here
+        self._interrupted, self._log = interrupted, log
+        self.not_finite = not_finite or self._stop_here
         self._random = StepRandom()
 
     def fit(self) -> FitEnd:
@@ -199,7 +201,7 @@ class Trainer:
             seconds = time.perf_counter() - started
             self._tell("on_epoch_end", EpochEnd(epoch, self.progress.step, metrics, is_best, seconds, self._stop))
         except NotFiniteError as error:
-            self._not_finite(error, None)
+            self.not_finite(error, None)
             raise  # there is no batch to leave out
 
     def _validate(self) -> dict[str, float]:
@@ -221,7 +223,7 @@ class Trainer:
             if error.undone:
                 self._random.put_back(random)
             progress.step, progress.batch = step, batch
-            self._not_finite(error, (inputs, targets))
+            self.not_finite(error, (inputs, targets))
             progress.step, progress.batch, progress.skipped = step + 1, batch + 1, progress.skipped + 1
             self._log({"nonfinite/skipped": progress.skipped}, progress.step)
 

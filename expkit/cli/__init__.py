@@ -17,6 +17,7 @@ VERBS = {
     "show": "one of these with its options: show model/cnn",
     "check": "whether data, model and loss fit: check +experiment=mnist_cnn",
     "resume": "go on with an interrupted run: resume last",
+    "replay": "run a step that made NaN again: replay RUN/capsules/step-00000123",
     "evaluate": "measure a run's weights again: evaluate last --split test",
     "predict": "answers of a trained model: predict RUN digit.png",
     "ui": "all runs in MLflow's UI, on this machine",

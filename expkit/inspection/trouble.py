@@ -68,7 +68,7 @@ def find_origin(look: Look | None, inputs: Array, targets: Array, weights: Mappi
     found = _of_batch(inputs, targets) or _of_weights(look, weights)
     if found is None and look is not None:
         found = _of_forward(look) or _of_backward(look)
-    return found or Origin("unknown", "", _unknown(look))
+    return found or Origin("unknown", "", _unknown(look, weights))
 
 
 def trouble_rows(
@@ -217,12 +217,14 @@ def _of_backward(look: Look) -> Origin | None:
     return Origin("gradient", bad[-1], f"the gradient of {bad[-1]} is NaN or infinite") if bad else None
 
 
-def _unknown(look: Look | None) -> str:
-    if look is None:
-        return (
-            "batch and weights are finite, and the learner shows no layers: its own arithmetic goes beyond all bounds"
-        )
-    return "run layer by layer, the step is finite: it is at the edge of what numbers can hold"
+def _unknown(look: Look | None, weights: Mapping[str, Array]) -> str:
+    if look is not None:
+        return "run layer by layer, the step is finite: it is at the edge of what numbers can hold"
+    largest = max((float(np.abs(values).max()) for values in weights.values() if values.size), default=0.0)
+    return (
+        f"batch and weights are finite, the weights up to {largest:.3g}; the learner shows no layers, in which one "
+        "could see more"
+    )
 
 
 def _ends(seen: Spread) -> tuple[str, str]:
