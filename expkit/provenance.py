@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -50,6 +51,11 @@ class GitState:
     diff: str
     untracked: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
+
+
+def code_folder(folder: Path) -> Path:
+    """Return where the git state of a run's code is asked: a folder in a git work tree, else expkit's own."""
+    return folder if git(folder, "rev-parse", "HEAD") is not None else Path(__file__).resolve().parent
 
 
 def git_state(folder: Path, leave_out: Path | None = None) -> GitState | None:
@@ -119,7 +125,19 @@ def environment(device: str) -> dict[str, Any]:
         "gpu": _gpu_name(device),
         "versions": versions,
         "plugins": plugins,
+        "expkit": _own_code(Path.cwd()),
     }
+
+
+def _own_code(folder: Path) -> dict[str, str]:
+    """Return the commit of expkit's own checkout, and a hash of its changes; empty where a run's git state is of it."""
+    package = Path(__file__).resolve().parent
+    top = top_folder(package)
+    if top is None or top_folder(code_folder(folder)) == top:
+        return {}
+    changes = diff(package, "HEAD")
+    digest = hashlib.sha256(changes.encode("utf-8", "surrogateescape")).hexdigest()[:8] if changes else "none"
+    return {"commit": (git(package, "rev-parse", "HEAD") or "").strip()[:8], "changes": digest}
 
 
 def processor() -> str:

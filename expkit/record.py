@@ -81,7 +81,7 @@ class Recorder:
         if (folder / RECORD).exists():
             raise ConfigError(f"{folder} holds a run already. Leave hydra.run.dir alone, or name an empty folder.")
         environment = provenance.environment(prepared.device)
-        git = provenance.git_state(Path.cwd(), leave_out=config.runs_dir)
+        git = provenance.git_state(provenance.code_folder(Path.cwd()), leave_out=config.runs_dir)
         visualdl = _visualdl(config, folder)
         tracker = _open_tracker(config, prepared, folder, environment, git)
         recorder = cls(config, prepared, folder, tracker, visualdl)
@@ -263,7 +263,7 @@ def run_id(folder: Path) -> str:
 
 def _changed_since(folder: Path, config: ExperimentConfig, prepared: Prepared) -> dict[str, Any]:
     """Return what is otherwise than when the run began or last went on: {"config": ..., "environment": ...}."""
-    git = git_facts(provenance.git_state(Path.cwd(), leave_out=config.runs_dir))
+    git = git_facts(provenance.git_state(provenance.code_folder(Path.cwd()), leave_out=config.runs_dir))
     now = {**provenance.environment(prepared.device), "git": git, "tuning": dict(prepared.tuning)}
     try:
         options = from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))

@@ -91,7 +91,8 @@ def _heard_already(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def _own_call() -> Iterator[None]:
+def own_call() -> Iterator[None]:
+    """Within this context MLflow's loggers are silent about failures, which are raised as well."""
     _calling.now = True
     try:
         yield
@@ -129,7 +130,7 @@ class Store:
         """
         if time.monotonic() >= self._rests_until[background]:
             try:
-                with _own_call():
+                with own_call():
                     return call()
             except Exception as error:  # noqa: BLE001 - a store may raise anything, and training must go on
                 self._failed(what, error)
@@ -169,14 +170,14 @@ def open_store(settings: StoreSettings) -> Store:
         if local is not None:
             _check_folder(local.parent)
             stack.enter_context(file_lock(local.with_name(local.name + ".lock")))
-        stack.enter_context(_own_call())
-        _probe_database(uri)
+        stack.enter_context(own_call())
+        probe_database(uri)
         try:
             client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
             found = client.get_experiment_by_name(settings.experiment)
         except Exception as error:
-            raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {_remedy(error)}") from error
-    with _own_call():
+            raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {remedy(error)}") from error
+    with own_call():
         store = Store(client, uri, _experiment(client, found, settings, artifacts))
     store.attempt("the columns of the table", lambda: show_columns(client, store.experiment_id, settings.metrics))
     return store
@@ -278,7 +279,7 @@ def _check_folder(folder: Path) -> None:
         raise TrackingError(f"tracking: the folder {folder} cannot be written. {_REMEDY}")
 
 
-def _probe_database(uri: str) -> None:
+def probe_database(uri: str) -> None:
     """Fail at once where MLflow would retry a database for two minutes."""
     parts = urlsplit(uri)
     scheme = parts.scheme.split("+")[0]
@@ -295,10 +296,11 @@ def _probe_database(uri: str) -> None:
             if scheme == "sqlite":
                 connection.execute(sqlalchemy.text("PRAGMA schema_version"))
     except Exception as error:
-        raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {_remedy(error)}") from error
+        raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {remedy(error)}") from error
 
 
-def _remedy(error: BaseException) -> str:
+def remedy(error: BaseException) -> str:
+    """Say what helps against an error of the store."""
     text = str(error)
     if isinstance(error, ModuleNotFoundError):
         return f"Install the database's driver: pip install {error.name}."
@@ -323,7 +325,7 @@ def _experiment(client: Any, found: Any, settings: StoreSettings, artifacts: Pat
                 if found is None:
                     raise
     except Exception as error:
-        raise TrackingError(f"tracking: no experiment {name!r} ({explain(error)}). {_remedy(error)}") from error
+        raise TrackingError(f"tracking: no experiment {name!r} ({explain(error)}). {remedy(error)}") from error
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
             f"tracking: the experiment {name!r} was deleted in this store. Bring it back with "
