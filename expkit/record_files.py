@@ -10,6 +10,7 @@ from typing import Any
 from expkit import provenance
 from expkit.capsule import REPORT
 from expkit.config import ExperimentConfig, to_yaml
+from expkit.identity import flat
 from expkit.runs import RECORD
 from expkit.tracking import NullTracker, masked
 
@@ -18,8 +19,6 @@ MADE, HAPPENED = "config", "record"
 OF_MADE = ("config.yaml", "overrides.yaml", "environment.json", "git.diff")
 OF_HAPPENED = (RECORD, "history.json", "steps.csv", "reproduction.json")
 UNTRACKED = "untracked"
-_BESIDE = {"trainer.progress", "trainer.stop_after", "trainer.auto_resume", "runs_dir", "name"}
-_BESIDE_GROUPS = ("tracking.", "export.", "plots.", "checkpoint.every_", "checkpoint.keep")
 
 
 def write_config(folder: Path, config: ExperimentConfig) -> None:
@@ -75,19 +74,8 @@ def store_happened(tracker: NullTracker, folder: Path) -> None:
             tracker.log_artifacts(folder / name, name)
 
 
-def changed_options(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the options of two resolved configs that differ and may change what is learned: {"seed": [0, 1]}."""
-    changed = changed_values(then, now)
-    return {k: v for k, v in changed.items() if k not in _BESIDE and not k.startswith(_BESIDE_GROUPS)}
-
-
-def changed_values(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """Return what differs between two trees of plain values, by dotted name: {"versions.numpy": ["1.26", "2.0"]}."""
-    changed: dict[str, list[Any]] = {}
-    for key in dict.fromkeys((*then, *now)):
-        one, other = then.get(key), now.get(key)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            changed.update(changed_values(one, other, f"{prefix}{key}."))
-        elif one != other:
-            changed[f"{prefix}{key}"] = [one, other]
-    return changed
+def changed_values(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what differs between two trees of plain values, by dotted name: {"versions.numpy": ("1.26", "2.0")}."""
+    before, after = flat(then), flat(now)
+    keys = dict.fromkeys((*before, *after))
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}

@@ -18,6 +18,7 @@ VERBS = {
     "check": "whether data, model and loss fit: check +experiment=mnist_cnn",
     "resume": "go on with an interrupted run: resume last",
     "replay": "run a step that made NaN again: replay RUN/capsules/step-00000123",
+    "reproduce": "do a run again, and say whether the same comes out: reproduce last",
     "evaluate": "measure a run's weights again: evaluate last --split test",
     "predict": "answers of a trained model: predict RUN digit.png",
     "ui": "all runs in MLflow's UI, on this machine",

@@ -90,7 +90,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.tracking.*",
         "expkit.trainer",
     ),
-    5: ("expkit.checkup", "expkit.checkup.*", "expkit.experiment"),
+    5: ("expkit.checkup", "expkit.checkup.*", "expkit.experiment", "expkit.reproduction", "expkit.reproduction.*"),
     6: ("expkit.cli", "expkit.cli.*"),
     # Entrances, which nothing imports: `python -m expkit`, and the kit for the tests of plugin authors.
     7: ("expkit.__main__", "expkit.testing", "expkit.testing.*"),
