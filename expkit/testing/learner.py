@@ -22,7 +22,7 @@ _STEPS = 4
 class _Parts:
     """What a learner may ask for: a small network with dropout, Adam on a falling rate, no decay."""
 
-    epochs, steps_per_epoch, seed, device, tune, to_static = 20, 1, 0, "cpu", False, False
+    epochs, steps_per_epoch, seed, device, tune, to_static, training = 20, 1, 0, "cpu", False, False, True
 
     def __init__(self, spec: DataSpec) -> None:
         self.spec = spec
@@ -161,12 +161,14 @@ class _Trial:
         self.train(second, 3)
         second.train_step(self.inputs, self.targets)  # not as many steps as the first
         second.load_state_dict(state)
+        same = np.array_equal(second.predict(self.inputs), outputs)
+        self.require(same, "answers differently after its state was saved and loaded")
         self.require(second.learning_rate == rate, "has another rate after its state was saved and loaded")
         self.require(self.train(second, 2) == wanted, "learns differently after its state was saved and loaded")
         same = _bits(second.state_dict()) == _bits(first.state_dict())
         self.require(same, "ends in another state after its state was saved and loaded")
         self.require(_bits(state) == kept, "changes a state that it has loaded")
-        third.load_state_dict(LearnerState(state.model, {}))
+        third.load_state_dict(LearnerState(_measured(state), {}))
         same = np.array_equal(third.predict(self.inputs), outputs)
         self.require(same, "answers differently with the weights of a state without optimizer")
         self.check_refusal(third, state)
@@ -190,6 +192,11 @@ class _Trial:
             self.train(learner, 4)
             self.require(_close(predict(self.inputs), outputs), "exports what predicts differently")
             self.require(_close(predict(self.inputs[:1]), outputs[:1]), "exports what takes one batch size only")
+
+
+def _measured(state: LearnerState) -> dict[str, Array]:
+    """Return the weights that are measured: averaged ones, where there are such."""
+    return {name: state.optimizer.get(f"{name}/ema", array) for name, array in state.model.items()}
 
 
 def _bits(state: LearnerState) -> tuple[Any, ...]:

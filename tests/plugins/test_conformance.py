@@ -107,6 +107,8 @@ def test_built_in_component_conforms(entry):
         ("transform", "tia_distort", {"segments": 14, "magnitude": 0.5, "probability": 1.0}),
         ("transform", "tia_stretch", {"segments": 14, "magnitude": 0.49, "probability": 1.0}),
         ("transform", "tia_perspective", {"magnitude": 0.49, "probability": 1.0, "outside": "edge"}),
+        ("learner", "paddle", {"ema": 0.9}),
+        ("learner", "paddle", {"ema": 0.5, "ema_warmup": False}),
         ("learner", "numpy_linear", {"method": "exact"}),
         ("learner", "numpy_linear", {"trainable": ["w5", "x9", "bias"], "initial": {"w5": -100.0}}),
         ("callback", "early_stopping", {"metric": "train/loss", "patience": 1}),

@@ -43,6 +43,33 @@ class Counts(Right):
         return super().train_step(inputs, targets)
 
 
+class Leans(Right):
+    """Pushes its bias further with each step, by a memory that no state holds."""
+
+    push = 0.0
+
+    def train_step(self, inputs, targets):
+        self.push += 1e-3
+        self._bias += self.push
+        return super().train_step(inputs, targets)
+
+
+class Averages(Right):
+    """Measures an average of its weights that no state holds."""
+
+    def __init__(self, parts):
+        super().__init__(parts)
+        self._average = self._weight.copy()
+
+    def train_step(self, inputs, targets):
+        result = super().train_step(inputs, targets)
+        self._average += (self._weight - self._average) / 2
+        return result
+
+    def predict(self, inputs):
+        return inputs @ self._average + self._bias
+
+
 class Draws(Right):
     """Adds noise to its answers."""
 
@@ -106,7 +133,9 @@ class Answers(Right):
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (Forgets, "learns differently after its state was saved and loaded"),
+        (Forgets, "answers differently after its state was saved and loaded"),
+        (Leans, "learns differently after its state was saved and loaded"),
+        (Averages, "answers differently after its state was saved and loaded"),
         (Aliases, "changes a state after it was handed out"),
         (Counts, "has another rate after its state was saved and loaded"),
         (Draws, "answers differently in eval_step, in predict, or when asked again"),
