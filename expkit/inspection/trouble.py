@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -95,6 +95,8 @@ def trouble_rows(
         return found + [_row("", "", name, spread(values), first=name == bad) for name, values in weights.items()]
     for layer in look.layers:
         found += _layer_rows(look, layer, began)
+    if began.kind == "gradient":
+        found = _with_gradient_marked(found)
     loss = began.kind == "loss"
     return [*found, _row("(loss)", "", "value", spread(np.asarray(look.loss)), first=loss)]
 
@@ -116,6 +118,13 @@ def trouble_table(found: Sequence[Row]) -> str:
     return aligned(lines, "<<<>>>><")
 
 
+def _with_gradient_marked(found: Sequence[Row]) -> list[Row]:
+    """Mark where gradients cease to be finite: of the last layer in which that is so, its output's, if that is one."""
+    bad = [row for row in found if row.what.endswith("gradient") and row.not_finite]
+    first = next((row for row in bad if row.layer == bad[-1].layer), None)
+    return [replace(row, first=True) if row is first else row for row in found]
+
+
 def _layer_rows(look: Look, layer: LayerFacts, began: Origin) -> Iterator[Row]:
     here = layer.name == began.where
     if look.broke is not None and look.broke.inside:
@@ -132,8 +141,7 @@ def _layer_rows(look: Look, layer: LayerFacts, began: Origin) -> Iterator[Row]:
         named = parameter.name == began.where
         yield _row(layer.name, layer.kind, short, parameter.values, first=named and began.kind == "weight")
         if parameter.gradient is not None and backward:
-            first = began.kind == "gradient" and (named or (here and parameter.gradient.not_finite > 0))
-            yield _row(layer.name, layer.kind, f"{short} gradient", parameter.gradient, first=first)
+            yield _row(layer.name, layer.kind, f"{short} gradient", parameter.gradient)
 
 
 def _row(layer: str, kind: str, what: str, seen: Spread, *, first: bool = False) -> Row:
