@@ -300,7 +300,7 @@ def _open_tracker(
         "command": command(config),
         "config.hash": config_hash(config.resolved),
         **{f"version.{name}": version for name, version in environment["versions"].items()},
-        **{f"git.{key}": str(value) for key, value in git_facts(git).items() if value != ""},
+        **{f"git.{key}": str(value) for key, value in git_facts(git).items() if key != "prefix"},
         **prepared.tuning,
         **chosen.tags,
     }

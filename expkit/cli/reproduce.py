@@ -56,6 +56,8 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--steps", type=_steps, metavar="N", help="compare only the first N steps, then pause")
     parser.add_argument("--runs-dir", default="runs", help="where runs are, and where the new one goes (default: runs)")
+    if not arguments:
+        parser.error("which run? Name a run folder, a run id, an MLflow run id, or `last`")
     options = parser.parse_intermixed_args(arguments)
     return reproduce(
         options.run, runs_dir=Path(options.runs_dir), changes=options.changes, code=options.code, steps=options.steps

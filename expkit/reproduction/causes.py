@@ -63,8 +63,11 @@ def find_causes(then: Recorded, now: Recorded, code: CodeChange | None) -> list[
 def environment_causes(then: Any, now: Any) -> list[Cause]:
     """Return how versions and machine differ, of two `environment.json`."""
     found = []
-    for key, (before, after) in changed_values(then, now).items():
-        group, _, name = key.partition(".")
+    changed = changed_values(then, now)
+    if "device" in changed:
+        changed.pop("gpu", None)  # it goes without saying
+    for key in sorted(changed, key=lambda key: list(_MACHINE).index(key) if key in _MACHINE else len(_MACHINE)):
+        (before, after), (group, _, name) = changed[key], key.partition(".")
         if group in ("versions", "plugins"):
             if before is None:  # of no use then, or not recorded by the expkit of then
                 continue

@@ -135,7 +135,7 @@ def _versions(console: Console, then: Mapping[str, Any], now: Mapping[str, Any])
 
 def _table(final: Sequence[Difference]) -> Table:
     table = Table()
-    table.add_column("final metric")
+    table.add_column("final value")
     for column in ("then", "now", "difference"):
         table.add_column(column, justify="right")
     for one in final:
