@@ -43,6 +43,8 @@ class _Trouble:
     def where(self) -> str:
         if self.error.kind == "weight":
             return "the update made it so, of a finite loss and finite gradients"
+        if not self.error.undone and self.kind == "weight":
+            return "weights are NaN or infinite by now; the learner says so after its update, when it is not known why"
         return "nothing more is known" if self.diagnosis is None else self.diagnosis.origin.text
 
 
@@ -163,10 +165,10 @@ class Guard:
         if self._wanted == "skip":
             if progress.skipped >= limit:
                 return f"{_times(limit, 'batch was', 'batches were')} left out already: trainer.nonfinite_limit={limit}"
-            if batch is None or trouble.kind == "weight" or trouble.error.kind == "weight":
+            if trouble.error.kind == "weight" or not trouble.error.undone:
+                return f"learner={self._config.learner.name} has made its update already, which cannot be undone"
+            if batch is None or trouble.kind == "weight":
                 return "there is no batch whose leaving out would help"
-            if not trouble.error.undone:
-                return f"learner={self._config.learner.name} says so only after its update, which cannot be undone"
         if self._wanted == "rollback":
             if progress.rollbacks >= limit:
                 times = _times(limit, "time", "times")
@@ -214,8 +216,12 @@ class Guard:
         if refusal:
             lines.append(f"  {self._wanted:<8} not this time: {refusal}")
         if trouble.capsule is not None:
-            capsule, state = quote_path(trouble.capsule), "before" if trouble.error.undone else "after"
-            lines.append(f"  capsule  {capsule}  (the state {state} the step, its batch, random state)")
+            capsule, state = (
+                quote_path(trouble.capsule),
+                "before the step" if trouble.error.undone else "after the step",
+            )
+            state = "then" if trouble.error.kind == "validation" else state
+            lines.append(f"  capsule  {capsule}  (the state {state}, the batch, the random state)")
             lines.append(f"  look     python -m expkit replay {capsule}")
         lines += [f"  try      {advice}" for advice in self._advice(trouble)]
         return "\n".join(lines)
@@ -235,7 +241,7 @@ class Guard:
             factor, index = self._config.trainer.rollback_factor, self._checkpoints.folder / "index.json"
             again = f"python -m expkit resume {quote_path(self._folder)} " if index.is_file() else ""
             advice.append(f"{again}trainer.on_nonfinite=rollback, which goes on with the rate times {factor:g}")
-        if trouble.error.undone and trouble.kind not in ("weight", ""):
+        if trouble.error.undone and trouble.error.kind != "validation" and trouble.kind not in ("weight", ""):
             advice.append("trainer.on_nonfinite=skip, which leaves such batches out")
         return advice
 

@@ -43,6 +43,22 @@ def test_a_word_that_is_not_offered_is_refused_with_those_that_are() -> None:
         check(settings)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("on_nonfinite", "ignore", r"trainer\.on_nonfinite=ignore: must be one of stop, skip, rollback"),
+        ("nonfinite_limit", 0, r"trainer\.nonfinite_limit=0: must be at least 1"),
+        ("rollback_factor", 1.0, r"trainer\.rollback_factor=1\.0: must be between 0 and 1"),
+        ("rollback_factor", 0.0, r"trainer\.rollback_factor=0\.0: must be between 0 and 1"),
+    ],
+)
+def test_what_to_do_with_nan_is_checked(option: str, value: object, said: str) -> None:
+    settings = Settings()
+    setattr(settings.trainer, option, value)
+    with pytest.raises(ConfigError, match=said):
+        check(settings)
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a:b", "a\nb"])
 def test_a_name_that_is_no_folder_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="plain file name"):

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from expkit.api import ArraySplit, Callback, ConfigError, FitEnd, StepResult, TrainingStoppedError
+from expkit.api import ArraySplit, Callback, ConfigError, FitEnd, NotFiniteError, StepResult, TrainingStoppedError
 from expkit.data import Batches
 from expkit.metrics import Meter
-from expkit.trainer import Interrupted, Monitor, Progress, Trainer
+from expkit.trainer import Interrupted, Monitor, Progress, RolledBack, Trainer
 
 
 class FakeLearner:
@@ -218,6 +218,61 @@ def test_a_loss_that_is_not_finite_stops_training_and_says_where(make, loss):
     assert end.status == "failed"
     assert end.reason.startswith(f"TrainingStoppedError: the loss is {loss}")
     assert len(seen.of("StepEnd")) == 4
+
+
+class Undoing(FakeLearner):
+    """Raises at the steps that a test lists, counted from 1."""
+
+    def __init__(self, at, **options):
+        super().__init__(**options)
+        self.at = at
+
+    def train_step(self, inputs, targets):
+        result = super().train_step(inputs, targets)
+        if self.steps in self.at:
+            raise NotFiniteError("the gradient of head is NaN", kind="gradient")
+        return result
+
+
+def test_a_batch_that_is_left_out_is_a_step_that_nobody_hears_of(make):
+    seen, told, logged = Recorder(), [], []
+    trainer = make(
+        Undoing({2, 6}),
+        seen,
+        log=lambda values, step: logged.append((dict(values), step)),
+        not_finite=lambda error, batch: told.append((error.kind, len(batch[1]), trainer.progress.step)),
+    )
+    assert trainer.fit().step == 6
+    assert [(e.epoch, e.batch, e.step) for e in seen.of("StepEnd")] == [(1, 1, 1), (1, 3, 3), (2, 1, 4), (2, 2, 5)]
+    assert told == [("gradient", 2, 1), ("gradient", 1, 5)]
+    assert logged == [({"nonfinite/skipped": 1}, 2), ({"nonfinite/skipped": 2}, 6)]
+    assert trainer.progress.skipped == 2
+
+
+def test_training_that_was_taken_back_goes_on_from_where_it_stands_then(make):
+    def back(error, batch):
+        trainer.progress = Progress(epoch=1, batch=3, step=5, validated=1, rollbacks=1)
+        raise RolledBack
+
+    seen = Recorder()
+    trainer = make(Undoing({5}), seen, not_finite=back)
+    assert trainer.fit() == FitEnd("finished", "", 2, 8)
+    steps = [(e.epoch, e.batch, e.step) for e in seen.of("StepEnd")]
+    assert steps == [(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 1, 4), (2, 1, 6), (2, 2, 7), (2, 3, 8)]
+    assert [e.epoch for e in seen.of("EpochEnd")] == [1, 2]
+
+
+def test_a_validation_that_is_not_finite_cannot_be_left_out(make):
+    told = []
+    trainer = make(FakeLearner(valid=[math.inf]), not_finite=lambda error, batch: told.append((error.kind, batch)))
+    with pytest.raises(NotFiniteError, match=r"the validation loss is inf\."):
+        trainer.fit()
+    assert told == [("validation", None)]
+
+
+def test_a_validation_that_is_not_finite_stops_training_and_says_where(make):
+    with pytest.raises(TrainingStoppedError, match=r"the validation loss is nan after epoch 1, step 3\."):
+        make(FakeLearner(valid=[math.nan])).fit()
 
 
 @pytest.mark.parametrize("at", ["fit_start", "epoch_start", "step_end", "epoch_end"])
