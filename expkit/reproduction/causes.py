@@ -118,7 +118,10 @@ def _options(then: Recorded, now: Recorded) -> Iterator[Cause]:
     if then.record.get("seed") != now.record.get("seed"):
         what = "seed (run.json and config.yaml of the run disagree)"
         yield Cause(what, str(then.record.get("seed")), str(now.record.get("seed")), ANYTHING)
+    on_the_way = {key for one in then.record.get("resumed_otherwise", ()) for key in one.get("config", {})}
     for key, (before, after) in differences(then.options, now.options).items():
+        if key in on_the_way:  # the plan brings it back, at its step
+            continue
         reach = ROUNDING if key.startswith(_ROUNDING_OPTIONS) else ANYTHING
         yield Cause(f"option {key}", _text(before), _text(after), reach)
 
