@@ -20,7 +20,7 @@ class Inspect(Callback):
     as `every` says. Training goes on as if nobody had looked. The run folder gets `inspect/layers.txt` (output shape,
     parameters and operations of each layer), `inspect/epoch_*.txt` (mean, spread, zeros of outputs, weights and
     gradients; dead units), and `plots/histograms.png`, `plots/kernels.png`, `plots/feature_maps.png`. Of a learner that
-    shows no model, there are weights alone.
+    shows no model, there are weights alone. With `learner.ema`, it is the raw weights that are looked at.
 
     Args:
         every: epochs from one look to the next; null looks at the start and at the end only.

@@ -19,7 +19,8 @@ class WeightNorms(Callback):
 
     The values are `weights/conv1.weight` (norm) and `sparsity/conv1.weight` (share that is nearly 0), and `.../all` for
     all parameters together, at the start and after each epoch. `plots/weight_norms.png` shows them over epochs. L2
-    regularization shrinks norms; L1 moves weights to 0 (Goodfellow et al. 2016, sec. 7.1).
+    regularization shrinks norms; L1 moves weights to 0 (Goodfellow et al. 2016, sec. 7.1). With `learner.ema`, these
+    are the raw weights, which are trained, and not their average.
 
     Args:
         every: epochs from one measurement to the next; the last epoch is always measured.

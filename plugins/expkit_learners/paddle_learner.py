@@ -38,7 +38,7 @@ class PaddleLearner:
     Args:
         parts: supplied.
         ema: share of the averaged weights that a step keeps, such as 0.999; null measures the raw weights.
-        ema_warmup: average less in the first steps: step t from 0 keeps min(ema, (1 + t) / (10 + t)).
+        ema_warmup: keep less in the first updates: update t, from 0, keeps min(ema, (1 + t) / (10 + t)).
         amp: none, bfloat16 or float16 (with a scaled loss); on a GPU only.
 
     Raises:

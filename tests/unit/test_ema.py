@@ -12,6 +12,7 @@ from small_learner import Net, Parts, batch, bits, learner, train
 from expkit.api import ConfigError, LearnerState, TableInput, Values
 from expkit.checkpoint import CheckpointFolder, Snapshot
 from expkit.testing import example_specs
+from expkit_callbacks._surface import measure_surface
 from expkit_learners.paddle_learner import PaddleLearner
 from expkit_losses.squared_error import SquaredError
 
@@ -202,6 +203,15 @@ def test_with_a_model_that_comes_alone_the_average_begins_anew():
     now = trained.state_dict()
     assert now.extra["ema"] == {"updates": 0}
     np.testing.assert_array_equal(now.optimizer["head.weight/ema"], state.model["head.weight"])
+
+
+def test_a_surface_is_measured_over_the_raw_weights_and_leaves_the_average_as_it_was():
+    trained = learner("adam", of={"ema": 0.9})
+    train(trained, range(3))
+    before, places = bits(trained.state_dict()), [("head.bias", (0,)), ("head.bias", (1,))]
+    _, losses = measure_surface(trained, *batch(0), places, np.array([-5.0, 5.0]), seconds=60)
+    assert len(np.unique(losses)) == 4
+    assert bits(trained.state_dict()) == before
 
 
 def test_a_state_without_averages_is_refused_and_nothing_has_changed():
