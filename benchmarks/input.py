@@ -12,6 +12,9 @@ time is that of a whole epoch with the start of its processes.
     train  training steps: the textbook's MLP and CNN on MNIST, the MLP on the pictures
 
 MNIST is the genuine one where EXPKIT_DATA_DIR has it, else noise of its shape.
+
+An epoch of `paddle.io.DataLoader` with workers may stand still for ever (docs/design/0007-loading.md): end the run, and
+begin again with the cases that are missing.
 """
 
 from __future__ import annotations
