@@ -116,7 +116,9 @@ class CheckpointFolder:
             name = getattr(self._index(), which)
             if name is None or not (self.folder / name).is_dir():
                 gone = "" if name is None else f": {name}, which {INDEX} names, is gone"
-                raise CheckpointError(f"there is no {which} checkpoint in {self.folder}{gone}.")
+                hint = " The run has not validated yet; its last checkpoint is there." if which == "best" else ""
+                hint = hint if not gone and self._index().last else ""
+                raise CheckpointError(f"there is no {which} checkpoint in {self.folder}{gone}.{hint}")
             return self.folder / str(name)
         names = self.history()
         if which not in names:

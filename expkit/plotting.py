@@ -81,11 +81,14 @@ def draw_losses(file: Path, title: str, curves: Sequence[Curve]) -> None:
         curves: of the runs; of more than `MOST_CURVES` the first are drawn.
     """
     figure, (left, right) = _figure(2, title, size=6.0)
+    most = _most_loss(curves[:MOST_CURVES])
     for number, curve in enumerate(curves[:MOST_CURVES]):
         style: dict[str, Any] = {"color": f"C{number % 10}", "linestyle": "-" if number < 10 else "--"}
         pieces = np.array_split(np.asarray(curve.steps, dtype=np.float64), min(MEANS, len(curve.steps)))
-        left.plot(*np.array([piece.mean(axis=0) for piece in pieces]).T, label=_text(curve.label, 60), **style)
-        right.plot(*np.array(curve.epochs).reshape(-1, 2).T, marker="o", markersize=4, **style)
+        x, means = np.array([piece.mean(axis=0) for piece in pieces]).T
+        left.plot(x, _up_to(means, most), label=_text(curve.label, 60), **style)
+        x, losses = np.array(curve.epochs, dtype=np.float64).reshape(-1, 2).T
+        right.plot(x, _up_to(losses, most), marker="o", markersize=4, **style)
     steps = max(len(curve.steps) for curve in curves)
     left.set(title="training loss" if steps <= MEANS else f"training loss, means of {steps / MEANS:.0f} steps")
     left.set(xlabel="step")
@@ -246,6 +249,20 @@ def draw_values(folder: Path, title: str, spec: DataSpec, outputs: Array, target
         axis.set_xlabel(_text(f"true {name}{unit}"))
         axis.set_ylabel("predicted")
     _save(figure, folder / "predictions.png")
+
+
+def _most_loss(curves: Sequence[Curve]) -> float:
+    """Return what losses to show: a run that diverges leaves the picture, for the others are what is compared."""
+    with np.errstate(over="ignore"):
+        starts = [np.mean([loss for _, loss in curve.steps[:10]]) for curve in curves]
+    lowest = min((start for start in starts if np.isfinite(start)), default=1.0)
+    return 100 * float(lowest)
+
+
+def _up_to(losses: Array, most: float) -> Array:
+    """Leave out losses above `most`, and infinite ones, which would set the axis."""
+    with np.errstate(invalid="ignore"):
+        return np.where(losses <= most, losses, np.nan)
 
 
 def _scale_by_logarithm(axis: Any) -> None:

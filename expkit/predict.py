@@ -17,7 +17,7 @@ from expkit.cpu_tuning import import_paddle
 from expkit.errors import ExportError
 from expkit.parts import ConfiguredParts
 from expkit.past import read_past
-from expkit.preprocess import KINDS, UnreadableInputError, from_description
+from expkit.preprocess import KINDS, ImageInput, UnreadableInputError, from_description
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,14 @@ class Predictor:
     def _file(self, file: str) -> FileAnswer:
         path = Path(file)
         if not path.is_file():
-            reason = "it is a folder" if path.is_dir() else "there is no such file"
+            reason = f"it is a folder; name its files: {path}/*" if path.is_dir() else "there is no such file"
             return FileAnswer(file, (), reason)
         try:
             raw = self._input.read(path)
         except UnreadableInputError as error:
             return FileAnswer(file, (), str(error))
+        if isinstance(self._input, ImageInput) and raw.size > 0 and raw.min() == raw.max():
+            return FileAnswer(file, (), "all its pixels are the same, so there is nothing to see")
         return FileAnswer(file, self._target.decode(self._outputs(self._input.normalise(raw))))
 
 

@@ -162,6 +162,8 @@ class TableInput:
         order: list[int] = list(range(len(self.columns)))
         width, head = len(self.columns), rows[0][1]
         if any(_number(cell) is None for cell in head):
+            if twice := [c for c in self.columns if head.count(c) > 1]:
+                raise UnreadableInputError(f"column {', '.join(twice)} stands twice in the header")
             missing = [c for c in self.columns if c not in head]
             if missing:
                 raise UnreadableInputError(f"no column {', '.join(missing)}; expected {', '.join(self.columns)}")
@@ -326,16 +328,20 @@ def _number(text: str) -> float | None:
 
 
 def _flat(image: Any) -> Any:
-    """Transparent images on white, 16- and 32-bit grey scaled to 8 bit: what `convert('L')` alone gets wrong."""
+    """Transparent images on a background, grey of more than 8 bit scaled: what `convert('L')` alone gets wrong."""
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.max(initial=0.0) > 255 else 255.0
+        most = values.max(initial=0.0)
+        # By convention 0..1 for fractions; 8, 12 (scientific cameras) or 16 bit for whole numbers.
+        top = next((t for t in [1.0, 255.0, 4095.0][image.mode != "F" :] if most <= t), 65535.0)
         return Image.fromarray(np.clip(values * 255.0 / top, 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        ink, opaque = (np.asarray(part, dtype=np.float64) for part in (rgba.convert("L"), rgba.getchannel("A")))
+        light = (ink * opaque).sum() > 127 * opaque.sum()  # such ink would vanish on white
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "black" if light else "white"), rgba)
     return image
 
 

@@ -51,6 +51,9 @@ def find_run(reference: str, runs_dir: Path, having: str = "") -> Path:
     folder = Path(reference)
     if (folder / RECORD).is_file():
         return folder
+    above = next((parent for parent in folder.parents if (parent / RECORD).is_file()), None)
+    if above is not None and folder.exists():
+        raise RunNotFoundError(f"{reference} lies in a run; give the run's folder: {above}")
     runs = list(all_runs(runs_dir))
     if not runs:
         raise RunNotFoundError(

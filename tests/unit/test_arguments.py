@@ -52,6 +52,7 @@ def test_every_flag_of_hydra_is_known() -> None:
     ("typed", "message"),
     [
         ("--epochs 3", r"no flag '--epochs'.*epochs=VALUE"),
+        ("--experiment mnist_cnn", r"no flag '--experiment'.*\+experiment=VALUE"),
         ("x=1 --learning-rate=0.1", r"learning_rate=0\.1"),
         ("--mulitrun x=1,2", r"Did you mean '--multirun'"),
         ("experiment=mnist_cnn", r"Write \+experiment=mnist_cnn"),

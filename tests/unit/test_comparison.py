@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -79,3 +80,14 @@ def test_all_losses_are_drawn_in_one_picture(tmp_path):
     draw_losses(tmp_path / "losses.png", "exp  |  sweep", [*many, Curve("no epoch yet", [(1, 0.5)], [])])
     with Image.open(tmp_path / "losses.png") as picture:
         assert picture.width > picture.height > 400
+
+
+def test_a_run_that_diverges_does_not_set_the_axes(tmp_path):
+    steps = range(1, 500)
+    falls = [Curve("0.1", [(s, 1.0 / s) for s in steps], [(1, 0.5), (2, 0.4)])]
+    explodes = Curve("1", [(s, 10.0 ** min(s, 308)) for s in steps], [(1, 1e250), (2, float("inf"))])
+    draw_losses(tmp_path / "one.png", "", falls)
+    draw_losses(tmp_path / "both.png", "", [*falls, explodes])  # an overflow would be an error here
+    with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "both.png") as both:
+        axes = [np.asarray(picture.convert("L"))[: one.height // 2, : one.width // 20] for picture in (one, both)]
+        assert np.array_equal(*axes)

@@ -128,7 +128,7 @@ def test_a_full_disk_that_paddle_does_not_notice_is_noticed(tmp_path, limit):
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from tests.unit.test_export import *\n"
-        "from tests.unit.test_paddle_learner import SPEC, Net, learner\n"
+        "from tests.unit.small_learner import SPEC, Net, learner\n"
         "trained = learner(model=lambda: Net(channels=400))\n"
         "batch = example_batch(SPEC)\n"
         "split = ArraySplit(batch.inputs, batch.targets)\n"
@@ -148,7 +148,7 @@ def test_a_full_disk_that_paddle_does_not_notice_is_noticed(tmp_path, limit):
 def test_a_real_export_predicts_outside_by_the_recipe_in_its_own_file(tmp_path):
     from PIL import Image
 
-    from tests.unit.test_paddle_learner import SPEC, learner
+    from tests.unit.small_learner import SPEC, learner
 
     trained, batch = learner(), example_batch(SPEC)
     split = ArraySplit(batch.inputs, batch.targets)

@@ -12,7 +12,7 @@ from expkit.export import export_model
 from expkit.predict import Predictor
 from expkit.settings import ExportSettings
 from expkit.testing import example_batch
-from tests.unit.test_paddle_learner import SPEC, learner
+from tests.unit.small_learner import SPEC, learner
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,20 @@ def test_bad_files_among_good_ones_are_named_and_the_good_ones_answered(exported
     assert text.error.startswith("not a readable image (cannot identify image file")
     assert part.error.startswith("not a readable image (")
     assert missing.error == "there is no such file"
-    assert a_folder.error == "it is a folder"
+    assert a_folder.error.startswith("it is a folder; name its files: ")
     assert not (text.answers or part.answers or missing.answers or a_folder.answers)
     (wanted,) = SPEC.target.decode(trained.predict(SPEC.input.normalise(pixels[None])))
     for answer in (good, again):
         assert answer.error == ""
         assert answer.answers[0]["label"] == wanted["label"]
         assert answer.answers[0]["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-5)
+
+
+def test_an_image_of_one_colour_is_not_guessed_at(exported, tmp_path):
+    Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
+    (answer,) = Predictor.of_export(exported[1]).files([str(tmp_path / "blank.png")])
+    assert answer.error == "all its pixels are the same, so there is nothing to see"
+    assert not answer.answers
 
 
 def test_no_file_is_no_answer(exported):

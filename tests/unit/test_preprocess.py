@@ -65,6 +65,22 @@ def test_sixteen_bit_grey_is_scaled_to_eight(tmp_path):
     assert pixels[4, 4] == 127
 
 
+@pytest.mark.parametrize(("top", "dtype"), [(1.0, np.float32), (255.0, np.float32), (4095, np.uint16)])
+def test_fractions_and_twelve_bits_have_a_scale_of_their_own(tmp_path, top, dtype):
+    values = np.linspace(0, top, 64).reshape(8, 8).astype(dtype)
+    path = saved(tmp_path, Image.fromarray(values), "image.tif")
+    read = ImageInput(8, 8, 1, (0.5,), (0.25,), invert="never").read(path)
+    np.testing.assert_allclose(read[0], values / top * 255, atol=1)
+
+
+def test_white_ink_on_transparent_is_seen(tmp_path):
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[3:5, 1:7] = 255
+    read = GREY.read(saved(tmp_path, Image.fromarray(pixels)))
+    assert read[0, 4, 4] == 255
+    assert read[0, 0, 0] == 0
+
+
 def test_transparent_pixels_are_white_paper(tmp_path):
     ink = np.zeros((8, 8, 4), np.uint8)  # black all over, and transparent but for one column
     ink[:, 4, 3] = 255
@@ -245,6 +261,7 @@ def test_csv_with_and_without_header_in_any_order(tmp_path, text):
         ("\n\n , ,\n", "the file is empty"),
         ("a,b,c\n", "no row below the header"),
         ("a,c\n1,2\n", "no column b; expected a, b, c"),
+        ("a,b,c,a\n1,2,3,4\n", "column a stands twice in the header"),
         ("1,2\n", "line 1 has 2 values; expected 3"),
         ("1,2,3\n4,5\n", "line 2 has 2 values; expected 3"),
         ("1,2,3,4\n", "line 1 has 4 values; expected 3"),

@@ -105,3 +105,9 @@ def test_a_record_comes_back_and_leaves_no_other_file(tmp_path):
         write_record(tmp_path, {"id": "x", "status": status, "metrics": {"test/accuracy": 0.5}})
     assert read_record(tmp_path) == {"id": "x", "status": "FINISHED", "metrics": {"test/accuracy": 0.5}}
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_file_within_a_run_is_no_run_and_the_run_is_named(runs):
+    run = runs / "mnist" / "20260102-120000-bbb222"
+    with pytest.raises(RunNotFoundError, match=r"export lies in a run; give the run's folder: .*bbb222$"):
+        find_run(str(run / "export"), runs)
