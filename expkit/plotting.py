@@ -84,11 +84,11 @@ def draw_losses(file: Path, title: str, curves: Sequence[Curve]) -> None:
     most = _most_loss(curves[:MOST_CURVES])
     for number, curve in enumerate(curves[:MOST_CURVES]):
         style: dict[str, Any] = {"color": f"C{number % 10}", "linestyle": "-" if number < 10 else "--"}
-        pieces = np.array_split(np.asarray(curve.steps, dtype=np.float64), min(MEANS, len(curve.steps)))
-        x, means = np.array([piece.mean(axis=0) for piece in pieces]).T
-        left.plot(x, _up_to(means, most), label=_text(curve.label, 60), **style)
-        x, losses = np.array(curve.epochs, dtype=np.float64).reshape(-1, 2).T
-        right.plot(x, _up_to(losses, most), marker="o", markersize=4, **style)
+        losses = _up_to(np.array(curve.steps, dtype=np.float64), most)
+        pieces = np.array_split(losses, min(MEANS, len(losses)))
+        left.plot(*np.array([piece.mean(axis=0) for piece in pieces]).T, label=_text(curve.label, 60), **style)
+        epochs = _up_to(np.array(curve.epochs, dtype=np.float64).reshape(-1, 2), most)
+        right.plot(*epochs.T, marker="o", markersize=4, **style)
     steps = max(len(curve.steps) for curve in curves)
     left.set(title="training loss" if steps <= MEANS else f"training loss, means of {steps / MEANS:.0f} steps")
     left.set(xlabel="step")
@@ -259,10 +259,10 @@ def _most_loss(curves: Sequence[Curve]) -> float:
     return 100 * float(lowest)
 
 
-def _up_to(losses: Array, most: float) -> Array:
-    """Leave out losses above `most`, and infinite ones, which would set the axis."""
-    with np.errstate(invalid="ignore"):
-        return np.where(losses <= most, losses, np.nan)
+def _up_to(points: Array, most: float) -> Array:
+    """Leave out the losses [N, 2] above `most`, and infinite ones, which would set the axis."""
+    points[~(points[:, 1] <= most), 1] = np.nan
+    return points
 
 
 def _scale_by_logarithm(axis: Any) -> None:
