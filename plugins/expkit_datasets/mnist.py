@@ -247,9 +247,11 @@ def _are_official(files: dict[str, tuple[Path, Array]], *, strict: bool) -> bool
         found, expected = content_md5(values), PARTS[key].content_md5
         official = official and found == expected
         if strict and not official:
+            whole, what = (60_000 if key.startswith("train") else 10_000), key.replace("_", " ")
+            differs = f"have md5 {found}, expected {expected}" if len(values) == whole else f"should be {whole:,}"
             raise DataError(
-                f"dataset '{NAME}': {path} is not the official file: its {len(values):,} "
-                f"{key.replace('_', ' ')} have md5 {found}, expected {expected}. Delete it and run again, "
+                f"dataset '{NAME}': {path} is not the official file: its {len(values):,} {what} {differs}. "
+                "Delete it and run again, "
                 "set dataset.root, or accept it with dataset.check=false."
             )
     return official
