@@ -21,6 +21,7 @@ from expkit.evaluation import evaluate
 QUICK = (
     *("+experiment=mnist_cnn", "dataset.download=false", "dataset.limit=300", "trainer.epochs=2", "tracking=none"),
     *("plots=none", "model=mlp", "model.hidden=[16]", "model.dropout=0.2", "transforms=[shift]"),
+    "learner.ema=0.9",  # whoever took the raw weights would be seen to measure others
 )
 
 
