@@ -9,7 +9,6 @@ index is the last one.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import re
@@ -23,8 +22,6 @@ from expkit.files import sync_folder, write_whole
 from expkit.snapshot import Snapshot, read_json, read_snapshot, write_snapshot
 
 __all__ = ["CheckpointFolder", "Snapshot", "read_snapshot"]
-
-log = logging.getLogger("expkit")
 
 INDEX = "index.json"
 _WITHOUT_INDEX = "Delete this file: without it, the checkpoints beside it are found by their names."
@@ -149,6 +146,30 @@ class CheckpointFolder:
         found = [child.name for child in self.folder.iterdir() if _NAME.fullmatch(child.name) and child.is_dir()]
         return sorted(found, key=_order, reverse=True)
 
+    def is_empty(self) -> bool:
+        """Whether nothing was ever saved."""
+        return not self.history() and not (self.folder / INDEX).exists()
+
+    def holds(self, epoch: int, step: int) -> bool:
+        """Whether there is a checkpoint of that step."""
+        return any(_order(name)[:2] == (step, epoch) for name in self.history())
+
+    def up_to(self, name: str) -> list[str]:
+        """Return the names of a checkpoint and of those before it, the newest first."""
+        return [other for other in self.history() if _order(other) <= _order(name)]
+
+    def mend(self) -> list[str]:
+        """Write the whole checkpoints into the index that a crash has kept out of it; return their names.
+
+        Raises:
+            CheckpointError: the index is damaged, or cannot be written.
+        """
+        before, index = self._read_index(), self._index()
+        if index == before:
+            return []
+        self._replace_index(index)
+        return [name for name in self.history() if before.last is None or _order(name) > _order(before.last)]
+
     def go_back(self, name: str, best: str | None) -> None:
         """Make an earlier checkpoint the last one, and remove those that came after it.
 
@@ -159,17 +180,20 @@ class CheckpointFolder:
         Raises:
             CheckpointError: the index cannot be written.
         """
-        earlier = [other for other in self.history() if _order(other) < _order(name)]
+        earlier = self.up_to(name)[1:]
         try:
             kept = {n: v for n, v in self._index().kept.items() if n in (name, *earlier)}
         except CheckpointError:  # a damaged index, which is written anew
             kept = {}
         index = _Index(name, next(iter(earlier), None), best, best, kept)
+        self._replace_index(index)
+        self._prune({*index.names(), *earlier})
+
+    def _replace_index(self, index: _Index) -> None:
         try:
             self._write(index)
         except OSError as error:
             raise CheckpointError(f"{self.folder / INDEX} cannot be written: {error.strerror or error}.") from error
-        self._prune({*index.names(), *earlier})
 
     def _write(self, index: _Index) -> _Index:
         text = json.dumps({key: value for key, value in asdict(index).items() if value is not None}, indent=2)
@@ -181,7 +205,6 @@ class CheckpointFolder:
         index = self._read_index()
         for name in reversed(self.history()):
             if index.last is None or _order(name) > _order(index.last):
-                log.info("%s does not name %s, which is whole and newer: it is the last checkpoint.", INDEX, name)
                 index = index.followed_by(name, **_facts(self.folder / name))
         return index
 

@@ -40,6 +40,10 @@ class TrackingError(ExpkitError):
     """A tracking store that cannot be reached or written."""
 
 
+class RunLockedError(ExpkitError):
+    """A run that another process is training."""
+
+
 class RunNotFoundError(ExpkitError):
     """A run that is named on the command line and does not exist."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,43 +14,26 @@ from typing import Any
 from rich.console import Console
 
 from expkit import report
+from expkit.auto_resume import find_earlier, what_becomes_of
 from expkit.callbacks import CheckpointCallback, History
 from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
-from expkit.errors import ExpkitError, TrainingStoppedError
+from expkit.errors import CheckpointError, ExpkitError, TrainingStoppedError
 from expkit.export import Certificate, export_model
 from expkit.interrupts import StopRequests
 from expkit.last_step import EnoughSteps, LastStep
+from expkit.lock import RunLock
 from expkit.nonfinite import Guard
 from expkit.past import PastRun, check_resumable, check_same_data, read_past
 from expkit.preparation import Prepared, prepare
 from expkit.progress import progress_callback, show_seconds
 from expkit.record import Recorder
+from expkit.recovery import Start, find_start, how_to_go_on
+from expkit.result import Result, show_recorded, show_result
 from expkit.runlog import RunLog, log
-from expkit.snapshot import Snapshot
+from expkit.runs import read_record
 from expkit.state import WholeState
 from expkit.trainer import Interrupted, Trainer
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an experiment came to.
-
-    Attributes:
-        folder: the run folder.
-        metrics: "valid/..." and "test/..." of the best epoch's weights; "train/..." as measured during that epoch.
-        best_epoch: counts from 1.
-        monitored: value of the monitored metric in that epoch, what a search optimises.
-        certificate: of the export; None where nothing was exported.
-        paused: why training is not over, where `trainer.stop_after` ended it; nothing was tested or exported then.
-    """
-
-    folder: Path
-    metrics: Mapping[str, float]
-    best_epoch: int
-    monitored: float
-    certificate: Certificate | None
-    paused: str = ""
 
 
 def run(
@@ -76,11 +60,22 @@ def run(
         Stopped: somebody asked to stop; the run is marked KILLED, and a checkpoint saved if a step was done (not when
             a second Ctrl-C tore the step).
     """
-    return _run(config, folder, console or report.make_console(), data=data, last_step=last_step)
+    console = console or report.make_console()
+    if config.trainer.auto_resume and data is None:
+        earlier = find_earlier(config, folder)
+        if earlier is not None:
+            return _go_on(config, earlier, console, last_step)
+        console.print(f"auto_resume  {config.runs_dir} has no run of this config: a new one begins", markup=False)
+    return _run(config, folder, console, data=data, last_step=last_step)
 
 
 def resume(
-    folder: Path, changes: Sequence[str] = (), console: Console | None = None, *, last_step: int | None = None
+    folder: Path,
+    changes: Sequence[str] = (),
+    console: Console | None = None,
+    *,
+    checkpoint: str | None = None,
+    last_step: int | None = None,
 ) -> Result:
     """Go on with an interrupted run from its last checkpoint, in its folder and its run in the tracking store.
 
@@ -88,6 +83,7 @@ def resume(
         folder: the run folder.
         changes: "key=value" for what may be done otherwise than then: more epochs, another device.
         console: where to show progress; the screen by default.
+        checkpoint: name of an earlier one to go on from; what came after it is done again.
         last_step: as for `run`.
 
     Raises:
@@ -95,10 +91,26 @@ def resume(
             nothing was written then.
         Stopped: as for `run`.
     """
-    past = read_past(folder, changes)
-    check_resumable(past)
+    read_record(folder)  # a folder that is no run is refused before a lock is put there
+    with RunLock(folder):
+        past = read_past(folder, changes)
+        check_resumable(past)
+        return _resume(past, console or report.make_console(), checkpoint, last_step)
+
+
+def _go_on(config: ExperimentConfig, folder: Path, console: Console, last_step: int | None) -> Result:
+    """Go on with the run that an earlier start of the same command began, or show what it came to."""
+    with RunLock(folder):
+        record = read_record(folder)
+        console.print(f"auto_resume  {report.quote_path(folder)} {what_becomes_of(record)}", markup=False)
+        if record.get("status") != "FINISHED":
+            return _resume(PastRun(folder, record, config, ()), console, None, last_step)
+    return show_recorded(console, config, folder, record)
+
+
+def _resume(past: PastRun, console: Console, checkpoint: str | None, last_step: int | None) -> Result:
     return _run(
-        past.config, folder, console or report.make_console(), past, data=past.record["data"], last_step=last_step
+        past.config, past.folder, console, past, data=past.record["data"], last_step=last_step, checkpoint=checkpoint
     )
 
 
@@ -110,27 +122,28 @@ def _run(
     *,
     data: Mapping[str, Any] | None,
     last_step: int | None,
+    checkpoint: str | None = None,
 ) -> Result:
     started = time.perf_counter()
-    with RunLog() as run_log:
-        snapshot = None if past is None else past.checkpoints.load("last")
+    with RunLog() as run_log, ExitStack() as held:
+        start = Start() if past is None else find_start(past, checkpoint)
         prepared = prepare(config)
         if data is not None:
             check_same_data(data, prepared.data.spec)
         with StopRequests() as stop:
             with stop.shielded():
                 if past is None:
+                    held.enter_context(RunLock(folder))
                     recorder = Recorder.open(config, prepared, folder)
                 else:
-                    step = snapshot.progress["step"] if snapshot is not None else 0
-                    pending = snapshot.run.get("pending", ()) if snapshot is not None else ()
-                    recorder = Recorder.reopen(config, prepared, folder, past.record, step, pending)
+                    recorder = Recorder.reopen(config, prepared, folder, past.record, start.step, start.pending)
+                start.settle(folder)
                 run_log.write_to(folder / "run.log")
-            run = _Run(config, prepared, folder, console, recorder, stop, snapshot, last_step)
+            run = _Run(config, prepared, folder, console, recorder, stop, start, last_step)
             result = _recorded(run, recorder, stop)
             log.info("done in %s", show_seconds(time.perf_counter() - started))
     if stop():  # it came while the record was closed: this run is whole, but a sweep must not go on
-        raise stop.stopped()
+        raise stop.stopped(saved=True)
     return result
 
 
@@ -139,16 +152,18 @@ def _recorded(run: _Run, recorder: Recorder, stop: StopRequests) -> Result:
     try:
         result = run.complete()
     except (Interrupted, KeyboardInterrupt) as interrupt:
-        again = f"python -m expkit resume {report.quote_path(run.folder)}"
-        log.warning("Stopped by a signal. What was trained is kept in %s. To go on: %s", run.folder, again)
+        stopped = stop.stopped(saved=isinstance(interrupt, Interrupted) and run.is_saved())
+        log.warning("%s", run.how_to_go_on(str(stopped)))
         with stop.shielded():
-            recorder.finish("KILLED", str(stop.stopped()))
-        raise stop.stopped() from interrupt
+            recorder.finish("KILLED", str(stopped))
+        raise stopped from interrupt
     except BaseException as error:
         # The traceback belongs to the log; the screen gets what the command line makes of the error.
         log.info("failed: %s", error, exc_info=not isinstance(error, ExpkitError))
         with stop.shielded():
             recorder.finish("FAILED", f"{type(error).__name__}: {error}")
+        if isinstance(error, (CheckpointError, OSError)):  # as of a full disk; what was saved before is whole
+            log.warning("%s", run.how_to_go_on())
         raise
     with stop.shielded():
         recorder.finish("PAUSED" if result.paused else "FINISHED", result.paused)
@@ -166,7 +181,7 @@ class _Run:
         console: Console,
         recorder: Recorder,
         interrupted: Callable[[], bool],
-        snapshot: Snapshot | None = None,
+        start: Start,
         last_step: int | None = None,
     ) -> None:
         self.config, self.prepared, self.folder, self.interrupted = config, prepared, folder, interrupted
@@ -188,8 +203,8 @@ class _Run:
             log=recorder.log,
         )
         self.state = WholeState(prepared, self.trainer, self.history, recorder.facts)
-        if snapshot is not None:
-            self.state.take_back(snapshot)
+        if start.snapshot is not None:
+            self.state.take_back(start.snapshot)
         self.guard = Guard(config, folder, self.trainer, self.checkpoints, self.state, recorder.log)
         self.trainer.not_finite = self.guard
 
@@ -218,8 +233,25 @@ class _Run:
         self._check_interrupt()
         result = Result(self.folder, metrics, progress.best_epoch, progress.best, certificate)
         self.recorder.result(metrics, progress.best_epoch, progress.epoch, certificate, end.reason)
-        self._conclude(result, end.reason)
+        show_result(
+            self.console,
+            self.config,
+            result,
+            monitor=self.prepared.monitor.name,
+            epochs=progress.epoch,
+            mlflow_run=self.recorder.mlflow_run_id,
+            stopped=end.reason,
+        )
         return result
+
+    def is_saved(self) -> bool:
+        """Whether a checkpoint holds all steps that were done."""
+        return self.checkpoints.holds(self.trainer.progress.epoch, self.trainer.progress.step)
+
+    def how_to_go_on(self, why: str = "") -> str:
+        """Say what is saved of a run that ends before its time, and which command goes on with it."""
+        progress = self.trainer.progress
+        return how_to_go_on(self.config, self.checkpoints, progress.epoch, progress.step, why)
 
     def _pause(self, reason: str) -> Result:
         """End before the end: what was trained is kept, and nothing is tested or exported yet."""
@@ -293,29 +325,3 @@ class _Run:
         certificate = export_model(self.prepared.learner, self.prepared.data, target, self.config.export, facts)
         log.info("exported: %s", asdict(certificate))
         return certificate
-
-    def _conclude(self, result: Result, reason: str) -> None:
-        config, folder = self.config, report.quote_path(self.folder)
-        places = [("stopped", reason)] if reason else []
-        places.append(("run folder", folder))
-        if self.recorder.tracked:
-            places.append(("MLflow run", f"{self.recorder.mlflow_run_id}  (experiment {self.recorder.experiment})"))
-        if result.certificate is not None:
-            c = result.certificate
-            places.append(
-                (
-                    "export",
-                    f"{folder}/export  (largest difference to the model {c.largest_difference:.1e} on {c.samples} "
-                    f"samples; {c.tolerance:g} is allowed)",
-                )
-            )
-        report.conclude(
-            self.console,
-            metrics=result.metrics,
-            headline=f"best epoch {result.best_epoch} of {self.trainer.progress.epoch} "
-            f"({self.prepared.monitor.name} {result.monitored:.4f})",
-            places=places,
-            next_commands=report.next_commands(
-                config, folder, tracked=self.recorder.tracked, exported=config.export.enabled
-            ),
-        )

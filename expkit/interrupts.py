@@ -9,21 +9,31 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+"""What asks a run to stop; SIGUSR1 is what a cluster's scheduler may send some time before it kills. Windows has the
+first two."""
+SAVED = 75
+"""Exit code of a run that was stopped and has saved all that it did: EX_TEMPFAIL of sysexits.h, "try again later"."""
+
 
 class Stopped(KeyboardInterrupt):
     """A run has ended because somebody asked to stop.
 
     Args:
         number: the signal that asked.
+        saved: whether a checkpoint holds all that was done.
+
+    Attributes:
+        exit_code: `SAVED`, or 128 + number, as shells count, where something is lost.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, saved: bool = False) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.exit_code = 128 + number  # as shells count
+        self.exit_code = SAVED if saved else 128 + number
 
 
 class StopRequests:
-    """Within this context SIGINT, SIGTERM and SIGHUP set a flag; a second SIGINT raises KeyboardInterrupt at once.
+    """Within this context the `SIGNALS` set a flag; a second SIGINT raises KeyboardInterrupt at once.
 
     A signal that is ignored (SIGHUP under `nohup`) stays ignored. Outside the main thread, where Python allows no
     handlers, it watches nothing.
@@ -41,9 +51,9 @@ class StopRequests:
         """Whether somebody asked to stop."""
         return self.signal is not None
 
-    def stopped(self) -> Stopped:
-        """Return the exception that says so to the caller of a run."""
-        return Stopped(self.signal or signal.SIGINT)
+    def stopped(self, *, saved: bool = False) -> Stopped:
+        """Return the exception that says so to the caller of a run; `saved` as for `Stopped`."""
+        return Stopped(self.signal or signal.SIGINT, saved=saved)
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
@@ -57,8 +67,8 @@ class StopRequests:
     def __enter__(self) -> StopRequests:
         """Install the handlers."""
         if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)  # Windows has no SIGHUP
+            for name in SIGNALS:
+                number = getattr(signal, name, None)
                 if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
         return self

@@ -29,7 +29,7 @@ from expkit.errors import DataError
 log = logging.getLogger("expkit")
 
 T = TypeVar("T")
-_REQUESTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_REQUESTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 _PR_SET_PDEATHSIG = 1
 
 

@@ -11,6 +11,7 @@ from expkit import config
 from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError, RunNotFoundError, did_you_mean
+from expkit.identity import flat
 from expkit.preprocess import from_description
 from expkit.runs import read_record
 from expkit.spec import DataSource, DataSpec
@@ -95,9 +96,19 @@ def read_past(folder: Path, changes: Sequence[str] = ()) -> PastRun:
         RunNotFoundError: the folder is none, or its files cannot be read.
         ConfigError: a change would make it another run, or cannot be made.
     """
+    then = _options(folder)
     for change in changes:
-        check_change(change)
+        check_change(change, then=then)
     return read_changed(folder, changes)
+
+
+def _options(folder: Path) -> dict[str, Any]:
+    """Return what a run was made of: {"model": "mlp", "model.hidden": [64], ...}; nothing where that cannot be read."""
+    try:
+        resolved = config.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+        return {**flat(resolved), **read_record(folder)["choices"]}
+    except (OSError, KeyError, ValueError, AttributeError, RunNotFoundError):  # it is said when the run is read
+        return {}
 
 
 def read_changed(folder: Path, changes: Sequence[str] = ()) -> PastRun:
@@ -136,24 +147,27 @@ def check_resumable(past: PastRun) -> None:
         )
 
 
-def check_change(change: str, changeable: Sequence[str] = CHANGEABLE) -> None:
+def check_change(change: str, changeable: Sequence[str] = CHANGEABLE, *, then: Mapping[str, Any] | None = None) -> None:
     """Refuse a change that would make a run another one.
 
     Args:
         change: as the user typed it.
         changeable: options, and with a dot at the end groups of options, that may change.
+        then: what was recorded of the run, by name.
 
     Raises:
         ConfigError: it would; says what may change.
     """
-    key, equals, _ = change.partition("=")
+    key, equals, now = change.partition("=")
     if not equals or key.startswith(("+", "~", "-")):
         raise ConfigError(f"{change!r}: a change is written key=value, such as trainer.epochs=10.")
     if key in changeable or any(key.startswith(start) for start in changeable if start.endswith(".")):
         return
     names = [name if not name.endswith(".") else f"{name}*" for name in changeable]
     near = did_you_mean(key, changeable)
+    known = then or {}
+    was = f" ({key} was {known[key]!r}, would be {now})" if key in known else ""
     raise ConfigError(
-        f"{change!r}: with another {key} it would be another run.{near} What may change is {', '.join(names)}. "
+        f"{change!r}: with another {key} it would be another run{was}.{near} What may change is {', '.join(names)}. "
         "For anything else start a new run."
     )

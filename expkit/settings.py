@@ -16,6 +16,7 @@ class TrainerSettings:
     eval_batch_size: int = 1000
     limit_train_batches: Optional[int] = None  # noqa: UP045 - as above
     stop_after: Optional[int] = None  # noqa: UP045
+    auto_resume: bool = False
     to_static: bool = False
     on_nonfinite: str = "stop"
     nonfinite_limit: int = 10

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 
 from expkit import experiment
+from expkit.past import CHANGEABLE
 from expkit.runs import find_run
+
+_MORE = """\
+what may be done otherwise:
+{changeable}
+Anything else would make it another run and is refused, naming what it was and what it would be; so is other data than
+the run's, a run that another process is training, and a checkpoint that is damaged, for which the newest sound one is
+named.
+
+exit codes: 0 done or paused; 75 stopped by a signal, all is saved (`resume` goes on); 128 + signal stopped at once, and
+what came after the last checkpoint is lost; 2 refused, or the disk is full; 1 failed.
+
+examples:
+  python -m expkit resume last
+  python -m expkit resume last trainer.epochs=10
+  python -m expkit resume last --checkpoint epoch-0002-step-00001564
+"""
 
 
 def main(arguments: list[str]) -> int:
@@ -21,16 +39,28 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m expkit resume",
         description="Go on with an interrupted or paused run from its last checkpoint, in its folder and MLflow run.",
-        epilog="example: python -m expkit resume last trainer.epochs=10",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_MORE.format(changeable="\n".join(_changeable())),
     )
     parser.add_argument("run", help="run folder, run id, MLflow run id, or `last`")
     parser.add_argument(
         "changes",
         nargs="*",
         metavar="KEY=VALUE",
-        help="what may be done otherwise: trainer.epochs, trainer.stop_after, device.*, tracking.*, export.*, plots.*",
+        help="what may be done otherwise; see below",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="NAME",
+        help="go on from an earlier one of RUN/checkpoints; what came after is done again",
     )
     parser.add_argument("--runs-dir", default="runs", help="where runs are (default: runs)")
     options = parser.parse_args(arguments)
-    experiment.resume(find_run(options.run, Path(options.runs_dir), having="checkpoints"), options.changes)
+    run = find_run(options.run, Path(options.runs_dir), having="config.yaml")
+    experiment.resume(run, options.changes, checkpoint=options.checkpoint)
     return 0
+
+
+def _changeable() -> list[str]:
+    names = [f"{name}*" if name.endswith(".") else name for name in CHANGEABLE]
+    return textwrap.wrap(", ".join(names), 110, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)

@@ -8,16 +8,16 @@ import logging
 import os
 import re
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from expkit.errors import TrackingError
+from expkit.lock import try_lock
 from expkit.tracking.text import explain, masked
 from expkit.tracking.view import experiment_tags, show_columns
 
@@ -244,7 +244,7 @@ def file_lock(path: Path, timeout: float = LOCK_SECONDS) -> Iterator[None]:
     except OSError as error:
         raise TrackingError(f"tracking: cannot write {path} ({error.strerror}). {_REMEDY}") from error
     with file:
-        while not _try_lock(file):
+        while not try_lock(file):
             if time.monotonic() > deadline:
                 raise TrackingError(
                     f"tracking: another process has held {path} for {timeout:.0f} s. "
@@ -252,22 +252,6 @@ def file_lock(path: Path, timeout: float = LOCK_SECONDS) -> Iterator[None]:
                 )
             time.sleep(0.02)
         yield  # closing the file releases the lock
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _check_folder(folder: Path) -> None:

@@ -201,8 +201,9 @@ def test_a_finished_run_trains_on_for_more_epochs_only(train: Callable[..., Path
     [
         (
             "model.hidden=[8]",
-            r"with another model\.hidden it would be another run\. What may change is trainer",
+            r"it would be another run \(model\.hidden was \[16\], would be \[8\]\)\. What may change",
         ),
+        ("model=cnn", r"with another model it would be another run \(model was 'mlp', would be cnn\)\."),
         ("trainer.epoch=5", r"Did you mean 'trainer\.epochs'"),
         ("device=cpu", "with another device it would be another run"),
         ("device.nme=cpu", r"the run has no option 'device\.nme'"),

@@ -59,6 +59,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     ),
     # The services of a run: training, and everything that watches, keeps or shows it.
     4: (
+        "expkit.auto_resume",
         "expkit.callbacks",
         "expkit.capsule",
         "expkit.checkpoint",
@@ -68,6 +69,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.export",
         "expkit.interrupts",
         "expkit.last_step",
+        "expkit.lock",
         "expkit.model_card",
         "expkit.nonfinite",
         "expkit.past",
@@ -79,8 +81,13 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.provenance",
         "expkit.record",
         "expkit.record_files",
+<<<<<<< HEAD
         "expkit.replay",
+=======
+        "expkit.recovery",
+>>>>>>> 2b3534a (Lock runs, name what differs, go back to an earlier checkpoint, go on by the same command, and say by the exit code what is saved)
         "expkit.report",
+        "expkit.result",
         "expkit.runlog",
         "expkit.runs",
         "expkit.serving_model",

@@ -8,18 +8,24 @@ import threading
 
 import pytest
 
-from expkit.interrupts import StopRequests
+from expkit.interrupts import Stopped, StopRequests
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_becomes_a_wish(number):
     with StopRequests() as asked:
         assert not asked()
         os.kill(os.getpid(), number)
         assert asked()
         assert asked.signal == number
+
+
+@pytest.mark.parametrize(("saved", "code"), [(True, 75), (False, 128 + 10)])
+def test_the_exit_code_tells_whether_all_is_saved(saved, code):
+    stopped = Stopped(signal.SIGUSR1, saved=saved)
+    assert (stopped.exit_code, str(stopped)) == (code, "stopped by SIGUSR1")
 
 
 def test_the_former_handlers_come_back_even_after_an_error():

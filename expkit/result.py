@@ -1,0 +1,106 @@
+"""What an experiment came to, and how it is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from expkit import report
+from expkit.config import ExperimentConfig
+from expkit.export import Certificate
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment came to.
+
+    Attributes:
+        folder: the run folder.
+        metrics: "valid/..." and "test/..." of the best epoch's weights; "train/..." as measured during that epoch.
+        best_epoch: counts from 1.
+        monitored: value of the monitored metric in that epoch, what a search optimises.
+        certificate: of the export; None where nothing was exported.
+        paused: why training is not over, where `trainer.stop_after` ended it; nothing was tested or exported then.
+    """
+
+    folder: Path
+    metrics: Mapping[str, float]
+    best_epoch: int
+    monitored: float
+    certificate: Certificate | None
+    paused: str = ""
+
+
+def show_result(
+    console: Console,
+    config: ExperimentConfig,
+    result: Result,
+    *,
+    monitor: str,
+    epochs: int,
+    mlflow_run: str | None,
+    stopped: str = "",
+) -> None:
+    """Show the table of metrics, where everything is, and what to do next.
+
+    Args:
+        console: where to.
+        config: the experiment.
+        result: of it.
+        monitor: name of the metric that says what is best.
+        epochs: that were trained.
+        mlflow_run: id of the MLflow run, if there is one.
+        stopped: why a callback ended training early.
+    """
+    folder = report.quote_path(result.folder)
+    places = [("stopped", stopped)] if stopped else []
+    places.append(("run folder", folder))
+    if mlflow_run is not None:
+        places.append(("MLflow run", f"{mlflow_run}  (experiment {config.tracking.experiment or config.name})"))
+    if result.certificate is not None:
+        c = result.certificate
+        places.append(
+            (
+                "export",
+                f"{folder}/export  (largest difference to the model {c.largest_difference:.1e} on {c.samples} "
+                f"samples; {c.tolerance:g} is allowed)",
+            )
+        )
+    exported = result.certificate is not None
+    report.conclude(
+        console,
+        metrics=result.metrics,
+        headline=f"best epoch {result.best_epoch} of {epochs} ({monitor} {result.monitored:.4f})",
+        places=places,
+        next_commands=report.next_commands(config, folder, tracked=mlflow_run is not None, exported=exported),
+    )
+
+
+def show_recorded(console: Console, config: ExperimentConfig, folder: Path, record: Mapping[str, Any]) -> Result:
+    """Show the result of a finished run again, and return it.
+
+    Args:
+        console: where to.
+        config: the experiment.
+        folder: of the run.
+        record: its `run.json`.
+    """
+    metrics, export, monitor = dict(record["metrics"]), record.get("export"), record["monitor"]["name"]
+    known = {field.name for field in fields(Certificate)}
+    certificate = None if export is None else Certificate(**{k: v for k, v in export.items() if k in known})
+    result = Result(folder, metrics, int(record["best_epoch"]), metrics.get(monitor, math.nan), certificate)
+    show_result(
+        console,
+        config,
+        result,
+        monitor=monitor,
+        epochs=int(record["epochs"]),
+        mlflow_run=record.get("mlflow_run_id"),
+        stopped=record.get("stopped", ""),
+    )
+    return result
