@@ -51,7 +51,8 @@ class CommandLine:
         return done
 
     def runs(self) -> list[Path]:
-        return sorted(p.parent for p in (self.folder / "runs").rglob("run.json"))
+        found = (self.folder / "runs").rglob("run.json")
+        return sorted(p.parent for p in found if "mlartifacts" not in p.parts)  # where a copy of each is
 
     def record(self) -> dict[str, Any]:
         (run,) = self.runs()
