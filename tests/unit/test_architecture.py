@@ -81,11 +81,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.provenance",
         "expkit.record",
         "expkit.record_files",
-<<<<<<< HEAD
-        "expkit.replay",
-=======
         "expkit.recovery",
->>>>>>> 2b3534a (Lock runs, name what differs, go back to an earlier checkpoint, go on by the same command, and say by the exit code what is saved)
+        "expkit.replay",
         "expkit.report",
         "expkit.result",
         "expkit.runlog",
