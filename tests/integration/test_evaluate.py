@@ -101,15 +101,15 @@ def test_a_checkpoint_answers_as_the_export_does(run: Path, capsys: pytest.Captu
 def test_without_an_export_the_best_checkpoint_answers_and_says_so(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Image.new("L", (28, 28)).save("black.png")
+    Image.linear_gradient("L").save("grey.png")
     (run / "export").rename(run / "aside")
     try:
-        assert main(["predict", str(run), "black.png"]) == 0
+        assert main(["predict", str(run), "grey.png"]) == 0
     finally:
         (run / "aside").rename(run / "export")
     shown = capsys.readouterr()
     assert "has no export; its best checkpoint answers" in shown.err
-    assert "black.png" in shown.out
+    assert "grey.png" in shown.out
 
 
 def test_a_damaged_checkpoint_is_named(run: Path) -> None:
