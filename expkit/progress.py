@@ -61,7 +61,7 @@ class _Rates:
 
     def seconds_left(self, step: int) -> float:
         done = step - self._first
-        return (time.perf_counter() - self._began) / max(done, 1) * (self._total - step)
+        return (time.perf_counter() - self._began) / max(done, 1) * max(self._total - step, 0)
 
 
 class LineProgress(Callback):

@@ -69,10 +69,9 @@ class Watch:
 
 def _sum_of_squares(gradients: Iterable[Any]) -> float:
     norms = [_C_ops.squared_l2_norm(gradient.detach()) for gradient in gradients if gradient.is_dense()]
-    kinds = {norm.dtype for norm in norms}
-    if len(kinds) > 1:
-        norms = [norm.astype("float32") for norm in norms]
-    return float(paddle.add_n(norms).item()) if norms else 0.0
+    if not norms or norms[0].place.is_cpu_place():
+        return float(sum(norm.item() for norm in norms))  # a sum in Paddle takes three times as long
+    return float(paddle.add_n([norm.astype("float32") for norm in norms]).item())  # one wait for the GPU, not many
 
 
 def _all_finite(gradient: Any) -> bool:
