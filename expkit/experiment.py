@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from expkit import report
+from expkit.api import Callback
 from expkit.auto_resume import find_earlier, what_becomes_of
 from expkit.callbacks import CheckpointCallback, History
 from expkit.checkpoint import CheckpointFolder
@@ -43,6 +44,7 @@ def run(
     *,
     last_step: int | None = None,
     data: Mapping[str, Any] | None = None,
+    further: Sequence[Callback] = (),
 ) -> Result:
     """Train, evaluate, plot and export one experiment; everything it writes lies in `folder` and the tracking store.
 
@@ -54,6 +56,7 @@ def run(
         console: where to show progress; the screen by default.
         last_step: pause after this step; where it ends an epoch, after the validation of that.
         data: what the record of another run says of its data; other data is refused.
+        further: callbacks beside those of the config, told last.
 
     Raises:
         ExpkitError: a mistake of the user's; the run, if it had begun, is marked FAILED.
@@ -66,7 +69,7 @@ def run(
         if earlier is not None:
             return _go_on(config, earlier, console, last_step)
         console.print(f"auto_resume  {config.runs_dir} has no run of this config: a new one begins", markup=False)
-    return _run(config, folder, console, data=data, last_step=last_step)
+    return _run(config, folder, console, data=data, last_step=last_step, further=further)
 
 
 def resume(
@@ -123,6 +126,7 @@ def _run(
     data: Mapping[str, Any] | None,
     last_step: int | None,
     checkpoint: str | None = None,
+    further: Sequence[Callback] = (),
 ) -> Result:
     started = time.perf_counter()
     with RunLog() as run_log, ExitStack() as held:
@@ -139,7 +143,7 @@ def _run(
                     recorder = Recorder.reopen(config, prepared, folder, past.record, start.step, start.pending)
                 start.settle(folder)
                 run_log.write_to(folder / "run.log")
-            run = _Run(config, prepared, folder, console, recorder, stop, start, last_step)
+            run = _Run(config, prepared, folder, console, recorder, stop, start, last_step, further)
             result = _recorded(run, recorder, stop)
             log.info("done in %s", show_seconds(time.perf_counter() - started))
     if stop():  # it came while the record was closed: this run is whole, but a sweep must not go on
@@ -183,6 +187,7 @@ class _Run:
         interrupted: Callable[[], bool],
         start: Start,
         last_step: int | None = None,
+        further: Sequence[Callback] = (),
     ) -> None:
         self.config, self.prepared, self.folder, self.interrupted = config, prepared, folder, interrupted
         self.console, self.recorder = console, recorder
@@ -194,7 +199,7 @@ class _Run:
             prepared.batches["train"],
             prepared.batches["valid"],
             meters=prepared.meters,
-            callbacks=[*self._callbacks(), *([] if last_step is None else [LastStep(last_step)])],
+            callbacks=[*self._callbacks(), *([] if last_step is None else [LastStep(last_step)]), *further],
             monitor=prepared.monitor,
             epochs=config.trainer.epochs,
             stop_after=config.trainer.stop_after,

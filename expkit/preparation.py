@@ -78,6 +78,12 @@ def prepare(config: ExperimentConfig, *, training: bool = True) -> Prepared:
     return Prepared(data, batches, learner, meters, _monitor(config, meters["eval"]), callbacks, used, tuning)
 
 
+def steps_per_epoch(config: ExperimentConfig) -> int:
+    """Load the data of an experiment and return how many steps an epoch of it has."""
+    data = check_data(config.dataset.build(**asdict(config.loader)), config.dataset.name)
+    return len(_batches(config, data)["train"])
+
+
 def _with_scores(data: Data, config: ExperimentConfig) -> Data:
     """Let the spec say what the chosen loss takes the model's outputs for, so that all others read them alike."""
     if config.loss is None or not isinstance(data.spec.target, Classes):

@@ -17,13 +17,14 @@ VERBS = {
     "show": "one of these with its options: show model/cnn",
     "check": "whether data, model and loss fit: check +experiment=mnist_cnn",
     "resume": "go on with an interrupted run: resume last",
-    "replay": "run a step that made NaN again: replay RUN/capsules/step-00000123",
-    "reproduce": "do a run again, and say whether the same comes out: reproduce last",
+    "verify-resume": "is resuming exact? verify-resume +experiment=mnist_cnn",
+    "replay": "a step that made NaN again: replay RUN/capsules/step-00000123",
+    "reproduce": "whether a run comes out the same again: reproduce last",
     "evaluate": "measure a run's weights again: evaluate last --split test",
     "predict": "answers of a trained model: predict RUN digit.png",
     "ui": "all runs in MLflow's UI, on this machine",
 }
-_MODULES = {verb: verb for verb in VERBS} | {"list": "listing"}
+_MODULES = {verb: verb.replace("-", "_") for verb in VERBS} | {"list": "listing"}
 
 _HELP = """\
 usage: python -m expkit VERB ...          look at something
@@ -106,7 +107,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 def help_text() -> str:
     """Return the help of the command line as a whole."""
-    return _HELP.format(verbs="\n".join(f"  {verb:<9} {line}" for verb, line in VERBS.items()))
+    return _HELP.format(verbs="\n".join(f"  {verb:<13} {line}" for verb, line in VERBS.items()))
 
 
 def _version() -> str:

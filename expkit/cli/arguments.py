@@ -84,29 +84,3 @@ def _check_experiment(argument: str) -> None:
     names = name.split(",")
     near = "".join(did_you_mean(one, known) for one in names if one not in known)
     raise ConfigError(f"{argument!r}: an experiment is added with a plus. Write +experiment={name}.{near}")
-
-
-def refuse_sweep(verb: str, word: str, overrides: list[str]) -> None:
-    """Refuse what a verb that looks at one experiment cannot take.
-
-    Args:
-        verb: such as "check".
-        word: the same for a sentence: "Check".
-        overrides: behind the verb.
-
-    Raises:
-        ConfigError: a sweep, a flag that does not exist, or an experiment that is chosen without its plus.
-    """
-    check(overrides)
-    for argument in overrides:
-        if argument in ("-m", "--multirun"):
-            raise ConfigError(f"{verb} looks at one experiment at a time; leave out -m and give each option one value.")
-    first = overrides[0]
-    if is_flag(first) or "=" in first or first[0] in "+~":
-        return
-    known = experiment_names()
-    if first in known:
-        raise ConfigError(f"{first!r} is an experiment. {word} it: python -m expkit {verb} +experiment={first}")
-    raise ConfigError(
-        f"{first!r}: an override is written key=value, an experiment +experiment=NAME.{did_you_mean(first, known)}"
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -12,11 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from expkit.cli import run
-from expkit.cli.arguments import check as check_arguments
-from expkit.cli.arguments import is_flag
-from expkit.cli.experiments import experiment_names
-from expkit.errors import ConfigError, did_you_mean
+from expkit.cli.composed import with_experiment
 from expkit.report import make_console
 
 if TYPE_CHECKING:
@@ -52,35 +47,8 @@ def main(arguments: list[str]) -> int:
     options, overrides = parser.parse_known_args(arguments)
     if not overrides:
         parser.error("name an experiment, as for a run: check +experiment=mnist_cnn")
-    _refuse(overrides)
-    results: list[int] = []
     pictures = None if options.plots is None else Path(options.plots)
-    with tempfile.TemporaryDirectory() as scratch:
-
-        def act(config: ExperimentConfig, folder: Path) -> float:
-            results.append(_check(config, pictures))
-            return 0.0
-
-        # Hydra makes a folder for each run; this one is gone when we are done.
-        escaped = scratch.replace("'", "\\'")
-        run.main([*overrides, f"hydra.run.dir='{escaped}'"], act)
-    return max(results, default=0)
-
-
-def _refuse(overrides: list[str]) -> None:
-    check_arguments(overrides)
-    for argument in overrides:
-        if argument in ("-m", "--multirun"):
-            raise ConfigError("check looks at one experiment at a time; leave out -m and give each option one value.")
-    first = overrides[0]
-    if is_flag(first) or "=" in first or first[0] in "+~":
-        return
-    known = experiment_names()
-    if first in known:
-        raise ConfigError(f"{first!r} is an experiment. Check it: python -m expkit check +experiment={first}")
-    raise ConfigError(
-        f"{first!r}: an override is written key=value, an experiment +experiment=NAME.{did_you_mean(first, known)}"
-    )
+    return with_experiment("check", overrides, lambda config: _check(config, pictures))
 
 
 def _check(config: ExperimentConfig, pictures: Path | None) -> int:

@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
         help="run the code that is here and say how it differs (default), or that of then: its commit with its "
         "changes, in a git worktree of its own",
     )
-    parser.add_argument("--steps", type=_steps, metavar="N", help="compare only the first N steps, then pause")
+    parser.add_argument("--steps", type=step_count, metavar="N", help="compare only the first N steps, then pause")
     parser.add_argument("--runs-dir", default="runs", help="where runs are, and where the new one goes (default: runs)")
     if not arguments:
         parser.error("which run? Name a run folder, a run id, an MLflow run id, or `last`")
@@ -64,7 +64,8 @@ def main(arguments: list[str]) -> int:
     )
 
 
-def _steps(text: str) -> int:
+def step_count(text: str) -> int:
+    """Read a number of steps, for argparse."""
     try:
         number = int(text)
     except ValueError:

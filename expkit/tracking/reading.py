@@ -99,6 +99,14 @@ class Reader:
         Raises:
             TrackingError: the store does not give them.
         """
+        return {name: dict(points) for name, points in self.points(run_id, prefix).items()}
+
+    def points(self, run_id: str, prefix: str = "") -> dict[str, list[tuple[int, float]]]:
+        """Return (step, value) of each point of these metrics; a step twice where the store holds two points of it.
+
+        Raises:
+            TrackingError: the store does not give them.
+        """
         try:
             with own_call():
                 names = [name for name in self._client.get_run(run_id).data.metrics if name.startswith(prefix)]
@@ -107,7 +115,7 @@ class Reader:
             raise TrackingError(
                 f"tracking store {masked(self.uri)}: the metrics of the run {run_id} cannot be read ({explain(error)})."
             ) from error
-        return {name: {p.step: _as_logged(p.value) for p in points} for name, points in histories.items()}
+        return {name: [(p.step, _as_logged(p.value)) for p in points] for name, points in histories.items()}
 
     def tags(self, run_id: str) -> dict[str, str] | None:
         """Return the tags of a run; None where the store has no such run."""

@@ -68,7 +68,7 @@ def test_mistakes_are_explained_as_those_of_a_run(here, capsys, wrong) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mnist_mlp"], "'mnist_mlp' is an experiment. Check it: python -m expkit check +experiment=mnist_mlp"),
+        (["mnist_mlp"], "'mnist_mlp' is an experiment. Write: python -m expkit check +experiment=mnist_mlp"),
         (["mnist_mpl"], "'mnist_mpl': an override is written key=value, an experiment +experiment=NAME. Did you mean"),
         ([*MLP, "-m", "seed=0,1"], "check looks at one experiment at a time; leave out -m"),
         (["experiment=mnist_mlp"], "an experiment is added with a plus"),

@@ -94,7 +94,10 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.tracking.*",
         "expkit.trainer",
     ),
-    5: ("expkit.checkup", "expkit.checkup.*", "expkit.experiment", "expkit.reproduction", "expkit.reproduction.*"),
+    5: (
+        *("expkit.checkup", "expkit.checkup.*", "expkit.experiment", "expkit.reproduction", "expkit.reproduction.*"),
+        *("expkit.verification", "expkit.verification.*"),
+    ),
     6: ("expkit.cli", "expkit.cli.*"),
     # Entrances, which nothing imports: `python -m expkit`, and the kit for the tests of plugin authors.
     7: ("expkit.__main__", "expkit.testing", "expkit.testing.*"),

@@ -1,0 +1,91 @@
+"""`verify-resume`: a run that is killed and resumed is the run that was not, or one is told where it is not."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from expkit.config import compose
+from expkit.tracking.store import import_mlflow
+from expkit.verification.conduct import TAG, verify
+from tests.integration.conftest import CommandLine
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+
+SMALL = ("+experiment=mnist_cnn", "dataset.download=false", "model=mlp", "model.hidden=[8]")
+
+FORGETFUL = """\
+from collections.abc import Mapping
+import numpy as np
+from expkit.api import LearnerState, StepResult
+
+class Forgetful:
+    '''Linear regression with a momentum that no checkpoint holds.'''
+
+    def __init__(self, parts, *, learning_rate: float = 0.01):
+        self.learning_rate, self.weights, self.momentum = learning_rate, np.zeros((*parts.spec.input_shape, 1)), 0.0
+
+    def train_step(self, inputs, targets):
+        outputs = inputs @ self.weights
+        error = outputs - targets
+        self.momentum = 0.9 * self.momentum + inputs.T @ error / len(inputs)
+        self.weights = self.weights - self.learning_rate * self.momentum
+        return StepResult(float((error**2).mean()), outputs)
+
+    def eval_step(self, inputs, targets):
+        outputs = inputs @ self.weights
+        return StepResult(float(((outputs - targets) ** 2).mean()), outputs)
+
+    def predict(self, inputs):
+        return inputs @ self.weights
+
+    def state_dict(self):
+        return LearnerState({"weights": self.weights}, {}, {})
+
+    def load_state_dict(self, state):
+        self.weights = state.model["weights"]
+
+    def summary(self) -> Mapping[str, float]:
+        return {"parameters": self.weights.size}
+"""
+
+
+def tracked(folder: Path) -> list[Any]:
+    client = import_mlflow().MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
+    (found,) = (one for one in client.search_experiments() if one.name.endswith("-verify-resume"))
+    return list(client.search_runs([found.experiment_id]))
+
+
+def test_a_run_that_is_killed_and_resumed_is_identical_and_says_so(expkit: CommandLine) -> None:
+    expkit.environment["TMPDIR"] = str(expkit.folder)
+    done = expkit("verify-resume", *SMALL, "--steps", "30")
+    assert "killed      by SIGKILL after step 17, with its last checkpoint at step 15: 2 lost" in done.stdout
+    assert "identical   30 steps\n" in done.stdout
+    assert "the last checkpoint (4 tensors of the weights, 16 of the optimizer, progress" in done.stdout
+    assert "points in MLflow, none missing and none twice" in done.stdout
+    assert [run.data.tags[TAG] for run in tracked(expkit.folder)] == ["identical", "identical"]
+    assert not list(expkit.folder.glob("expkit-verify-resume-*")), "only what differs is kept"
+    assert not list(expkit.folder.glob("runs/*/*/run.json")), "nor is it a run of the user's"
+
+
+def test_a_learner_that_forgets_its_momentum_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("EXPKIT_DATA_DIR", raising=False)
+    (tmp_path / "forgetful.py").write_text(FORGETFUL)
+    chosen = ("+experiment=housing_numpy_gd", "learner._target_=forgetful.Forgetful", "tracking=none")
+    out = io.StringIO()
+    code = verify(compose([*chosen, "dataset.repeat=10"]), steps=30, kill_at=17, console=Console(file=out, width=200))
+    assert code == 1
+    assert re.search(r"differs +at step 17 \(epoch 2\): loss [\d.]+ -> [\d.]+\n", out.getvalue())
+    assert re.search(r"last checkpoint: weights, weights\[0, 0\]: \S+ -> \S+ \(10 of 10 values", out.getvalue())
+    (kept,) = tmp_path.glob("expkit-verify-resume-*")
+    assert json.loads((kept / "resumed" / "run.json").read_text())["status"] == "FINISHED"
