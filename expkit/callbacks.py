@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from expkit.api import Callback, EpochEnd, FitEnd, FitStart, StepEnd
 from expkit.checkpoint import CheckpointFolder, Snapshot
-from expkit.errors import RunNotFoundError
+from expkit.errors import CheckpointError, RunNotFoundError
 from expkit.files import write_whole
 from expkit.trainer import Monitor
 
@@ -50,7 +51,8 @@ class History(Callback):
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Remember the metrics."""
         self.epochs.append({"epoch": event.epoch, "seconds": event.seconds, **event.metrics})
-        write_whole(self._epochs_file, json.dumps(self.epochs, indent=1))
+        with _explained(self._epochs_file):
+            write_whole(self._epochs_file, json.dumps(self.epochs, indent=1))
         self.write_steps()
 
     def on_fit_end(self, event: FitEnd) -> None:
@@ -58,13 +60,28 @@ class History(Callback):
         self.write_steps()
 
     def write_steps(self) -> None:
-        """Write the steps that are not in the file yet, to the disk: no checkpoint may be ahead of it."""
+        """Write the steps that are not in the file yet, to the disk: no checkpoint may be ahead of it.
+
+        Raises:
+            CheckpointError: the disk is full or not writable.
+        """
         new = not self._steps_file.exists()
-        with self._steps_file.open("a", encoding="utf-8") as file:
+        with _explained(self._steps_file), self._steps_file.open("a", encoding="utf-8") as file:
             file.write((_HEAD if new else "") + "".join(map(_line, self._unwritten)))
             file.flush()
             os.fsync(file.fileno())
         self._unwritten = []
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written: {error.strerror or error}. The earlier checkpoints are untouched. "
+            "Free some space and run again."
+        ) from error
 
 
 def _line(row: tuple[int, float, float]) -> str:

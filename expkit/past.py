@@ -11,14 +11,14 @@ from expkit import config
 from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError, RunNotFoundError, did_you_mean
-from expkit.identity import flat
+from expkit.identity import LEFT_OUT, flat
 from expkit.preprocess import from_description
 from expkit.runs import read_record
 from expkit.spec import DataSource, DataSpec
 
 CHANGEABLE = (
-    *("trainer.epochs", "trainer.stop_after", "trainer.progress", "device.", "tracking.", "export.", "plots."),
-    *("trainer.on_nonfinite", "trainer.nonfinite_limit", "trainer.rollback_factor"),
+    *("trainer.epochs", "device.", "trainer.on_nonfinite", "trainer.nonfinite_limit", "trainer.rollback_factor"),
+    *(name for name in LEFT_OUT if name != "runs_dir"),
 )
 """What a resumed run may do otherwise; all else would make it another run."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ class RunLog:
 
     def write_to(self, file: Path) -> None:
         """Write what was gathered, and all that follows, to `file`."""
-        self._file = logging.FileHandler(file, encoding="utf-8")
+        self._file = _File(file, encoding="utf-8")
         self._file.setLevel(logging.INFO)
         self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
         for record in self._early.records:
@@ -57,6 +58,18 @@ class RunLog:
         if self._file is not None:
             root.removeHandler(self._file)
             self._file.close()
+
+
+class _File(logging.FileHandler):
+    """A log file that is silent about a full disk: what is logged then is on the screen, too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class _Early(logging.Handler):

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from expkit.errors import RunNotFoundError, did_you_mean
+from expkit.files import write_whole
 
 RECORD = "run.json"
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write `run.json`: identity, status and result of a run."""
-    unfinished = folder / f".{RECORD}.tmp"
-    unfinished.write_text(json.dumps(record, indent=2), encoding="utf-8")
-    unfinished.replace(folder / RECORD)
+    write_whole(folder / RECORD, json.dumps(record, indent=2))
 
 
 def read_record(folder: Path) -> dict[str, Any]:

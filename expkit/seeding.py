@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from typing import Any
 
 import numpy as np
+
+log = logging.getLogger("expkit")
 
 
 def seed_everything(seed: int) -> None:
@@ -26,35 +29,33 @@ def generator(*entropy: int) -> np.random.Generator:
 
 
 def random_state() -> dict[str, Any]:
-    """Return the state of the three global generators as plain values (JSON)."""
-    import paddle
-
+    """Return the state of the global generators as plain values (JSON): Python's, NumPy's, Paddle's on CPU and GPU."""
     version, internal, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     return {
         "python": [version, list(internal), gauss],
         "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, cached],
-        "paddle": [_paddle_values(state) for state in paddle.get_rng_state()],
+        "paddle": {kind: _paddle_values(states[index]) for kind, states, index in _paddle_states()},
     }
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Take back what `random_state` gave."""
+    """Take back what `random_state` gave, on another GPU too; a device that had no part in it goes on as it is."""
     import paddle
 
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, np.asarray(keys, dtype=np.uint32), position, has_gauss, cached))
-    restored = []
-    for current, values in zip(paddle.get_rng_state(), state["paddle"], strict=True):
-        device, seed, offset, engine = values
-        # A new object, as unpickling makes one: __setstate__ does nothing to one that has a state.
-        kind: Any = type(current)
-        made = kind.__new__(kind)
-        made.__setstate__((device, seed, offset, list(engine.encode())))
-        restored.append(made)
-    paddle.set_rng_state(restored)
+    saved = state["paddle"]
+    if isinstance(saved, list):  # as older checkpoints have it
+        saved = {"cpu": saved[0]}
+    for kind, states, index in _paddle_states():
+        if kind in saved:
+            states[index] = _paddle_state(states[index], saved[kind])
+            paddle.set_rng_state(states, kind)
+        else:
+            log.warning("Random numbers drawn on the %s begin with the seed again: it was not used then.", kind)
 
 
 class StepRandom:
@@ -98,6 +99,27 @@ def _slow_states() -> tuple[Any, Any]:
 def _same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
     (_, keys, *rest), (_, other_keys, *other_rest) = one[0], other[0]
     return np.array_equal(keys, other_keys) and rest == other_rest and one[1] == other[1]
+
+
+def _paddle_states() -> list[tuple[str, list[Any], int]]:
+    """Return (kind, states of all devices of the kind, which of them is used) for the CPU, and a GPU that is used."""
+    import paddle
+
+    found = [("cpu", list(paddle.get_rng_state("cpu")), 0)]
+    kind, _, index = str(paddle.get_device()).partition(":")
+    if kind != "cpu":
+        found.append((kind, list(paddle.get_rng_state(kind)), int(index or 0)))
+    return found
+
+
+def _paddle_state(current: Any, values: list[Any]) -> Any:
+    """Make a state of values, for the device of the current one."""
+    _, seed, offset, engine = values
+    # A new object, as unpickling makes one: __setstate__ does nothing to one that has a state.
+    kind: Any = type(current)
+    made = kind.__new__(kind)
+    made.__setstate__((current.__getstate__()[0], seed, offset, list(engine.encode())))
+    return made
 
 
 def _paddle_values(state: Any) -> list[Any]:

@@ -54,6 +54,13 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
     try:
         task = partial(_guarded, failures, sweeps, act)
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=ROOT_CONFIG)(task)()
+    except KeyboardInterrupt:
+        if multirun:
+            sys.stderr.write(
+                "The sweep ends here: its later jobs are not begun. The same command with trainer.auto_resume=true "
+                "goes on with it, and does nothing again that is done.\n"
+            )
+        raise
     except OSError as error:  # not of an experiment, whose errors are in `failures`: Hydra makes the run's folder
         if failures or isinstance(error, HydraException):
             raise

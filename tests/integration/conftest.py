@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from expkit import experiment
+from expkit.config import compose
+from tests.integration import resuming
+
 QUICK = (
     "+experiment=mnist_cnn",
     "trainer.epochs=1",
@@ -97,3 +101,17 @@ def wait_for(condition: Callable[[], Any], seconds: float, process: subprocess.P
 def with_environment(line: CommandLine, extra: Mapping[str, str]) -> CommandLine:
     line.environment.update(extra)
     return line
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Run in this process, in a folder of the test, and return the run folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EXPKIT_DATA_DIR", raising=False)
+
+    def train(name: str, *overrides: str) -> Path:
+        folder = tmp_path / "runs" / "mnist_cnn" / name
+        experiment.run(compose([*resuming.QUICK, *overrides]), folder, resuming.console())
+        return folder
+
+    return train

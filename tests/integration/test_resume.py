@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -12,53 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from expkit import experiment
 from expkit.api import Callback, ConfigError, StepEnd
 from expkit.callbacks import read_epochs, read_steps
-from expkit.checkpoint import CheckpointFolder
-from expkit.config import compose
 from expkit.errors import CheckpointError, RunNotFoundError
 from expkit.interrupts import Stopped
 from expkit.tracking.store import import_mlflow
-
-QUICK = (
-    *("+experiment=mnist_cnn", "dataset.download=false", "dataset.limit=200", "trainer.epochs=3"),
-    *("export=none", "plots=none", "schedule=polynomial", "transforms=[shift]", "callbacks=[early_stopping]"),
-    *("model=mlp", "model.hidden=[16]", "model.dropout=0.2", "metrics=[accuracy,auc,f1]"),
-)
-
-
-def console() -> Console:
-    return Console(file=io.StringIO(), width=120)
-
-
-@pytest.fixture
-def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Run in this process, in a folder of the test, and return the run folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EXPKIT_DATA_DIR", raising=False)
-
-    def train(name: str, *overrides: str) -> Path:
-        folder = tmp_path / "runs" / "mnist_cnn" / name
-        experiment.run(compose([*QUICK, *overrides]), folder, console())
-        return folder
-
-    return train
-
-
-def same(one: Path, other: Path) -> None:
-    """Compare weights, optimizer, losses and metrics of two runs, bit by bit."""
-    mine, theirs = (CheckpointFolder(run / "checkpoints").load("last").learner for run in (one, other))
-    for part in ("model", "optimizer"):
-        arrays, wanted = getattr(mine, part), getattr(theirs, part)
-        assert arrays.keys() == wanted.keys()
-        assert all(np.array_equal(arrays[key], wanted[key]) for key in arrays)
-    assert mine.extra == theirs.extra
-    assert read_steps(one) == read_steps(other)
-    curves = [[{**epoch, "seconds": 0} for epoch in read_epochs(run)] for run in (one, other)]
-    assert curves[0] == curves[1]
+from tests.integration.resuming import choose, console, same
 
 
 def test_a_paused_run_goes_on_bit_identically(train: Callable[..., Path]) -> None:
@@ -150,14 +110,6 @@ class Seen:
 
     def compute(self) -> float:
         return float(self.samples) or float("nan")
-
-
-def choose(folder: Path, name: str, kind: str) -> None:
-    """Make `callbacks=[name]` known in a folder."""
-    (folder / "conf" / "callbacks").mkdir(parents=True, exist_ok=True)
-    (folder / "conf" / "callbacks" / f"{name}.yaml").write_text(
-        f"# @package callbacks.{name}\n_target_: tests.integration.test_resume.{kind}\n"
-    )
 
 
 class StopsInEpochTwo(Callback):

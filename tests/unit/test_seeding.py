@@ -41,6 +41,17 @@ def test_the_state_survives_json_and_goes_on_with_the_very_next_numbers():
     assert [draw(), draw()] == wanted
 
 
+def test_a_device_that_had_no_part_in_a_state_goes_on_as_it_is(caplog):
+    seed_everything(3)
+    state = random_state()
+    assert list(state["paddle"]) == ["cpu"]
+    wanted = paddle.rand([3]).numpy().tolist()
+    seed_everything(3)
+    restore_random_state({**state, "paddle": {}})
+    assert paddle.rand([3]).numpy().tolist() == wanted
+    assert "Random numbers drawn on the cpu begin with the seed again" in caplog.text
+
+
 def test_taking_the_state_changes_nothing():
     seed_everything(3)
     wanted = draw()
