@@ -240,9 +240,9 @@ class Guard:
         if hasattr(self._trainer.learner, "scale_learning_rate") and trouble.kind != "batch" and not first:
             factor, index = self._config.trainer.rollback_factor, self._checkpoints.folder / "index.json"
             again = f"python -m expkit resume {quote_path(self._folder)} " if index.is_file() else ""
-            advice.append(f"{again}trainer.on_nonfinite=rollback, which goes on with the rate times {factor:g}")
+            advice.append(f"{again}trainer.on_nonfinite=rollback  (goes on with the rate times {factor:g})")
         if trouble.error.undone and trouble.error.kind != "validation" and trouble.kind not in ("weight", ""):
-            advice.append("trainer.on_nonfinite=skip, which leaves such batches out")
+            advice.append("trainer.on_nonfinite=skip  (leaves such batches out)")
         return advice
 
 

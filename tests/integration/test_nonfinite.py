@@ -120,8 +120,8 @@ def test_a_run_that_explodes_says_where_and_what_to_do_next(train: Callable[...,
         f"  capsule  {capsule}  (the state before the step, the batch, the random state)",
         f"  look     python -m expkit replay {capsule}",
         "  try      a smaller learning rate: optimizer.learning_rate=0.3",
-        "  try      trainer.on_nonfinite=rollback, which goes on with the rate times 0.5",
-        "  try      trainer.on_nonfinite=skip, which leaves such batches out",
+        "  try      trainer.on_nonfinite=rollback  (goes on with the rate times 0.5)",
+        "  try      trainer.on_nonfinite=skip  (leaves such batches out)",
     ]
     assert len(read_steps(run)) == 29
     assert json.loads((run / "run.json").read_text())["status"] == "FAILED"
@@ -264,13 +264,15 @@ def test_an_update_that_spoils_weights_is_found_before_they_are_kept(train: Call
         assert all(np.isfinite(a).all() for a in CheckpointFolder(folder).load(name.name).learner.model.values())
 
 
-@pytest.mark.parametrize("name", ["batch.safetensors", "config.yaml", "state/model.safetensors"])
-def test_a_capsule_that_is_damaged_is_refused_by_the_file(train: Callable[..., Path], name: str) -> None:
+def test_a_capsule_that_is_damaged_is_refused_by_the_file(train: Callable[..., Path]) -> None:
     _, run = stopped(train, EXPLODES)
-    file = run / "capsules" / "step-00000030" / name
-    file.write_bytes(file.read_bytes()[:-1] + b"!")
-    with pytest.raises(CheckpointError, match=f"{re.escape(name)} is damaged"):
-        replay(run / "capsules" / "step-00000030")
+    folder = run / "capsules" / "step-00000030"
+    for name in ("batch.safetensors", "config.yaml", "state/model.safetensors"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:-1] + b"!")
+        with pytest.raises(CheckpointError, match=f"{re.escape(name)} is damaged"):
+            replay(folder)
+        (folder / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=r"is no capsule: there is no capsule\.json in it"):
         replay(run)
 
