@@ -71,14 +71,12 @@ class StepRandom:
 
     def note(self) -> tuple[Any, Any, Any]:
         """Return the states as they are now; None for those that no step uses."""
-        import paddle
-
         if self._all is None and self._first is not None:
             self._all = not _same(self._first, _slow_states())
         slow = (None, None) if self._all is False else _slow_states()
         if self._first is None:
             self._first = slow
-        return (paddle.get_rng_state(), *slow)
+        return (_paddle_states(), *slow)
 
     @staticmethod
     def put_back(states: tuple[Any, Any, Any]) -> None:
@@ -86,7 +84,8 @@ class StepRandom:
         import paddle
 
         of_paddle, of_numpy, of_python = states
-        paddle.set_rng_state(of_paddle)
+        for kind, devices, _ in of_paddle:
+            paddle.set_rng_state(devices, kind)
         if of_numpy is not None:
             np.random.set_state(of_numpy)
             random.setstate(of_python)
