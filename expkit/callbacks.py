@@ -39,9 +39,10 @@ class History(Callback):
         self.epochs = [known for known in read_epochs(self._epochs_file.parent) if known["epoch"] <= epoch]
         rows = [row for row in read_steps(self._steps_file.parent) if row[0] <= step]
         self.steps, self._unwritten = [loss for _, loss, _ in rows], []
-        if self.epochs or self._epochs_file.exists():
+        if self._epochs_file.exists():
             write_whole(self._epochs_file, json.dumps(self.epochs, indent=1))
-        write_whole(self._steps_file, _HEAD + "".join(map(_line, rows)))
+        if self._steps_file.exists():
+            write_whole(self._steps_file, _HEAD + "".join(map(_line, rows)))
 
     def on_step_end(self, event: StepEnd) -> None:
         """Remember the loss."""

@@ -210,6 +210,8 @@ class _Run:
         self.state = WholeState(prepared, self.trainer, self.history, recorder.facts)
         if start.snapshot is not None:
             self.state.take_back(start.snapshot)
+        else:  # an earlier start may have left its first steps
+            self.history.take_back(0, 0)
         self.guard = Guard(config, folder, self.trainer, self.checkpoints, self.state, recorder.log)
         self.trainer.not_finite = self.guard
 
