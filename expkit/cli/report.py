@@ -23,7 +23,8 @@ def report(error: BaseException, what: str = "") -> int:
         what: what failed, where that is not the whole command.
 
     Returns:
-        The exit code: 2 for a mistake of the user, 1 for a failure, 128 + signal for Ctrl-C and its like.
+        The exit code: 2 for a mistake of the user, 1 for a failure, 75 for a run that was stopped and is saved, 128 +
+        signal for Ctrl-C and its like where something is lost.
     """
     if isinstance(error, KeyboardInterrupt):
         return int(getattr(error, "exit_code", INTERRUPTED))

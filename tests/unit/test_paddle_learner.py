@@ -97,6 +97,22 @@ def test_a_state_names_weights_by_structure_and_not_by_paddles_counters():
     assert set(state.extra) == {"optimizer", "schedule"}
 
 
+def test_models_that_are_built_beside_it_shift_no_name_of_a_state():
+    alone = learner("adam")
+    train(alone, range(4))
+    paddle.nn.Linear(3, 3)  # counts up what Paddle names its parameters by
+    among_others = learner("adam")
+    train(among_others, range(2))
+    other = learner("adam")
+    train(other, range(1))
+    state = among_others.state_dict()
+    assert state.optimizer.keys() == alone.state_dict().optimizer.keys()
+    goes_on = learner("adam")
+    goes_on.load_state_dict(state)
+    train(goes_on, range(2, 4))
+    assert bits(goes_on.state_dict()) == bits(alone.state_dict())
+
+
 def test_a_state_without_optimizer_brings_the_weights_alone():
     trained = learner("momentum")
     train(trained, range(2))
