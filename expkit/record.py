@@ -21,6 +21,7 @@ from expkit.identity import config_hash, differences
 from expkit.model_card import describe_run
 from expkit.preparation import Prepared
 from expkit.record_files import (
+    attempt,
     changed_values,
     git_facts,
     store_happened,
@@ -28,7 +29,6 @@ from expkit.record_files import (
     write_config,
     write_environment,
 )
-from expkit.runlog import log
 from expkit.runs import RECORD, write_record
 from expkit.tracking import masked
 
@@ -218,18 +218,17 @@ class Recorder:
         """
         self._record.update(status=status, ended=_now(), **({"reason": reason} if reason else {}))
         try:
-            write_record(self._folder, self._record)
-            self._store_files()
-        except OSError as error:  # a full disk must not hide why the run ended
-            log.warning("The record of the run in %s is incomplete: %s", self._folder, error)
+            attempt(self._folder, self._store_files)
         finally:
             for sink in self._visualdl:
                 sink.close()
             self._tracker.finish("KILLED" if status == "PAUSED" else status, reason)
+        # Last of all: a run that is killed before this can be gone on with, and ends once more.
+        attempt(self._folder, lambda: write_record(self._folder, self._record))
 
     def _store_files(self) -> None:
         folder, tracker = self._folder, self._tracker
-        store_happened(tracker, folder)
+        store_happened(tracker, folder, self._record)
         if self._config.tracking.checkpoints and (folder / "checkpoints" / "index.json").is_file():
             tracker.log_artifacts(folder / "checkpoints", "checkpoints")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from expkit import provenance
 from expkit.capsule import REPORT
 from expkit.config import ExperimentConfig, to_yaml
 from expkit.identity import flat
-from expkit.runs import RECORD
+from expkit.runlog import log
+from expkit.runs import RECORD, write_record
 from expkit.tracking import NullTracker, masked
 
 MADE, HAPPENED = "config", "record"
 """Folders of the run's artifacts; with both, a run can be reproduced when its own folder is gone."""
 OF_MADE = ("config.yaml", "overrides.yaml", "environment.json", "git.diff")
-OF_HAPPENED = (RECORD, "history.json", "steps.csv", "reproduction.json")
+OF_HAPPENED = ("history.json", "steps.csv", "reproduction.json")
 UNTRACKED = "untracked"
 
 
@@ -60,8 +62,17 @@ def store_made(tracker: NullTracker, folder: Path) -> None:
     tracker.log_artifact(folder / RECORD, HAPPENED)
 
 
-def store_happened(tracker: NullTracker, folder: Path) -> None:
-    """Copy to the store what happened: result, metrics of each epoch, loss of each step, log, pictures."""
+def store_happened(tracker: NullTracker, folder: Path, record: Mapping[str, Any]) -> None:
+    """Copy to the store what happened: result, metrics of each epoch, loss of each step, log, pictures.
+
+    Args:
+        tracker: of the store.
+        folder: of the run.
+        record: as it will be in the folder when all is stored.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        write_record(Path(scratch), record)
+        tracker.log_artifact(Path(scratch) / RECORD, HAPPENED)
     for name in OF_HAPPENED:
         if (folder / name).is_file():
             tracker.log_artifact(folder / name, HAPPENED)
@@ -72,6 +83,14 @@ def store_happened(tracker: NullTracker, folder: Path) -> None:
     for name in ("plots", "inspect"):
         if (folder / name).is_dir():
             tracker.log_artifacts(folder / name, name)
+
+
+def attempt(folder: Path, work: Callable[[], None]) -> None:
+    """Write what belongs to the record of a run; a full disk must not hide why the run ended."""
+    try:
+        work()
+    except OSError as error:
+        log.warning("The record of the run in %s is incomplete: %s", folder, error)
 
 
 def changed_values(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
