@@ -6,16 +6,21 @@ import io
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from expkit import registry
+from expkit.callbacks import read_steps
+from expkit.cli.experiments import experiment_names
 from expkit.config import compose
 from expkit.tracking.store import import_mlflow
 from expkit.verification.conduct import TAG, verify
 from tests.integration.conftest import CommandLine
+from tests.integration.warm import Warm, same, warm
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
@@ -89,3 +94,50 @@ def test_a_learner_that_forgets_its_momentum_is_found_out(tmp_path: Path, monkey
     assert re.search(r"last checkpoint: weights, weights\[0, 0\]: \S+ -> \S+ \(10 of 10 values", out.getvalue())
     (kept,) = tmp_path.glob("expkit-verify-resume-*")
     assert json.loads((kept / "resumed" / "run.json").read_text())["status"] == "FINISHED"
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    with warm(tmp_path_factory.mktemp("warm")) as found:
+        yield found
+
+
+def names(kind: str) -> list[str]:
+    return sorted(registry.entries(registry.kind_named(kind)))
+
+
+TINY = ("+experiment=mnist_cnn", "model=mlp", "model.hidden=[8]", "dataset.limit=160", "dataset.batch_size=16")
+SHORT = (
+    *("dataset.download=false", "trainer.epochs=2", "trainer.stop_after=null", "trainer.limit_train_batches=8"),
+    *("checkpoint.every_steps=3", "tracking=none", "export=none", "plots=none", "trainer.progress=off"),
+)
+CASES = {
+    **{f"experiment {name}": (f"+experiment={name}",) for name in experiment_names()},
+    **{
+        f"optimizer {name}": (*TINY, f"optimizer={name}", f"schedule={'constant' if name == 'rprop' else 'cosine'}")
+        for name in names("optimizer")
+    },
+    **{f"schedule {name}": (*TINY, f"schedule={name}") for name in names("schedule")},
+    **{
+        f"loading {mode}": (*TINY, f"dataset.loading={mode}", "dataset.workers=2", "transforms=[shift]")
+        for mode in ("sync", "prefetch", "workers")
+    },
+    "dropout": (*TINY, "model.dropout=0.5"),
+    "augmentation": (*TINY, f"transforms=[{','.join(names('transform'))}]"),
+    "averaged weights": (*TINY, "learner.ema=0.9"),
+    "metrics": (*TINY, "metrics=[accuracy,auc,f1,precision,recall]"),
+    "callbacks": (*TINY, "callbacks=[early_stopping,inspect,weight_norms]"),
+    "repeated passes": (*TINY, "dataset.repeat=3", "trainer.limit_train_batches=24"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_killed_within_an_epoch_and_resumed_is_identical(parent: Warm, case: str) -> None:
+    overrides, name = (*SHORT, *CASES[case]), case.replace(" ", "-")
+    assert parent(f"{name}-whole", *overrides) == 0, parent.said(f"{name}-whole")
+    folder = parent.path(f"{name}-whole")
+    steps = len(read_steps(folder))
+    assert parent(name, *overrides, step=steps - 1 if steps > 2 else steps) == -9, parent.said(name)
+    assert parent(name, resume=True) == 0, parent.said(name)
+    same(folder, parent.path(name))
