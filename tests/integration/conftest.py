@@ -14,6 +14,7 @@ import pytest
 
 from expkit import experiment
 from expkit.config import compose
+from expkit.runs import all_runs
 from tests.integration import resuming
 
 QUICK = (
@@ -55,8 +56,7 @@ class CommandLine:
         return done
 
     def runs(self) -> list[Path]:
-        found = (self.folder / "runs").rglob("run.json")
-        return sorted(p.parent for p in found if "mlartifacts" not in p.parts)  # where a copy of each is
+        return sorted(all_runs(self.folder / "runs"))
 
     def record(self) -> dict[str, Any]:
         (run,) = self.runs()

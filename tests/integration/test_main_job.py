@@ -49,7 +49,7 @@ def test_the_run_folder_holds_all_that_is_promised(quick_run):
         "certificate.json",
     }
     index = json.loads((run / "checkpoints" / "index.json").read_text())
-    assert set(index) == {"last", "best"}
+    assert set(index) == {"last", "best", "kept"}
     assert load_file(run / "checkpoints" / index["last"] / "model.safetensors")["head.weight"].shape == (
         980,
         10,
