@@ -55,6 +55,16 @@ def broken(train: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
     return broken
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing has happened to."""
+    folder = tmp_path_factory.mktemp("whole") / "runs" / "mnist_cnn" / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("EXPKIT_DATA_DIR", raising=False)
+        experiment.run(compose([*QUICK, "tracking=none"]), folder, console())
+    return folder
+
+
 def flip(file: Path) -> None:
     content = file.read_bytes()
     file.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
@@ -71,25 +81,30 @@ def points(run: Path, key: str) -> list[tuple[int, float]]:
     return sorted((point.step, point.value) for point in client.get_metric_history(run_id, key))
 
 
-@pytest.mark.parametrize(
-    ("file", "damage", "said"),
-    [
-        ("model.safetensors", flip, r"model\.safetensors is damaged: it has"),
-        ("state.json", cut, r"state\.json is damaged: it has"),
-        ("optimizer.safetensors", Path.unlink, r"optimizer\.safetensors cannot be read: No such file"),
-    ],
-)
+DAMAGE = [
+    ("model.safetensors", flip, r"model\.safetensors is damaged: it has"),
+    ("state.json", cut, r"state\.json is damaged: it has"),
+    ("optimizer.safetensors", Path.unlink, r"optimizer\.safetensors cannot be read: No such file"),
+]
+
+
 def test_a_damaged_last_checkpoint_is_named_and_the_one_before_goes_on_bit_identically(
-    train: Callable[..., Path], broken: Callable[..., Path], file: str, damage: Callable[[Path], None], said: str
+    whole: Path, broken: Callable[..., Path]
 ) -> None:
     run = broken("tracking=none")
-    damage(run / "checkpoints" / "epoch-0003-step-00000015" / file)
-    before = "epoch-0002-step-00000014"
+    last, before = run / "checkpoints" / "epoch-0003-step-00000015", "epoch-0002-step-00000014"
     command = rf"python -m expkit resume runs/mnist_cnn/broken --checkpoint {before} trainer.progress=off"
-    with pytest.raises(CheckpointError, match=rf"step-00000015/{said}.*sound checkpoint is {before} .*: {command}$"):
-        experiment.resume(run, ["trainer.progress=off"], console())
+    for file, damage, said in DAMAGE:
+        content = (last / file).read_bytes()
+        damage(last / file)
+        with pytest.raises(
+            CheckpointError, match=rf"step-00000015/{said}.*sound checkpoint is {before} .*: {command}$"
+        ):
+            experiment.resume(run, ["trainer.progress=off"], console())
+        (last / file).write_bytes(content)
+    flip(last / "model.safetensors")
     experiment.resume(run, ["trainer.progress=off"], console(), checkpoint=before)
-    same(train("whole", "tracking=none"), run)
+    same(whole, run)
 
 
 def test_going_on_from_an_earlier_checkpoint_stores_no_point_twice_and_misses_none(
@@ -132,21 +147,19 @@ def test_damaged_weights_of_the_best_epoch_are_noticed_at_once_and_the_next_best
     assert result.metrics["valid/auc"] == read_epochs(run)[result.best_epoch - 1]["valid/auc"]
 
 
-def test_a_lost_index_is_made_anew(train: Callable[..., Path], broken: Callable[..., Path]) -> None:
+def test_a_lost_index_is_made_anew(whole: Path, broken: Callable[..., Path]) -> None:
     run = broken("tracking=none")
     (run / "checkpoints" / "index.json").unlink()
     experiment.resume(run, console=console())
-    same(train("whole", "tracking=none"), run)
+    same(whole, run)
     assert "did not name epoch-0003-step-00000015 yet, which is whole: it is taken up" in (run / "run.log").read_text()
 
 
-def test_a_run_that_had_saved_nothing_begins_again_in_its_place(
-    train: Callable[..., Path], broken: Callable[..., Path]
-) -> None:
+def test_a_run_that_had_saved_nothing_begins_again_in_its_place(whole: Path, broken: Callable[..., Path]) -> None:
     run = broken()
     shutil.rmtree(run / "checkpoints")
     experiment.resume(run, console=console())
-    same(train("whole", "tracking=none"), run)
+    same(whole, run)
     assert [step for step, _ in points(run, "step/loss")] == list(range(1, 22))
     assert "has saved nothing yet: it begins with its first step again" in (run / "run.log").read_text()
 
@@ -195,6 +208,7 @@ def line(expkit: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
 
 
 @posix
+@pytest.mark.slow
 def test_a_killed_run_goes_on_by_the_same_command_with_every_point_stored_once(line: CommandLine) -> None:
     command = (*QUICK, "trainer.auto_resume=true", "checkpoint.every_steps=5", "callbacks=[kills]")
     first = line(*command, code=-signal.SIGKILL)
@@ -260,7 +274,7 @@ class Asks(Callback):
 
 @posix
 def test_the_same_command_goes_on_until_it_is_done_and_then_shows_what_it_came_to(
-    train: Callable[..., Path], tmp_path: Path
+    train: Callable[..., Path], whole: Path, tmp_path: Path
 ) -> None:
     choose(tmp_path, "asks", "Asks", MODULE)
     Asks.asked = False
@@ -272,7 +286,7 @@ def test_the_same_command_goes_on_until_it_is_done_and_then_shows_what_it_came_t
     train("second", *options, "trainer.progress=off", "tracking.log_every=9")  # what changes nothing of what is learned
     assert json.loads((first / "run.json").read_text())["status"] == "FINISHED"
     assert not (first.parent / "second").exists()
-    same(train("whole", "tracking=none", "callbacks=[early_stopping]"), first)
+    same(whole, first)
     result = experiment.run(compose([*QUICK, *options]), first.parent / "third", screen := console())
     assert result.folder.resolve() == first
     assert result.metrics == json.loads((first / "run.json").read_text())["metrics"]
