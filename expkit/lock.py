@@ -42,9 +42,11 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / LOCK
         self._file: IO[bytes] | None = None
+        self._made = [folder]
 
     def __enter__(self) -> RunLock:
         """Take the lock."""
+        self._made = [self._folder, *(one for one in self._folder.parents if not one.exists())]
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = self._take()
@@ -64,10 +66,11 @@ class RunLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go, and leave no file behind; nor a folder, where nothing came of the run."""
+        """Let go, and leave no file behind; nor a folder made for it, where nothing came of the run."""
         self._release()
         with contextlib.suppress(OSError):  # it holds a run
-            self._folder.rmdir()
+            for folder in self._made:
+                folder.rmdir()
 
     def _take(self) -> IO[bytes]:
         while True:

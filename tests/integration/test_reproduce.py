@@ -224,7 +224,7 @@ def test_code_of_today_is_named_and_code_of_then_brought_back(place: Place, monk
     assert ": reproduced_net.py  (--code recorded runs the code of then)" in place.said
     assert place.verdict()["first"]["place"] == "step 1 (epoch 1)"
     assert [cause["what"] for cause in place.verdict()["otherwise"]] == ["code"]
-    assert place.reproduce("aaa111", code="recorded") == 0
+    assert place.reproduce("aaa111", code="recorded") == 0, place.said
     assert place.verdict()["verdict"] == "identical"
     listed = subprocess.run(["git", "worktree", "list"], capture_output=True, text=True, check=True)
     assert len(listed.stdout.splitlines()) == 1

@@ -252,7 +252,7 @@ def test_a_worker_that_somebody_else_waited_for_is_missed_all_the_same():
     victim = int(next(batches)[0])
     os.kill(victim, signal.SIGKILL)
     os.waitpid(victim, 0)
-    with pytest.raises(DataError, match=f"worker process {victim} ended early"):
+    with pytest.raises(DataError, match=f"worker process {victim} (ended early|was killed)"):
         list(batches)
 
 
