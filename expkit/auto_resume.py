@@ -52,9 +52,10 @@ def what_becomes_of(record: Mapping[str, Any]) -> str:
 def _record(run: Path) -> Mapping[str, Any]:
     """Read a record; a damaged one is empty, and that of a reproduction is none of a run to go on with."""
     try:
-        return {} if (run / "reproduction.json").exists() else read_record(run)
+        record = read_record(run)
     except RunNotFoundError:
         return {}
+    return {} if record.get("reproduces") else record
 
 
 def _what_differs(folder: Path, config: ExperimentConfig) -> str:

@@ -66,6 +66,7 @@ class Recorder:
             "choices": dict(config.choices),
             "seed": config.seed,
             "config_hash": config_hash(config.resolved),
+            "reproduces": config.tracking.tags.get("reproduces"),
             "steps_per_epoch": len(prepared.batches["train"]),
             "data": _data_facts(prepared.data.spec),
         }

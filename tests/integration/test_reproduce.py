@@ -18,6 +18,7 @@ from rich.console import Console
 
 from expkit import experiment
 from expkit.api import Callback, ConfigError, StepEnd, TrainingStoppedError
+from expkit.auto_resume import find_earlier
 from expkit.callbacks import read_epochs
 from expkit.config import compose
 from expkit.errors import RunNotFoundError
@@ -109,6 +110,17 @@ def test_a_run_with_dropout_augmentation_and_schedule_comes_out_the_same_from_ml
     assert before.data.tags["reproduced"].count("identical (2") == 2
     held = {item.path for item in client.list_artifacts(after.info.run_id, "record")}
     assert held == {f"record/{name}" for name in ("run.json", "history.json", "steps.csv", "reproduction.json")}
+
+
+def test_a_reproduction_that_died_is_not_the_run_to_go_on_with(place: Place) -> None:
+    run = place.train("20260101-120000-aaa111", "tracking=none", "trainer.limit_train_batches=1")
+    assert place.reproduce(run) == 0
+    again = place.verdict()["run"]
+    edit(again / "run.json", lambda record: record.update(status="RUNNING"))
+    (again / "reproduction.json").unlink()
+    options = ("tracking=none", "trainer.limit_train_batches=1", "trainer.auto_resume=true")
+    config = compose([*QUICK, *options, f"runs_dir={place.folder / 'runs'}"])
+    assert find_earlier(config, place.folder / "new") == run
 
 
 def test_another_seed_is_found_at_the_first_step_and_named(place: Place) -> None:
