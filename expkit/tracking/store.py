@@ -40,7 +40,7 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
 }
-_REMEDY = "Set tracking.uri to a store that works, or train without one: tracking=none."
+_REMEDY = "Set tracking.uri to a store that works, or train without one: tracking.kind=none."
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -204,7 +204,7 @@ def resolve_uri(settings: StoreSettings) -> str:
     raise TrackingError(
         f"tracking.uri={masked(settings.uri)!r} is not a tracking store. Allowed: sqlite:///file.db, "
         "postgresql://, mysql://, mssql://, http://, https:// (not a folder). "
-        "Or train without a store: tracking=none."
+        "Or train without a store: tracking.kind=none."
     )
 
 

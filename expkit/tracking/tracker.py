@@ -246,7 +246,7 @@ def open_tracker(
     except Exception as error:
         raise TrackingError(
             f"tracking store {masked(store.uri)}: no run could be written ({explain(error)}). "
-            "Free its disk or mend its permissions, or train without it: tracking=none."
+            "Free its disk or mend its permissions, or train without it: tracking.kind=none."
         ) from error
     return Tracker(store, run_id, values)
 

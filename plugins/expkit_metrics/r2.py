@@ -63,7 +63,8 @@ class RSquared:
         shift, both = mean - self._mean, self._count + count
         self._total += np.square(values - mean).sum(axis=0) + np.square(shift) * self._count * count / both
         self._mean += shift * count / both
-        self._residual += np.square(difference).sum(axis=0)
+        with np.errstate(over="ignore"):  # an exploding run shows as -inf
+            self._residual += np.square(difference).sum(axis=0)
         self._count = both
         self._least = np.minimum(self._least, values.min(axis=0))
         self._most = np.maximum(self._most, values.max(axis=0))

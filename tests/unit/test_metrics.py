@@ -163,3 +163,9 @@ def test_error_refuses_classes(metric):
 @pytest.mark.parametrize(("metric", "spec"), [(Accuracy, DIGITS), *((metric, TABLE) for metric in ERRORS)])
 def test_no_batch_is_not_a_number(metric, spec):
     assert math.isnan(metric(spec).compute())
+
+
+@pytest.mark.parametrize("metric", [MeanSquaredError, RootMeanSquaredError])
+def test_an_exploding_run_has_an_infinite_error_and_no_warning(metric):
+    assert measure(metric(TABLE), ([[1e200]], [[0.0]])) == math.inf
+    assert measure(RSquared(TABLE), ([[1e200], [0.0]], [[0.0], [1.0]])) == -math.inf
