@@ -26,7 +26,13 @@ def progress_callback(style: str, console: Console) -> Callback:
 
 def show_values(values: Mapping[str, float]) -> str:
     """Write metrics for people: "loss 0.0832  accuracy 0.9750"."""
-    return "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+    return "  ".join(f"{name} {show_value(value)}" for name, value in values.items())
+
+
+def show_value(value: float) -> str:
+    """Write a metric for people: "0.0832", and "7.300e+14" or "2.100e-06" where four decimals would not serve."""
+    size = abs(value)
+    return f"{value:.3e}" if 1e6 <= size < float("inf") or 0 < size < 5e-5 else f"{value:.4f}"
 
 
 def show_seconds(seconds: float) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from expkit.api import Callback, DataSpec, EpochEnd, FitEnd
 from expkit.config import ExperimentConfig
-from expkit.progress import epoch_line
+from expkit.progress import epoch_line, show_value
 from expkit.runlog import log
 
 
@@ -116,7 +116,7 @@ def conclude(
     for name in names:
         table.add_column(name, justify="right")
     for split in splits:
-        cells = [f"{metrics[f'{split}/{name}']:.4f}" if f"{split}/{name}" in metrics else "-" for name in names]
+        cells = [show_value(metrics[f"{split}/{name}"]) if f"{split}/{name}" in metrics else "-" for name in names]
         table.add_row(split, *cells)
         log.info("%s: %s", split, "  ".join(f"{n} {c}" for n, c in zip(names, cells, strict=True)))
     console.print(f"\n[bold]{escape(headline)}[/bold]")

@@ -13,6 +13,7 @@ from rich.console import Console
 from expkit import report
 from expkit.config import ExperimentConfig
 from expkit.export import Certificate
+from expkit.progress import show_value
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def show_result(
     report.conclude(
         console,
         metrics=result.metrics,
-        headline=f"best epoch {result.best_epoch} of {epochs} ({monitor} {result.monitored:.4f})",
+        headline=f"best epoch {result.best_epoch} of {epochs} ({monitor} {show_value(result.monitored)})",
         places=places,
         next_commands=report.next_commands(config, folder, tracked=mlflow_run is not None, exported=exported),
     )

@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "changes",
         nargs="*",
+        default=[],
         metavar="KEY=VALUE",
         help="what to try: " + ", ".join(f"{name}*" if name.endswith(".") else name for name in CHANGEABLE),
     )

@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "changes",
         nargs="*",
+        default=[],
         metavar="KEY=VALUE",
         help="what may be otherwise: dataset.root, device.*, tracking.*, export.*, plots.*, trainer.progress; "
         "with tracking.uri, the run is looked for in that store",

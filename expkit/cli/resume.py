@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "changes",
         nargs="*",
+        default=[],
         metavar="KEY=VALUE",
         help="what may be done otherwise; see below",
     )

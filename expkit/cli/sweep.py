@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from expkit.comparison import Contender, contenders, curves
+from expkit.progress import show_value
 from expkit.report import make_console, quote_path
 from expkit.runs import RECORD
 
@@ -53,7 +54,7 @@ def _table(found: Sequence[Contender]) -> Table:
         table.add_column(column, justify="right")
     for one in found:
         values = dict(override.partition("=")[::2] for override in one.varies)
-        cells = [f"{one.metrics[name]:.4f}" if name in one.metrics else "-" for name in metrics]
+        cells = [show_value(one.metrics[name]) if name in one.metrics else "-" for name in metrics]
         if not one.metrics:
             cells[:1] = [one.status.lower()]
         table.add_row(one.folder.name, *(values.get(key, "-") for key in keys), *cells)

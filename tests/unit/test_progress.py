@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from pathlib import Path
 
@@ -74,6 +75,8 @@ def test_durations(seconds, shown):
 
 def test_metrics():
     assert show_values({"loss": 0.08321, "accuracy": 0.975}) == "loss 0.0832  accuracy 0.9750"
+    assert show_values({"loss": 7.3e14, "mse": -2.1e-6}) == "loss 7.300e+14  mse -2.100e-06"
+    assert show_values({"loss": math.inf, "mse": math.nan, "r2": 0.0}) == "loss inf  mse nan  r2 0.0000"
 
 
 @pytest.mark.parametrize(
