@@ -25,6 +25,7 @@ from expkit.settings import (
     ExportSettings,
     PlotSettings,
     Settings,
+    SweepSettings,
     TrackingSettings,
     TrainerSettings,
     check,
@@ -35,7 +36,7 @@ from expkit.signature import LOADER_OPTIONS
 LOADING_MODES = ("auto", "sync", "prefetch", "workers")
 _ABSENT = object()
 _WORDS = ("on", "off", "yes", "no")  # YAML takes them for true and false, the command line for what they are
-FRAMEWORK_NODES = ("trainer", "device", "tracking", "checkpoint", "export", "plots")
+FRAMEWORK_NODES = ("trainer", "device", "tracking", "checkpoint", "export", "plots", "sweep")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class ExperimentConfig:
     checkpoint: CheckpointSettings
     export: ExportSettings
     plots: PlotSettings
+    sweep: SweepSettings
     choices: Mapping[str, str] = field(default_factory=dict)
     overrides: Sequence[str] = ()
     resolved: Mapping[str, Any] = field(default_factory=dict)
@@ -89,7 +91,7 @@ class ExperimentConfig:
         """Return every choice and resolved option, flat: {"model": "cnn", "model.channels": [20, 20], ...}."""
         flat: dict[str, Any] = {}
         for key, value in self.resolved.items():
-            if key not in ("runs_dir", "tracking", "plots"):
+            if key not in ("runs_dir", "tracking", "plots", "sweep"):
                 _flatten(key, value, flat)
         for component in (self.dataset, self.model, self.loss, self.optimizer, self.schedule, self.regularizer):
             if component is not None and announced(component.kind, component.target) is None:

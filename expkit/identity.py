@@ -10,6 +10,7 @@ from typing import Any
 LEFT_OUT = (
     "runs_dir",  # where it is written
     "tracking.",  # where results go
+    "sweep.",  # where it is computed, and what becomes of its neighbours
     "plots.",  # which pictures are drawn
     "export.",  # what becomes of the weights
     "trainer.progress",  # what the screen shows

@@ -77,6 +77,21 @@ class PlotSettings:
 
 
 @dataclass
+class SweepSettings:
+    """How the runs of a sweep are spread, and what becomes of one that fails; see conf/sweep/default.yaml."""
+
+    devices: Any = "auto"
+    jobs_per_device: int = 1
+    jobs: Optional[int] = None  # noqa: UP045 - as above
+    on_error: str = "continue"
+    retries: int = 0
+    timeout: Optional[float] = None  # noqa: UP045
+    grace: float = 30.0
+    resume: Optional[str] = None  # noqa: UP045
+    retry_failed: bool = False
+
+
+@dataclass
 class Settings:
     """Root of the config. The nodes of component kinds are filled by their config groups."""
 
@@ -99,6 +114,7 @@ class Settings:
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
     export: ExportSettings = field(default_factory=ExportSettings)
     plots: PlotSettings = field(default_factory=PlotSettings)
+    sweep: SweepSettings = field(default_factory=SweepSettings)
 
 
 def check(settings: Settings) -> None:
@@ -120,6 +136,9 @@ def check(settings: Settings) -> None:
         "tracking.log_every": (settings.tracking.log_every, 1),
         "export.samples": (settings.export.samples, 1),
         "plots.mistakes": (settings.plots.mistakes, 1),
+        "sweep.jobs_per_device": (settings.sweep.jobs_per_device, 1),
+        "sweep.jobs": (settings.sweep.jobs, 1),
+        "sweep.retries": (settings.sweep.retries, 0),
         "seed": (settings.seed, 0),
     }
     for key, (number, low) in at_least.items():
@@ -133,18 +152,26 @@ def check(settings: Settings) -> None:
         "device.name": (settings.device.name, ("auto", "cpu", "gpu")),
         "tracking.kind": (settings.tracking.kind, ("mlflow", "none")),
         "checkpoint.mode": (settings.checkpoint.mode, ("auto", "min", "max")),
+        "sweep.on_error": (settings.sweep.on_error, ("continue", "stop")),
     }
     for key, (word, allowed) in one_of.items():
         if word not in allowed:
             raise ConfigError(f"{key}={word}: must be one of {', '.join(allowed)}.")
+    _check_reals(settings)
+    check_name(settings.name)
+
+
+def _check_reals(settings: Settings) -> None:
     if not settings.export.tolerance > 0:
         raise ConfigError(f"export.tolerance={settings.export.tolerance}: must be greater than 0.")
     if not 0 < settings.trainer.rollback_factor < 1:
         raise ConfigError(f"trainer.rollback_factor={settings.trainer.rollback_factor}: must be between 0 and 1.")
-    seconds = settings.checkpoint.every_seconds
-    if seconds is not None and not seconds > 0:
-        raise ConfigError(f"checkpoint.every_seconds={seconds}: must be greater than 0, or null.")
-    check_name(settings.name)
+    durations = {"checkpoint.every_seconds": settings.checkpoint.every_seconds, "sweep.timeout": settings.sweep.timeout}
+    for key, seconds in durations.items():
+        if seconds is not None and not seconds > 0:
+            raise ConfigError(f"{key}={seconds}: must be greater than 0, or null.")
+    if not settings.sweep.grace >= 0:
+        raise ConfigError(f"sweep.grace={settings.sweep.grace}: must be at least 0 seconds.")
 
 
 def check_name(name: str) -> str:

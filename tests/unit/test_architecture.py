@@ -96,7 +96,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     ),
     5: (
         *("expkit.checkup", "expkit.checkup.*", "expkit.experiment", "expkit.reproduction", "expkit.reproduction.*"),
-        *("expkit.verification", "expkit.verification.*"),
+        *("expkit.sweeping", "expkit.sweeping.*", "expkit.verification", "expkit.verification.*"),
     ),
     6: ("expkit.cli", "expkit.cli.*"),
     # Entrances, which nothing imports: `python -m expkit`, and the kit for the tests of plugin authors.
