@@ -267,7 +267,7 @@ def test_lock_is_released_when_its_holder_is_killed(tmp_path: Path) -> None:
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite:////proc/nowhere/mlflow.db", "cannot create the folder"),
-        ("http://127.0.0.1:9", "Connection refused.*tracking=none"),
+        ("http://127.0.0.1:9", "Connection refused.*tracking.kind=none"),
         ("postgresql://me:secret@127.0.0.1:9/runs", r"me:\*\*\*@.*refused"),
     ],
 )
