@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +21,12 @@ from expkit.runlog import log
 
 
 def make_console() -> Console:
-    """Return the console of a run; where the output is no terminal, lines are never broken."""
+    """Return the console of a run; where the output is no terminal, lines are never broken.
+
+    A character that the output has no code for, as in a terminal that is not UTF-8, becomes a question mark.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=max(console.width, 120))
 

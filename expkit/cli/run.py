@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.cli.arguments import flags_first
 from expkit.cli.report import report
-from expkit.cli.sweep import conclude
 from expkit.errors import ConfigError
 from expkit.paths import ROOT_CONFIG, conf_dir
+from expkit.sweeping.ranking import conclude_folders
 
 if TYPE_CHECKING:
     from expkit.config import ExperimentConfig
@@ -70,7 +70,7 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
     finally:
         sys.argv = before
     for sweep in sweeps:
-        conclude(sweep)
+        conclude_folders(sweep)
     if failures and multirun:
         sys.stderr.write(f"{len(failures)} of the sweep's jobs failed.\n")
         return 1

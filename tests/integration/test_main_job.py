@@ -170,7 +170,7 @@ def test_a_multirun_trains_each_combination_in_a_folder_of_its_own(expkit: Comma
     done = expkit(*QUICK, "export=none", "plots=none", "-m", "optimizer=sgd,momentum")
     runs = expkit.runs()
     assert len(runs) == 2
-    ending = done.stdout.partition("2 runs, the best valid/accuracy first")[2]
+    ending = done.stdout.partition("2 jobs, the best valid/accuracy first")[2]
     scores = [float(row.split("│")[4]) for row in re.findall(r"^│ .*(?:sgd|momentum).*$", ending, re.M)]
     assert len(scores) == 2
     assert scores == sorted(scores, reverse=True)

@@ -63,7 +63,6 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.callbacks",
         "expkit.capsule",
         "expkit.checkpoint",
-        "expkit.comparison",
         "expkit.diagnosis",
         "expkit.evaluation",
         "expkit.export",

@@ -1,0 +1,222 @@
+"""The results of a sweep side by side: what tells its jobs apart, and which is best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from expkit.errors import RunNotFoundError
+from expkit.identity import flat, is_left_out
+from expkit.runs import RECORD, read_record
+from expkit.sweeping.jobs import FINISHED, PRUNED, Job, Outcome
+from expkit.tracking.text import as_text
+
+PENDING = "PENDING"
+"""Status of a job that was not begun."""
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # twenty times faster, where PyYAML has it
+_ORDER = {FINISHED: 0, PRUNED: 1}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What came of one job.
+
+    Attributes:
+        number: of the job in its sweep, as its folder is called.
+        folder: its run folder.
+        name: of its experiment.
+        data: name of its data.
+        status: "FINISHED", "FAILED", ... or "PENDING".
+        reason: why it is not FINISHED, in words.
+        parameters: by name, as text: those that not all jobs share; the typed ones first.
+        typed: how many of them were typed, rather than brought along by what was.
+        metrics: of its best weights.
+        monitor: name and direction of the metric that says what is best.
+        value: of this metric; None where there is none.
+        seconds: it took.
+        attempts: processes that were started for it.
+        mlflow_run_id: of its run in the tracking store; empty where there is none.
+    """
+
+    number: str
+    folder: Path
+    name: str
+    data: str
+    status: str
+    reason: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    typed: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    monitor: Mapping[str, Any] = field(default_factory=dict)
+    value: float | None = None
+    seconds: float | None = None
+    attempts: int = 1
+    mlflow_run_id: str = ""
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others."""
+        shown = [f"{key}={value}" for key, value in list(self.parameters.items())[: self.typed]]
+        return "  ".join(shown) or f"job {self.number}"
+
+
+def of_folders(folders: Sequence[Path]) -> list[Entry]:
+    """Read what came of the jobs in these run folders, the best first where one metric ranks them all.
+
+    Raises:
+        RunNotFoundError: a folder is no run.
+    """
+    entries = [_entry(folder, read_record(folder)) for folder in folders]
+    configs = [_config(folder) for folder in folders]
+    return ranked(_told_apart(entries, configs, [_overrides(folder) for folder in folders]))
+
+
+def of_jobs(jobs: Sequence[Job], outcomes: Mapping[int, Outcome]) -> list[Entry]:
+    """Return what came of the jobs of a sweep, the best first where one metric ranks them all.
+
+    Args:
+        jobs: all of them.
+        outcomes: by number, of those that have ended.
+    """
+    entries = []
+    for job in jobs:
+        outcome = outcomes.get(job.number)
+        try:
+            entry = _entry(job.folder, read_record(job.folder))
+        except RunNotFoundError:  # it was not begun, or died before it could write
+            entry = Entry(str(job.number), job.folder, "", "", PENDING)
+        entries.append(entry if outcome is None else _ended(entry, outcome))
+    configs = [{**flat(yaml.load(job.config, _LOADER)), **job.choices} for job in jobs]
+    return ranked(_told_apart(entries, configs, [job.overrides for job in jobs]))
+
+
+def rules(entries: Sequence[Entry]) -> Mapping[str, Any]:
+    """Return name and direction of the metric that ranks all of the jobs; empty where there is none."""
+    found = {(one.data or one.name, *sorted(one.monitor.items())): one.monitor for one in entries if one.monitor}
+    return next(iter(found.values())) if len(found) == 1 else {}
+
+
+def ranked(entries: Sequence[Entry]) -> list[Entry]:
+    """Sort entries: the best first, those without a result last; by their number where no metric ranks them all."""
+    monitor = rules(entries)
+    sign = -1 if monitor.get("higher_is_better") else 1
+
+    def place(one: Entry) -> tuple[int, float, int]:
+        value = math.nan if one.value is None or not monitor else one.value
+        last = 2 if one.status == PENDING else 1
+        state = _ORDER.get(one.status, 2 if one.metrics else 2 + last)
+        return state, math.inf if math.isnan(value) else sign * value, int(one.number) if one.number.isdigit() else 0
+
+    return sorted(entries, key=place)
+
+
+def _entry(folder: Path, record: Mapping[str, Any]) -> Entry:
+    monitor, metrics = record.get("monitor", {}), record.get("metrics", {})
+    return Entry(
+        number=folder.name,
+        folder=folder,
+        name=str(record.get("name", "")),
+        data=str(record.get("data", {}).get("name", "")),
+        status=str(record.get("status", "")),
+        reason=str(record.get("reason", "")),
+        metrics=metrics,
+        monitor=monitor,
+        value=metrics.get(monitor.get("name")),
+        seconds=_seconds(record),
+        mlflow_run_id=str(record.get("mlflow_run_id") or ""),
+    )
+
+
+def _ended(entry: Entry, outcome: Outcome) -> Entry:
+    """The outcome knows of ends that a dead process could not write down."""
+    return replace(
+        entry,
+        status=outcome.status,
+        reason=outcome.reason,
+        metrics=entry.metrics or outcome.metrics,
+        value=outcome.value if entry.value is None else entry.value,
+        seconds=outcome.seconds or entry.seconds,
+        attempts=outcome.attempts,
+    )
+
+
+def _seconds(record: Mapping[str, Any]) -> float | None:
+    try:
+        began, ended = (datetime.fromisoformat(record[key]) for key in ("started", "ended"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (ended - began).total_seconds()
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Return options and choices of a run by name, as it recorded them."""
+    try:
+        tree = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), _LOADER)
+        return {**flat(tree), **read_record(folder).get("choices", {})}
+    except (OSError, AttributeError, yaml.YAMLError):  # what was typed is told from overrides.yaml
+        return {}
+
+
+def _overrides(folder: Path) -> list[str]:
+    try:
+        return [str(one) for one in yaml.load((folder / "overrides.yaml").read_text(encoding="utf-8"), _LOADER) or []]
+    except (OSError, TypeError, yaml.YAMLError) as error:
+        raise RunNotFoundError(f"{folder} does not say how its run was made: {error}.") from error
+
+
+def _told_apart(
+    entries: Sequence[Entry], configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequence[str]]
+) -> list[Entry]:
+    """Add the parameters in which the entries differ."""
+    typed = [_typed(one) for one in overrides]
+    texts = [
+        {**by_hand, **{key: as_text(value) for key, value in config.items()}}
+        for config, by_hand in zip(_all_or_none(configs), typed, strict=True)
+    ]
+    first, then = _varying(texts, list(dict.fromkeys(key for one in typed for key in one)))
+    return [
+        replace(
+            entry,
+            parameters={key: values[key] for key in (*first, *then) if key in values},
+            typed=sum(key in values for key in first),
+        )
+        for entry, values in zip(entries, texts, strict=True)
+    ]
+
+
+def _all_or_none(configs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """One run without a readable config leaves only what was typed to compare all of them by."""
+    return list(configs) if all(configs) else [{} for _ in configs]
+
+
+def _typed(overrides: Sequence[str]) -> dict[str, str]:
+    return {key.lstrip("+~"): value for key, _, value in (one.partition("=") for one in overrides)}
+
+
+def _varying(texts: Sequence[Mapping[str, str]], typed: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names of what varies: what was typed, and what differs with it.
+
+    An option that only some jobs have differs where these do: that SGD has no beta1 is told by its name.
+    """
+    keys = dict.fromkeys(key for one in texts for key in one if not key.endswith("_target_"))
+    first = [key for key in typed if len({one.get(key) for one in texts}) > 1]
+    seen = {tuple(one.get(key) for one in texts) for key in first}
+    then = []
+    for key in keys:
+        column = tuple(one.get(key) for one in texts)
+        if key in first or column in seen or len(set(column) - {None}) < 2 or is_left_out(key):
+            continue  # the second reason: an interpolation of another one
+        seen.add(column)
+        then.append(key)
+    return first, then
+
+
+def folders_of(sweep: Path) -> list[Path]:
+    """Return the run folders of a sweep's jobs, by number."""
+    return sorted((path.parent for path in sweep.glob(f"*/{RECORD}")), key=lambda job: job.name.zfill(9))
