@@ -159,9 +159,9 @@ def _field(option: Option) -> Any:
     return dataclasses.field(default_factory=lambda: default)
 
 
-def _reduce(made: _SchemaType) -> tuple[Any, ...]:
-    """Pickle a generated class as the call that makes it anew."""
-    return _schema_class, (made.entry,)
+def _reduce(made: _SchemaType) -> str | tuple[Any, ...]:
+    """Pickle a generated class as the call that makes it anew, and their base by its name."""
+    return "_Schema" if made is _Schema else (_schema_class, (made.entry,))
 
 
 copyreg.pickle(_SchemaType, _reduce)

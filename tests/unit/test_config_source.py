@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cloudpickle
 import pytest
 from fake_plugins import entry, install
 from hydra import compose, initialize_config_dir
@@ -176,6 +177,7 @@ def test_default_that_no_config_can_hold_is_the_plugins_fault(composed, tmp_path
 
 def test_composed_config_can_be_sent_to_another_process(composed) -> None:
     config = composed()
+    assert pickle.loads(cloudpickle.dumps(config)) == config  # with which launchers send it
     back = pickle.loads(pickle.dumps(config))
     assert back == config
     with pytest.raises(ValueError, match="could not be converted to Integer"):
