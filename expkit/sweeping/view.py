@@ -1,0 +1,178 @@
+"""What a user sees while a sweep runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.text import Text
+
+from expkit.progress import show_seconds, show_value
+from expkit.report import quote_path
+from expkit.sweeping.board import Board, Row, told
+from expkit.sweeping.jobs import FINISHED, KILLED, Job, Outcome, Report
+from expkit.sweeping.screen import Screen
+
+OUTPUT = "output.log"
+LINE_SECONDS = 30.0
+"""A job that trains gets a line at most so often."""
+REDRAW_SECONDS = 0.25
+REASON_LINES = 6
+"""Of the reason of a failure; all of it is in the job's output."""
+
+
+def open_view(console: Console, total: int | None, *, before: int = 0, style: str = "auto") -> View:
+    """Return the view for `trainer.progress`: "auto", "bar", "plain" or "off", which shows failures only.
+
+    Args:
+        console: where to.
+        total: jobs of the sweep; None where a search decides on them as it goes.
+        before: how many of them were done before this start.
+        style: as above.
+    """
+    board = Board(total, before)
+    live = style in ("auto", "bar") and console.is_terminal and not console.is_dumb_terminal
+    if style == "off":
+        return View(console, board)
+    return LiveView(console, board) if live else LineView(console, board)
+
+
+class View:
+    """Shows failures as they happen, and nothing else; a `Watcher`, and a context that ends with the sweep.
+
+    Args:
+        console: where to.
+        board: keeps account of the jobs.
+    """
+
+    def __init__(self, console: Console, board: Board) -> None:
+        self.console, self.board = console, board
+
+    def __enter__(self) -> View:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the console as it was."""
+
+    def started(self, job: Job, slot: str, attempt: int) -> None:
+        """Note it."""
+        self.board.started(job, slot, attempt)
+
+    def reported(self, job: Job, report: Report) -> None:
+        """Note it."""
+        self.board.reported(job, report)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Show a failure at once."""
+        row = self.board.ended(job, outcome)
+        if row.failed:
+            self._show_failure(row, outcome)
+
+    def tick(self) -> None:
+        """Nothing moves."""
+
+    def say(self, text: str) -> None:
+        """Show a line of the sweep's own, such as that it is being stopped."""
+        self.console.print(Text(text), soft_wrap=True)
+
+    def _show_failure(self, row: Row, outcome: Outcome) -> None:
+        tries = f" in {outcome.attempts} tries" if outcome.attempts > 1 else ""
+        took = f" after {show_seconds(outcome.seconds)}" if outcome.seconds else ""
+        text = Text(f"job {row.job.number}  {_word(outcome)}{took}{tries}", style="bold red")
+        reason = [line.rstrip() for line in outcome.reason.splitlines() if line.strip()]
+        text.append("".join(f"\n    {line}" for line in reason[:REASON_LINES]), style="not bold default")
+        facts = {"job": told(row.job)}
+        if (row.job.folder / OUTPUT).exists():
+            facts["output"] = quote_path(row.job.folder / OUTPUT)
+        for what, where in facts.items():
+            text.append(f"\n    {what}: {where}", style="not bold default")
+        self.console.print(text, soft_wrap=True)
+
+
+class LineView(View):
+    """Prints a line when a job starts, now and then while it trains, and when it ends."""
+
+    def __init__(self, console: Console, board: Board) -> None:
+        super().__init__(console, board)
+        self._printed: dict[int, float] = {}
+
+    def started(self, job: Job, slot: str, attempt: int) -> None:
+        """Print where it runs, and what it is."""
+        super().started(job, slot, attempt)
+        self._printed[job.number] = time.perf_counter()
+        again = "resumed" if job.resume else "started"
+        self._print(job, f"{again if attempt == 1 else f'tried again ({attempt})'} on {slot}: {told(job)}")
+
+    def reported(self, job: Job, report: Report) -> None:
+        """Print how an epoch went, where the job's last line is long ago."""
+        row, now = self.board.reported(job, report), time.perf_counter()
+        if report.monitored is None or now - self._printed.get(job.number, now) < LINE_SECONDS:
+            return
+        self._printed[job.number] = now
+        left = row.seconds_left()
+        parts = [f"epoch {report.epoch}/{report.epochs}", f"{report.monitor} {show_value(report.monitored)}"]
+        self._print(job, "  ".join([*parts, *([f"{show_seconds(left)} left"] if left is not None else [])]))
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Print what came of it, and how far the sweep is."""
+        super().ended(job, outcome)
+        row, left = self.board.rows[job.number], self.board.seconds_left()
+        sweep = self.board.counts() + (f", {show_seconds(left)} left" if left and self._waits() else "")
+        if row.failed:
+            self.console.print(Text(f"sweep: {sweep}"), soft_wrap=True)
+            return
+        result = ""
+        if row.best is not None:
+            result = f": {self.board.monitor} {show_value(row.best)}".rstrip() + self._mark(row)
+        why = f" ({outcome.reason})" if outcome.reason else ""
+        self._print(job, f"{_word(outcome)} in {show_seconds(outcome.seconds)}{why}{result}  |  {sweep}")
+
+    def _waits(self) -> bool:
+        return self.board.total is None or len(self.board.over) + self.board.before < self.board.total
+
+    def _mark(self, row: Row) -> str:
+        return " * best so far" if row is self.board.best and len(self.board.over) > 1 else ""
+
+    def _print(self, job: Job, text: str) -> None:
+        self.console.print(Text(f"job {job.number}  {text}"), soft_wrap=True)
+
+
+class LiveView(View):
+    """Draws a table of the jobs that is always up to date; failures stay on the screen above it."""
+
+    def __init__(self, console: Console, board: Board) -> None:
+        super().__init__(console, board)
+        self._screen = Screen(console, board)
+        self._drawn = 0.0
+
+    def __enter__(self) -> LiveView:
+        """Show the table."""
+        self._screen.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the table away."""
+        self._screen.stop()
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Show a failure at once, above the table."""
+        super().ended(job, outcome)
+        self._screen.draw()
+
+    def tick(self) -> None:
+        """Redraw, a few times a second."""
+        now = time.perf_counter()
+        if now - self._drawn >= REDRAW_SECONDS:
+            self._drawn = now
+            self._screen.draw()
+
+
+def _word(outcome: Outcome) -> str:
+    words = {FINISHED: "finished", KILLED: "stopped", "TIMEOUT": "timed out"}
+    return words.get(outcome.status, outcome.status.lower())

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from expkit import progress
+from expkit.sweeping import board as board_module
+from expkit.sweeping import view as view_module
+from expkit.sweeping.board import Board
+from expkit.sweeping.jobs import Job, Outcome, Report
+from expkit.sweeping.names import short_name
+from expkit.sweeping.screen import frame
+from expkit.sweeping.view import LiveView, open_view
+
+
+class Clock:
+    """Time that passes only when a test says so."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    for module in (progress, board_module, view_module):
+        monkeypatch.setattr(module.time, "perf_counter", clock)
+    return clock
+
+
+def job(number, folder=Path("/nowhere"), **options):
+    varies = ("optimizer=adam", f"optimizer.learning_rate={number / 100}")
+    return Job(number, folder / str(number), (*varies, "seed=1"), varies, "", {"optimizer": "adam"}, "", **options)
+
+
+def report(step, value=None, *, higher=True):
+    named = {} if value is None else {"monitored": value, "monitor": "valid/accuracy"}
+    return Report(step // 100, 5, step, 500, higher_is_better=higher, **named)
+
+
+def plain(**options):
+    return Console(file=io.StringIO(), width=200, highlight=False, **options)
+
+
+def terminal(width=100, height=24, **options):
+    environment = {"TERM": "xterm", "COLUMNS": str(width), "LINES": str(height)}
+    return Console(force_terminal=True, file=io.StringIO(), _environ=environment, **options)
+
+
+def written(console):
+    """What was written, without what moves the cursor or colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", console.file.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("varies", "name"),
+    [
+        (["optimizer=adam", "optimizer.learning_rate=0.01"], "adam lr=0.01"),
+        (["regularizer=none", "seed=3"], "regularizer=none seed=3"),
+        (["model.hidden=[64,64]", "+a.rate=1", "b.rate=2"], "hidden=[64,64] a.rate=1 b.rate=2"),
+        ([], ""),
+    ],
+)
+def test_a_short_name_tells_what_varies(varies, name):
+    assert short_name(varies, {"optimizer": "adam", "regularizer": "none", "model": "mlp"}) == name
+
+
+def test_lines_say_what_starts_and_what_came_of_it(clock):
+    console = plain()
+    with open_view(console, 3, before=1) as view:
+        view.started(job(1), "cpu 0", 1)
+        view.started(job(2), "gpu:1", 2)
+        view.reported(job(1), report(100, 0.8))
+        clock.now += 40
+        view.reported(job(1), report(150))
+        view.reported(job(1), report(200, 0.9))
+        view.reported(job(1), report(300, 0.85))
+        clock.now += 20
+        view.ended(job(1), Outcome("FINISHED", value=0.9, seconds=60))
+        view.ended(job(2), Outcome("KILLED", "stopped by SIGINT", value=0.95, seconds=60))
+        view.tick()
+    assert written(console).splitlines() == [
+        "job 1  started on cpu 0: optimizer=adam optimizer.learning_rate=0.01",
+        "job 2  tried again (2) on gpu:1: optimizer=adam optimizer.learning_rate=0.02",
+        "job 1  epoch 2/5  valid/accuracy 0.9000  2:00 left",
+        "job 1  finished in 1:00: valid/accuracy 0.9000  |  2 of 3 done, 1 running, 1:00 left",
+        "job 2  stopped in 1:00 (stopped by SIGINT): valid/accuracy 0.9500 * best so far  |  2 of 3 done, 1 stopped",
+    ]
+
+
+@pytest.mark.parametrize(
+    "console", [plain(), terminal(200), terminal(200, no_color=True)], ids=["plain", "tty", "mono"]
+)
+@pytest.mark.parametrize("style", ["auto", "off"])
+def test_a_failure_is_told_at_once_with_its_cause_and_where_its_output_is(tmp_path, clock, console, style):
+    console.file.seek(0)
+    console.file.truncate()
+    failing = job(7, tmp_path)
+    failing.folder.mkdir()
+    (failing.folder / "output.log").touch()
+    with open_view(console, 9, style=style) as view:
+        view.started(failing, "cpu 0", 1)
+        view.ended(failing, Outcome("CRASHED", "killed by SIGKILL\n\n(out of memory?)", seconds=3.2, attempts=2))
+        text = written(console)
+        assert "job 7  crashed after 3.2 s in 2 tries\n    killed by SIGKILL\n    (out of memory?)\n" in text
+        assert "    job: optimizer=adam optimizer.learning_rate=0.07\n" in text
+        assert f"    output: {tmp_path}/7/output.log\n" in text
+
+
+def test_no_line_but_failures_where_progress_is_off(clock):
+    console = plain()
+    with open_view(console, 1, style="off") as view:
+        view.started(job(1), "cpu 0", 1)
+        view.reported(job(1), report(100, 0.8))
+        view.ended(job(1), Outcome("FINISHED", value=0.8, seconds=60))
+    assert written(console) == ""
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines():
+    console = Console(force_terminal=True, file=io.StringIO(), _environ={"TERM": "dumb"})
+    assert not isinstance(open_view(console, 1), LiveView)
+    assert not isinstance(open_view(terminal(), 1, style="plain"), LiveView)
+    assert isinstance(open_view(terminal(), 1), LiveView)
+
+
+def busy_board(clock, running=3, finished=2, failed=1, total=20):
+    board = Board(total)
+    for number in range(running + finished + failed):
+        board.started(job(number), f"cpu {number}", 1)
+        board.reported(job(number), report(100, 0.5))
+    clock.now += 10
+    for number in range(running + finished + failed):
+        board.reported(job(number), report(200, 0.6 + number / 1000))
+    for number in range(finished):
+        board.ended(job(number), Outcome("FINISHED", value=0.9 - number / 10, seconds=12))
+    for number in range(finished, finished + failed):
+        board.ended(job(number), Outcome("FAILED", "why", seconds=2))
+    return board
+
+
+def test_the_table_shows_each_job_and_the_sweep(clock):
+    lines = [line.plain.rstrip() for line in frame(busy_board(clock), 120, 24)]
+    assert lines == [
+        "━━━━━───────────────────  2 of 20 done, 1 failed, 3 running  10 s, 38 s left  best 0.9000 (job 0)",
+        "job  parameters    state     on     epoch  valid/accuracy       time",
+        "  0  adam lr=0.0   finished  cpu 0    2/5          0.9000       12 s",
+        "  1  adam lr=0.01  finished  cpu 1    2/5          0.8000       12 s",
+        "  2  adam lr=0.02  failed    cpu 2    2/5          0.6020      2.0 s",
+        "  3  adam lr=0.03  training  cpu 3    2/5          0.6030  30 s left",
+        "  4  adam lr=0.04  training  cpu 4    2/5          0.6040  30 s left",
+        "  5  adam lr=0.05  training  cpu 5    2/5          0.6050  30 s left",
+    ]
+
+
+@pytest.mark.parametrize("width", [1, 10, 20, 40, 60, 80, 200])
+@pytest.mark.parametrize("height", [1, 2, 3, 5, 10, 24])
+@pytest.mark.parametrize("jobs", [(0, 0, 0), (1, 0, 0), (4, 200, 30), (64, 0, 0)])
+def test_the_table_fits_any_terminal(clock, width, height, jobs):
+    lines = frame(busy_board(clock, *jobs, total=300), width, height)
+    assert 1 <= len(lines) <= max(height - 1, 1)
+    assert max(cell_len(line.plain) for line in lines) <= width
+
+
+def test_of_many_jobs_the_running_ones_and_the_newest_failures_are_shown_and_the_rest_counted(clock):
+    lines = [line.plain for line in frame(busy_board(clock, 4, 200, 30, total=300), 100, 14)]
+    states = [line.split()[3] for line in lines[2:-1]]
+    assert states.count("training") == 4
+    assert states.count("failed") == 2
+    assert lines[-1] == "... and 196 finished, 28 failed more"
+
+
+def test_a_narrow_terminal_keeps_what_matters_most(clock):
+    title = frame(busy_board(clock), 45, 24)[1].plain
+    assert "state" in title
+    assert "valid/accuracy" in title
+    assert " on " not in title
+
+
+def test_ascii_only(clock):
+    text = "\n".join(line.plain for line in frame(busy_board(clock), 100, 10, ascii_only=True))
+    assert text.isascii()
+    assert text.startswith("#####----")
+
+
+def test_a_lower_loss_is_better_and_what_is_no_number_is_worst(clock):
+    board = Board(4)
+    for number, value in enumerate([float("nan"), 0.5, 0.7, float("nan")]):
+        board.started(job(number), "cpu 0", 1)
+        board.reported(job(number), report(100, value, higher=False))
+        board.ended(job(number), Outcome("FINISHED", value=value))
+    assert board.best is board.rows[1]
+
+
+def test_the_live_table_follows_the_size_of_the_terminal_and_goes_away(clock):
+    console = terminal(100, 12)
+    with open_view(console, 2) as view:
+        view.started(job(1), "cpu 0", 1)
+        view.tick()
+        assert "starting" in written(console)
+        console.size, before = (50, 12), len(console.file.getvalue())
+        clock.now += 1
+        view.tick()
+        lines = re.split(r"\n", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", console.file.getvalue()[before:]))
+        assert max(map(len, lines)) <= 50
+        assert console.file.getvalue()[before:].count("\x1b[1A") > 3  # the folded lines are taken back, too
+    assert console.file.getvalue().endswith("\x1b[1A\x1b[2K")
