@@ -108,6 +108,15 @@ class RunLock:
         )
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a living process holds the lock on a folder."""
+    try:
+        with (folder / LOCK).open("rb") as file:
+            return not try_lock(file)
+    except OSError:  # nobody has left a lock there
+        return False
+
+
 def try_lock(file: IO[bytes]) -> bool:
     """Lock an open file without waiting; the system releases it when the file is closed or the process dies.
 

@@ -20,7 +20,7 @@ from expkit.plotting import MOST_CURVES, Curve
 from expkit.progress import show_seconds, show_value
 from expkit.report import make_console, quote_path
 from expkit.sweeping.jobs import FINISHED
-from expkit.sweeping.results import PENDING, Entry, folders_of, of_folders, rules
+from expkit.sweeping.results import PENDING, Entry, folders_of, metric_names, of_folders, rules
 
 RESULTS, LOSSES = "results.csv", "losses.png"
 BEST = 20
@@ -180,7 +180,7 @@ def _fitting(width: int, entries: Sequence[Entry]) -> list[Column]:
     longest = max(entries, key=lambda one: one.typed)
     parameters = list(dict.fromkeys(key for one in entries for key in one.parameters))
     typed = [key for key in parameters if key in list(longest.parameters)[: longest.typed]]
-    metrics = _metrics(entries)
+    metrics = metric_names(entries)
     job, state = Column("job", lambda one: one.number, True), Column("state", lambda one: _word(one.status))
     time = Column("time", lambda one: "-" if one.seconds is None else show_seconds(one.seconds), True)
     by_name = {name: Column(name, _metric(name), True) for name in metrics}
@@ -203,14 +203,6 @@ def _fitting(width: int, entries: Sequence[Entry]) -> list[Column]:
         chosen.append(column)
     places = [job, *by_key.values(), state, *by_name.values(), time]
     return [column for column in places if column in chosen]
-
-
-def _metrics(entries: Sequence[Entry]) -> list[str]:
-    """Names of the metrics, without those of training: first the one that ranks, then the same one of the test."""
-    names = dict.fromkeys(name for one in entries for name in one.metrics if not name.startswith("train/"))
-    first = str(rules(entries).get("name", ""))
-    second = f"test/{first.partition('/')[2]}"
-    return [*(name for name in (first, second) if name in names), *(n for n in names if n not in (first, second))]
 
 
 def _metric(name: str) -> Callable[[Entry], str]:

@@ -116,6 +116,14 @@ def ranked(entries: Sequence[Entry]) -> list[Entry]:
     return sorted(entries, key=place)
 
 
+def metric_names(entries: Sequence[Entry]) -> list[str]:
+    """Return the names of the metrics but for those of training: first the one that ranks, then that of the test."""
+    names = dict.fromkeys(name for one in entries for name in one.metrics if not name.startswith("train/"))
+    first = str(rules(entries).get("name", ""))
+    second = f"test/{first.partition('/')[2]}"
+    return [*(name for name in (first, second) if name in names), *(n for n in names if n not in (first, second))]
+
+
 def _entry(folder: Path, record: Mapping[str, Any]) -> Entry:
     monitor, metrics = record.get("monitor", {}), record.get("metrics", {})
     return Entry(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from expkit.errors import TrackingError
 from expkit.spec import DataSpec
 from expkit.tracking.model import log_model
+from expkit.tracking.nested import Children
 from expkit.tracking.null import NullTracker
 from expkit.tracking.store import Store, StoreSettings, import_mlflow, logger, open_store, user_name
 from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
@@ -176,6 +177,10 @@ class Tracker(NullTracker):
         """Make `markdown` the text of the run's page."""
         self.set_tags({DESCRIPTION: markdown})
 
+    def children(self) -> Children:
+        """Return the runs that are nested in this one."""
+        return Children(self._store, self.run_id)
+
     def finish(self, status: str = "FINISHED", reason: str = "") -> None:
         """Write what waits, close the run and say what was not stored; later calls do nothing.
 
@@ -251,12 +256,13 @@ def open_tracker(
     return Tracker(store, run_id, values)
 
 
-def reopen_tracker(settings: StoreSettings, run_id: str) -> Tracker:
+def reopen_tracker(settings: StoreSettings, run_id: str, *, replays: bool = True) -> Tracker:
     """Open the store and go on with a run in it.
 
     Args:
         settings: where.
         run_id: of the run.
+        replays: it goes again through steps whose points it has stored; these are not stored twice.
 
     Raises:
         TrackingError: the store cannot be reached, or has no such run.
@@ -264,7 +270,8 @@ def reopen_tracker(settings: StoreSettings, run_id: str) -> Tracker:
     store = open_store(settings)
     try:
         run = store.client.get_run(run_id)
-        seen = {key: max(p.step for p in store.client.get_metric_history(run_id, key)) for key in run.data.metrics}
+        keys = run.data.metrics if replays else ()
+        seen = {key: max(p.step for p in store.client.get_metric_history(run_id, key)) for key in keys}
         store.client.update_run(run_id, status="RUNNING")
         if REASON in run.data.tags:
             store.client.delete_tag(run_id, REASON)

@@ -1,0 +1,245 @@
+"""The run that stands for a sweep in the tracking store; those of its jobs are nested in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+
+from expkit import tracking
+from expkit.config import ExperimentConfig
+from expkit.errors import RunNotFoundError, TrackingError
+from expkit.files import write_whole
+from expkit.runs import read_record
+from expkit.sweeping.board import Board
+from expkit.sweeping.jobs import FINISHED, KILLED, PRUNED, Job, Outcome, Report
+from expkit.sweeping.names import short_name
+from expkit.sweeping.ranking import LOSSES, RESULTS, order
+from expkit.sweeping.results import PENDING, Entry, rules
+from expkit.sweeping.summary import summary
+from expkit.tracking import nested
+
+PARENT = "mlflow.json"
+"""File of the sweep's folder that says which run stands for it."""
+
+log = logging.getLogger("expkit")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is known of a sweep before it starts.
+
+    Attributes:
+        folder: of the sweep.
+        config: of any of its jobs: where it is tracked, and under which name.
+        command: that started it.
+        shared: overrides that all jobs share.
+        varies: names of what they do not share, such as "optimizer.learning_rate".
+        jobs: how many there are; None where a search decides on them as it goes.
+        before: how many of them were done before this start.
+    """
+
+    folder: Path
+    config: ExperimentConfig
+    command: str
+    shared: Sequence[str] = ()
+    varies: Sequence[str] = ()
+    jobs: int | None = None
+    before: int = 0
+
+    @property
+    def id(self) -> str:
+        """The last part of its folder's name: "ab12cd" of "sweep-20261123-120000-ab12cd"."""
+        return self.folder.name.rpartition("-")[2]
+
+
+class NoParent:
+    """What stands in for the parent run where nothing is tracked; a `Watcher`."""
+
+    run_id = ""
+
+    def tags(self, number: int) -> dict[str, str]:
+        """Return the tags that a job's run is to have."""
+        return {}
+
+    def run_name(self, number: int, varies: Sequence[str], choices: Mapping[str, str]) -> str | None:
+        """Return the name that a job's run is to have in the store; None for that of a single run."""
+        return None
+
+    def started(self, job: Job, slot: str, attempt: int) -> None:
+        """Nothing is tracked."""
+
+    def reported(self, job: Job, report: Report) -> None:
+        """Nothing is tracked."""
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Nothing is tracked."""
+
+    def tick(self) -> None:
+        """Nothing is tracked."""
+
+    def finish(self, entries: Sequence[Entry] = (), *, stopped: str = "", failed: str = "") -> None:
+        """Nothing is tracked."""
+
+
+class ParentRun(NoParent):
+    """The parent run: RUNNING while the sweep runs, then FINISHED, FAILED (one of its jobs has) or KILLED (stopped).
+
+    Once it is open, no method raises because of the store, nor waits for it.
+
+    Args:
+        sweep: that it stands for.
+        tracker: of the open run.
+
+    Attributes:
+        run_id: of the MLflow run.
+    """
+
+    def __init__(self, sweep: Sweep, tracker: tracking.Tracker) -> None:
+        self.run_id = tracker.run_id
+        self._sweep, self._tracker = sweep, tracker
+        self._board = Board(sweep.jobs, sweep.before)
+        self._children = tracker.children()
+        self._later = ThreadPoolExecutor(1, thread_name_prefix="expkit-parent-run")
+
+    def tags(self, number: int) -> dict[str, str]:
+        """Return the tags that nest a job's run in this one."""
+        return {nested.PARENT: self.run_id, "sweep": self._sweep.id, "sweep.job": str(number)}
+
+    def run_name(self, number: int, varies: Sequence[str], choices: Mapping[str, str]) -> str | None:
+        """Return a name that tells a job's run from the others: "adam lr=0.01 · ab12cd.3"."""
+        own = self._sweep.config.tracking.run_name
+        told = short_name(varies, choices)
+        return " · ".join(part for part in (own, told, f"{self._sweep.id}.{number}") if part)
+
+    def started(self, job: Job, slot: str, attempt: int) -> None:
+        """Note it."""
+        self._board.started(job, slot, attempt)
+
+    def reported(self, job: Job, report: Report) -> None:
+        """Note it."""
+        self._board.reported(job, report)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Record the best result so far, and close the run of a job that died before it could."""
+        self._board.ended(job, outcome)
+        over = self._sweep.before + len(self._board.over)
+        best = self._board.best.best if self._board.best is not None else None
+        points = {"sweep/jobs_done": float(over), **({} if best is None else {"sweep/best": best})}
+        self._tracker.log_metrics(points, over)
+        child = _mlflow_run(job.folder)
+        if child and outcome.status not in (FINISHED, PRUNED):
+            self._later.submit(self._children.close, child, outcome.reason or outcome.status)
+
+    def finish(self, entries: Sequence[Entry] = (), *, stopped: str = "", failed: str = "") -> None:
+        """Record the results and close the run.
+
+        Args:
+            entries: of the jobs, ranked.
+            stopped: who or what stopped the sweep, if it was.
+            failed: why the sweep itself failed, if it did.
+        """
+        self._later.shutdown(wait=True)
+        bad = [one for one in entries if one.status not in (FINISHED, PRUNED, PENDING, KILLED)]
+        best = entries[0] if entries and entries[0].metrics and rules(entries) else None
+        if best is not None:
+            self._tracker.log_metrics(_as_logged(best.metrics), len(entries))
+            if best.mlflow_run_id:
+                self._children.mark_best(best.mlflow_run_id)
+        if entries:
+            self._tracker.set_description(summary(self._sweep.command, order(entries), entries))
+            self._tracker.set_tags({"sweep.jobs": str(len(entries))})
+        for name in (RESULTS, LOSSES):
+            if (self._sweep.folder / name).is_file():
+                self._tracker.log_artifact(self._sweep.folder / name)
+        if stopped:
+            self._tracker.finish("KILLED", stopped)
+        elif failed or bad:
+            self._tracker.finish("FAILED", failed or f"{len(bad)} of {len(entries)} jobs failed")
+        else:
+            self._tracker.finish("FINISHED")
+
+
+def open_parent(sweep: Sweep) -> NoParent:
+    """Open the run that stands for a sweep, or the one that stood for it when it was begun.
+
+    Raises:
+        TrackingError: the store cannot be used; nothing was started.
+    """
+    if sweep.config.tracking.kind == "none":
+        return NoParent()
+    known = _known(sweep.folder)
+    settings = _settings(sweep)
+    tracker = None
+    if known:
+        try:
+            tracker = tracking.reopen_tracker(settings, known, replays=False)
+        except TrackingError as error:  # the store is another one, or somebody deleted the run
+            log.warning("The sweep gets a new MLflow run: %s", error)
+    if tracker is None:
+        tracker = tracking.open_tracker(settings, params=_params(sweep), tags=_tags(sweep))
+    write_whole(sweep.folder / PARENT, json.dumps({"run_id": tracker.run_id, "uri": tracking.masked(tracker.uri)}))
+    tracker.set_tags(_tags(sweep))
+    return ParentRun(sweep, tracker)
+
+
+def import_ahead() -> None:
+    """Import MLflow in a thread, while jobs are made ready: it costs a second."""
+    from expkit.tracking.store import import_mlflow
+
+    Thread(target=import_mlflow, name="expkit-import", daemon=True).start()
+
+
+def _settings(sweep: Sweep) -> tracking.StoreSettings:
+    chosen, runs_dir = sweep.config.tracking, sweep.config.runs_dir
+    told = ", ".join(short_name([f"{key}=?" for key in sweep.varies], {}).replace("=?", "").split(" "))
+    name = " ".join(part for part in ("sweep", told) if part)
+    return tracking.StoreSettings(
+        uri=chosen.uri,
+        experiment=chosen.experiment or sweep.config.name,
+        run_name=" · ".join(part for part in (chosen.run_name, name, sweep.id) if part),
+        runs_dir=runs_dir.absolute(),
+        artifact_root=(runs_dir / "mlartifacts").absolute(),
+        metrics=tuple(sweep.config.metrics),
+    )
+
+
+def _params(sweep: Sweep) -> dict[str, str]:
+    return {key.lstrip("+~"): value for key, _, value in (one.partition("=") for one in sweep.shared)}
+
+
+def _tags(sweep: Sweep) -> dict[str, str]:
+    return {
+        "command": sweep.command,
+        "sweep": sweep.id,
+        "sweep.varies": ", ".join(sweep.varies),
+        "sweep.jobs": "" if sweep.jobs is None else str(sweep.jobs),
+        nested.FOLDER: str(sweep.folder.absolute()),
+        nested.HOST: socket.gethostname(),
+        **sweep.config.tracking.tags,
+    }
+
+
+def _as_logged(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The names under which a run records the metrics of its best weights."""
+    best = {f"valid/best_{name[6:]}": value for name, value in metrics.items() if name.startswith("valid/")}
+    return {**metrics, **best}
+
+
+def _known(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / PARENT).read_text(encoding="utf-8"))["run_id"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def _mlflow_run(folder: Path) -> str:
+    try:
+        return str(read_record(folder).get("mlflow_run_id") or "")
+    except RunNotFoundError:  # it died before it wrote anything
+        return ""

@@ -1,0 +1,31 @@
+"""The page of a sweep in the tracking store, as markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from expkit.progress import show_value
+from expkit.sweeping.results import Entry, metric_names
+
+BEST = 20
+METRICS = 4
+
+
+def summary(command: str, order: str, entries: Sequence[Entry]) -> str:
+    """Return the page.
+
+    Args:
+        command: that started the sweep.
+        order: of the entries, in words.
+        entries: of its jobs, ranked.
+    """
+    keys = list(dict.fromkeys(key for one in entries for key in list(one.parameters)[: one.typed]))
+    metrics = metric_names(entries)[:METRICS]
+    rows = [["job", *keys, "state", *metrics]]
+    for one in entries[:BEST]:
+        values = [show_value(one.metrics[name]) if name in one.metrics else "-" for name in metrics]
+        rows.append([one.number, *(one.parameters.get(key, "-") for key in keys), one.status.lower(), *values])
+    lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    lines.insert(1, "|---" * len(rows[0]) + "|")
+    more = [f"\n... and {len(entries) - BEST} more: results.csv among the artifacts."] if len(entries) > BEST else []
+    return "\n".join([f"## {len(entries)} jobs, {order}", "", *lines, *more, "", "```bash", command, "```", ""])
