@@ -34,7 +34,7 @@ from expkit.result import Result, show_recorded, show_result
 from expkit.runlog import RunLog, log
 from expkit.runs import read_record
 from expkit.state import WholeState
-from expkit.trainer import Interrupted, Trainer
+from expkit.trainer import Interrupted, Pruned, Trainer
 
 
 def run(
@@ -62,12 +62,13 @@ def run(
         ExpkitError: a mistake of the user's; the run, if it had begun, is marked FAILED.
         Stopped: somebody asked to stop; the run is marked KILLED, and a checkpoint saved if a step was done (not when
             a second Ctrl-C tore the step).
+        Pruned: a callback of `further` gave it up; marked KILLED as well, and as saved.
     """
     console = console or report.make_console()
     if config.trainer.auto_resume and data is None:
         earlier = find_earlier(config, folder)
         if earlier is not None:
-            return _go_on(config, earlier, console, last_step)
+            return _go_on(config, earlier, console, last_step, further)
         console.print(f"auto_resume  {config.runs_dir} has no run of this config: a new one begins", markup=False)
     return _run(config, folder, console, data=data, last_step=last_step, further=further)
 
@@ -79,6 +80,7 @@ def resume(
     *,
     checkpoint: str | None = None,
     last_step: int | None = None,
+    further: Sequence[Callback] = (),
 ) -> Result:
     """Go on with an interrupted run from its last checkpoint, in its folder and its run in the tracking store.
 
@@ -88,33 +90,32 @@ def resume(
         console: where to show progress; the screen by default.
         checkpoint: name of an earlier one to go on from; what came after it is done again.
         last_step: as for `run`.
+        further: as for `run`.
 
     Raises:
         ExpkitError: there is nothing to go on with, a change would make it another run, or its data has changed;
             nothing was written then.
-        Stopped: as for `run`.
+        Stopped, Pruned: as for `run`.
     """
     read_record(folder)  # a folder that is no run is refused before a lock is put there
     with RunLock(folder):
         past = read_past(folder, changes)
         check_resumable(past)
-        return _resume(past, console or report.make_console(), checkpoint, last_step)
+        screen = console or report.make_console()
+        return _run(past.config, folder, screen, past, checkpoint=checkpoint, last_step=last_step, further=further)
 
 
-def _go_on(config: ExperimentConfig, folder: Path, console: Console, last_step: int | None) -> Result:
+def _go_on(
+    config: ExperimentConfig, folder: Path, console: Console, last_step: int | None, further: Sequence[Callback]
+) -> Result:
     """Go on with the run that an earlier start of the same command began, or show what it came to."""
     with RunLock(folder):
         record = read_record(folder)
         console.print(f"auto_resume  {report.quote_path(folder)} {what_becomes_of(record)}", markup=False)
         if record.get("status") != "FINISHED":
-            return _resume(PastRun(folder, record, config, ()), console, None, last_step)
+            past = PastRun(folder, record, config, ())
+            return _run(config, folder, console, past, last_step=last_step, further=further)
     return show_recorded(console, config, folder, record)
-
-
-def _resume(past: PastRun, console: Console, checkpoint: str | None, last_step: int | None) -> Result:
-    return _run(
-        past.config, past.folder, console, past, data=past.record["data"], last_step=last_step, checkpoint=checkpoint
-    )
 
 
 def _run(
@@ -123,14 +124,15 @@ def _run(
     console: Console,
     past: PastRun | None = None,
     *,
-    data: Mapping[str, Any] | None,
     last_step: int | None,
+    data: Mapping[str, Any] | None = None,
     checkpoint: str | None = None,
     further: Sequence[Callback] = (),
 ) -> Result:
     started = time.perf_counter()
     with RunLog() as run_log, ExitStack() as held:
         start = Start() if past is None else find_start(past, checkpoint)
+        data = data if past is None else past.record["data"]
         prepared = prepare(config)
         if data is not None:
             check_same_data(data, prepared.data.spec)
@@ -155,6 +157,11 @@ def _recorded(run: _Run, recorder: Recorder, stop: StopRequests) -> Result:
     """Complete a run and record how it ended; the record is never torn apart by a signal."""
     try:
         result = run.complete()
+    except Pruned as pruned:
+        log.info("%s", run.how_to_go_on(str(pruned)))
+        with stop.shielded():
+            recorder.finish("KILLED", str(pruned))
+        raise
     except (Interrupted, KeyboardInterrupt) as interrupt:
         stopped = stop.stopped(saved=isinstance(interrupt, Interrupted) and run.is_saved())
         log.warning("%s", run.how_to_go_on(str(stopped)))

@@ -40,10 +40,12 @@ class StopRequests:
 
     Attributes:
         signal: the first one that came; None before.
+        urgent: whether a SIGINT came after it, as of somebody who does not want to wait.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.urgent = False
         self._before: dict[int, Any] = {}
         self._shielded = False
 
@@ -81,6 +83,8 @@ class StopRequests:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT and not self._shielded:
-            raise KeyboardInterrupt
+        if self.signal is not None and number == signal.SIGINT:
+            self.urgent = True
+            if not self._shielded:
+                raise KeyboardInterrupt
         self.signal = self.signal or number

@@ -75,7 +75,8 @@ def prepare(config: ExperimentConfig, *, training: bool = True) -> Prepared:
     learner: Learner = config.learner.build(parts=parts)
     parts.refuse_idle()
     check_rollback(config, learner)
-    return Prepared(data, batches, learner, meters, _monitor(config, meters["eval"]), callbacks, used, tuning)
+    monitor = find_monitor(config, {f"valid/{name}": up for name, up in meters["eval"].higher_is_better.items()})
+    return Prepared(data, batches, learner, meters, monitor, callbacks, used, tuning)
 
 
 def steps_per_epoch(config: ExperimentConfig) -> int:
@@ -123,13 +124,21 @@ def _loading(loader: LoaderSettings, split: Split, *, augmented: bool = False) -
     return Loading(mode, loader.prefetch, loader.workers)
 
 
-def _monitor(config: ExperimentConfig, meter: Meter) -> Monitor:
-    directions = {f"valid/{name}": higher for name, higher in meter.higher_is_better.items()}
-    wanted = next(iter(directions)) if config.checkpoint.monitor == "auto" else config.checkpoint.monitor
-    if wanted not in directions:
+def find_monitor(config: ExperimentConfig, measured: Mapping[str, bool]) -> Monitor:
+    """Return what says which epoch is best.
+
+    Args:
+        config: the experiment.
+        measured: direction of each value that a validation measures, as "valid/accuracy".
+
+    Raises:
+        ConfigError: `checkpoint.monitor` is none of them.
+    """
+    wanted = next(iter(measured)) if config.checkpoint.monitor == "auto" else config.checkpoint.monitor
+    if wanted not in measured:
         raise ConfigError(
-            f"checkpoint.monitor={wanted!r} is not measured. Measured are {', '.join(directions)}; "
+            f"checkpoint.monitor={wanted!r} is not measured. Measured are {', '.join(measured)}; "
             "add a metric with metrics=[NAME]."
         )
     mode = config.checkpoint.mode
-    return Monitor(wanted, directions[wanted] if mode == "auto" else mode == "max")
+    return Monitor(wanted, measured[wanted] if mode == "auto" else mode == "max")

@@ -27,6 +27,10 @@ class Interrupted(BaseException):
     """
 
 
+class Pruned(Interrupted):
+    """Training is given up after an epoch: a search has seen that it is not worth the rest. Callbacks may raise it."""
+
+
 class RolledBack(Exception):  # noqa: N818 - no error: `progress` stands elsewhere now, and training goes on from there
     """Training was taken back to an earlier state."""
 

@@ -22,6 +22,8 @@ from expkit.tracking.store import (
 from expkit.tracking.text import clean_key, explain, masked, shortened
 
 _FOLDER = "run.folder"
+REASON = "status.reason"
+"""Tag that says why a run did not finish."""
 _PAGE = 500
 _MAX_TAG = 8000
 
@@ -140,6 +142,25 @@ class Reader:
         except Exception as error:  # noqa: BLE001 - a store may raise anything, and what was measured is known
             return explain(error)
         return ""
+
+    def end(self, run_id: str, status: str, reason: str) -> str:
+        """Close a run that is still RUNNING; of any other only the reason is written.
+
+        Args:
+            run_id: of the run.
+            status: "FAILED" or "KILLED".
+            reason: in words.
+
+        Returns:
+            Why that failed; empty when it did not.
+        """
+        try:
+            with own_call():
+                if self._client.get_run(run_id).info.status == "RUNNING":
+                    self._client.set_terminated(run_id, status)
+        except Exception as error:  # noqa: BLE001 - a store may raise anything
+            return explain(error)
+        return self.note(run_id, {REASON: reason}) if reason else ""
 
     def _called(self, reference: str) -> list[StoredRun]:
         if reference == "last":

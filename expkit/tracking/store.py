@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import importlib
 import logging
 import os
 import re
@@ -80,6 +81,19 @@ def import_mlflow() -> Any:
         if _heard_already not in logging.getLogger(name).filters:
             logging.getLogger(name).addFilter(_heard_already)
     return mlflow
+
+
+def import_all_of_mlflow() -> None:
+    """Import what a run uses of MLflow, much of it deep inside, without opening a store: for a process that forks."""
+    import_mlflow()
+    for module in (
+        "mlflow.pyfunc",
+        "mlflow.store.artifact.local_artifact_repo",
+        "mlflow.store.model_registry.sqlalchemy_store",
+        "mlflow.store.tracking.sqlalchemy_store",
+    ):
+        importlib.import_module(module)
+    importlib.import_module("sqlalchemy.orm").configure_mappers()
 
 
 _calling = threading.local()

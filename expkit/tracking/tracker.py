@@ -16,6 +16,7 @@ from expkit.spec import DataSpec
 from expkit.tracking.model import log_model
 from expkit.tracking.nested import Children
 from expkit.tracking.null import NullTracker
+from expkit.tracking.reading import REASON
 from expkit.tracking.store import Store, StoreSettings, import_mlflow, logger, open_store, user_name
 from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
 from expkit.tracking.view import COLOR, next_color
@@ -28,7 +29,6 @@ PER_CALL = 100
 DIGEST = 8
 """Characters, as in MLflow's own digests (36 at most); the whole fingerprint is a tag."""
 DESCRIPTION = "mlflow.note.content"
-REASON = "status.reason"
 
 
 class Tracker(NullTracker):

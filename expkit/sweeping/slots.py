@@ -1,0 +1,195 @@
+"""Where the jobs of a sweep run: GPUs and groups of cores, found without initialising CUDA or importing Paddle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from expkit.errors import ConfigError
+from expkit.settings import SweepSettings
+from expkit.sweeping.machine import Machine, look_around
+
+_CAPS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""Variables that libraries read when they are loaded: without them each job would start a thread for every core."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place that runs one job at a time.
+
+    Attributes:
+        name: "gpu:1", "gpu:1 (2nd)", "cpu 2-3", or "cpu (1)" where no cores are its own.
+        kind: "cpu" or "gpu".
+        cores: that its processes may use; None leaves them to the system.
+        threads: most threads that libraries start in its processes.
+        gpu: what CUDA_VISIBLE_DEVICES becomes: an index, or the name of a GPU or of a part of one; "" for none.
+    """
+
+    name: str
+    kind: str
+    cores: tuple[int, ...] | None
+    threads: int
+    gpu: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """Variables of its processes, to be set before they import Paddle."""
+        found = {name: str(self.threads) for name in _CAPS}
+        # Always set: a job of a CPU slot must not take a GPU that is another slot's.
+        found["CUDA_VISIBLE_DEVICES"] = self.gpu
+        return found
+
+
+def find_slots(settings: SweepSettings, threads: int, machine: Machine | None = None) -> list[Slot]:
+    """Spread a sweep over the devices that are wanted and there.
+
+    - ``gpu``: every GPU, `jobs_per_device` slots each. A job sees its GPU alone, as number 0.
+    - ``gpu:1``: the second of the GPUs that this process may use, counted as CUDA_VISIBLE_DEVICES lists them.
+    - ``cpu``: groups of `threads` cores, as many as there are. Beside GPUs, or where it is named more than once, one
+      group for each time it is named; GPU slots then keep off these cores, and share all others.
+
+    Groups are pinned to their cores where they cover all that this process may use; where `sweep.jobs` asks for less,
+    the cores are shared out among them. Where a container's quota is what limits, no core is anybody's own: other
+    containers may be pinned to the same.
+
+    Args:
+        settings: the node `sweep` of the config.
+        threads: `device.threads` of the jobs.
+        machine: what there is; looked up by default.
+
+    Raises:
+        ConfigError: a device is not there, or is named in no such way; says what is.
+    """
+    machine = machine or look_around()
+    names = _names(settings.devices, machine)
+    gpus = _chosen_gpus(names, machine)
+    wanted = sum(name == "cpu" for name in names)
+    cpus: list[Slot] = []
+    if wanted:
+        count = wanted if gpus or wanted > 1 else max(1, machine.cpus // threads)
+        if settings.jobs is not None and not gpus:
+            count = min(count, settings.jobs)
+        cpus = _cpu_slots(machine, count, threads, share=not gpus)
+    taken = {core for slot in cpus for core in slot.cores or ()}
+    others = tuple(core for core in machine.cores if core not in taken) if taken else ()
+    found = [
+        Slot(_numbered(name, turn), "gpu", others or None, threads, visible)
+        # One job on each GPU before any gets its second: few jobs then have a GPU each.
+        for turn in range(settings.jobs_per_device)
+        for name, visible in gpus
+    ]
+    return [*found, *cpus][: settings.jobs]
+
+
+def refuse_unfit(slots: Sequence[Slot], device: str, index: int = 0) -> None:
+    """Refuse a job that asks for a device which its slot may not have; to be asked before any job starts.
+
+    Args:
+        slots: of the sweep.
+        device: `device.name` of the job.
+        index: `device.index` of the job.
+
+    Raises:
+        ConfigError: it wants a GPU and a slot has none, or a GPU by number, though it will see but one.
+    """
+    without = [slot.name for slot in slots if slot.kind == "cpu"]
+    if device == "gpu" and without:
+        more = f" and {len(without) - 3} more" if len(without) > 3 else ""
+        have = "has" if len(without) == 1 else "have"
+        raise ConfigError(
+            f"device=gpu: {', '.join(without[:3])}{more} of this sweep {have} no GPU. "
+            "Use device=auto, or only GPUs: sweep.devices=gpu."
+        )
+    if index and device != "cpu":
+        raise ConfigError(
+            f"device.index={index}: a job of a sweep sees one GPU, which is number 0 to it. Leave device.index alone "
+            f"and choose with sweep.devices=[gpu:{index}]."
+        )
+
+
+def _names(devices: Any, machine: Machine) -> list[str]:
+    """Return the devices that are wanted, each as "cpu" or "gpu:1"."""
+    listed = [devices] if isinstance(devices, str) else devices
+    if not isinstance(listed, Sequence) or not listed:
+        raise ConfigError(f"sweep.devices={devices!r}: {_allowed(machine)}")
+    names: list[str] = []
+    for one in listed:
+        if one == "auto" and len(listed) == 1:
+            return _every_gpu(machine) if machine.gpus and machine.paddle_has_gpu else ["cpu"]
+        if one == "gpu":
+            names += _every_gpu(machine, refused=True)
+        elif one == "cpu" or (isinstance(one, str) and one.startswith("gpu:") and one[4:].isdigit()):
+            names.append(one)
+        else:
+            raise ConfigError(f"sweep.devices={_shown(devices)}: {one!r} is no device. {_allowed(machine)}")
+    twice = next((name for name in names if name != "cpu" and names.count(name) > 1), None)
+    if twice:
+        raise ConfigError(
+            f"sweep.devices={_shown(devices)} names {twice} twice. For several runs on one GPU: "
+            "sweep.jobs_per_device=2."
+        )
+    return names
+
+
+def _every_gpu(machine: Machine, *, refused: bool = False) -> list[str]:
+    if refused and not machine.gpus:
+        raise ConfigError(f"sweep.devices=gpu: no GPU was found. {_allowed(machine)}")
+    return [f"gpu:{number}" for number in range(len(machine.gpus))]
+
+
+def _chosen_gpus(names: Sequence[str], machine: Machine) -> list[tuple[str, str]]:
+    """Return (name, value of CUDA_VISIBLE_DEVICES) of each GPU."""
+    numbers = [int(name[4:]) for name in names if name != "cpu"]
+    if numbers and not machine.paddle_has_gpu:
+        raise ConfigError(
+            "sweep.devices names a GPU, but this Paddle is the CPU build. "
+            "Use sweep.devices=cpu, or install Paddle's GPU build in place of it (README, 'On a GPU')."
+        )
+    missing = [number for number in numbers if number >= len(machine.gpus)]
+    if missing:
+        raise ConfigError(f"sweep.devices: there is no gpu:{missing[0]}. {_allowed(machine)}")
+    return [(f"gpu:{number}", machine.gpus[number]) for number in numbers]
+
+
+def _cpu_slots(machine: Machine, count: int, threads: int, *, share: bool) -> list[Slot]:
+    cores = machine.cores
+    if count * threads > len(cores) or len(cores) > machine.cpus:
+        return [Slot(f"cpu ({number + 1})", "cpu", None, threads) for number in range(count)]
+    each = max(threads, len(cores) // count) if share else threads
+    groups = [cores[number * each : (number + 1) * each] for number in range(count)]
+    return [Slot(f"cpu {_ranges(group)}", "cpu", group, threads) for group in groups]
+
+
+def _numbered(name: str, turn: int) -> str:
+    return name if not turn else f"{name} ({turn + 1})"
+
+
+def _ranges(cores: Sequence[int]) -> str:
+    """Write cores as short as may be: "0-3,8"."""
+    parts: list[list[int]] = []
+    for core in cores:
+        if parts and core == parts[-1][-1] + 1:
+            parts[-1][1:] = [core]
+        else:
+            parts.append([core])
+    return ",".join("-".join(map(str, part)) for part in parts)
+
+
+def _allowed(machine: Machine) -> str:
+    there = f"{machine.cpus} core{'s' * (machine.cpus != 1)}"
+    if machine.gpus:
+        many = len(machine.gpus)
+        there += f" and gpu:0{f' to gpu:{many - 1}' if many > 1 else ''} ({machine.source})"
+    else:
+        there += f", no GPU ({machine.source})"
+    return f"Here are {there}. Allowed are auto, cpu, gpu, or a list such as [cpu,gpu:0]."
+
+
+def _shown(devices: Any) -> str:
+    return devices if isinstance(devices, str) else f"[{','.join(map(str, devices))}]"
