@@ -90,6 +90,7 @@ class Process:
         self._thread.join(_LAST)
         if not self._thread.is_alive() and self._popen.stdout is not None:
             self._popen.stdout.close()
+        self._errors.close()
         return code
 
     def last_words(self) -> str:

@@ -22,13 +22,8 @@ from expkit.sweeping import worker
 from expkit.sweeping.ties import die_with_parent, kill_group
 from expkit.sweeping.wire import Line
 
-_MODULES = (
-    "expkit.experiment",
-    "expkit.pictures",
-    "expkit.sweeping.reporter",
-    "matplotlib.backends.backend_agg",
-    "sklearn.datasets",
-)
+_ALWAYS = ("expkit.experiment", "expkit.sweeping.reporter", "sklearn.datasets")
+_FOR_PLOTS = ("expkit.pictures", "matplotlib.backends.backend_agg", "matplotlib.figure", "matplotlib.font_manager")
 
 
 def main() -> None:
@@ -54,8 +49,9 @@ def _warm_up(job: Mapping[str, Any]) -> bool:
     made = config.stored(job["config"], choices=job["choices"], overrides=job["overrides"])
     tune(made.device.tune)
     import_paddle()
-    import_all_of_mlflow()
-    for module in (*_MODULES, *_plugins(made)):
+    if made.tracking.kind != "none":
+        import_all_of_mlflow()
+    for module in (*_ALWAYS, *(_FOR_PLOTS if made.plots.enabled else ()), *_plugins(made)):
         importlib.import_module(module)
     gc.collect()
     gc.freeze()

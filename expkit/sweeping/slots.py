@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,9 @@ class Slot:
         found = {name: str(self.threads) for name in _CAPS}
         # Always set: a job of a CPU slot must not take a GPU that is another slot's.
         found["CUDA_VISIBLE_DEVICES"] = self.gpu
+        if self.gpu.isdigit() and "CUDA_VISIBLE_DEVICES" not in os.environ:
+            # Numbers as nvidia-smi counts; CUDA's own order puts the fastest first. Who gave numbers meant CUDA's.
+            found["CUDA_DEVICE_ORDER"] = os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         return found
 
 

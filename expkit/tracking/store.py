@@ -90,10 +90,16 @@ def import_all_of_mlflow() -> None:
         "mlflow.pyfunc",
         "mlflow.store.artifact.local_artifact_repo",
         "mlflow.store.model_registry.sqlalchemy_store",
-        "mlflow.store.tracking.sqlalchemy_store",
+        "mlflow.store.tracking.sqlalchemy_workspace_store",
+        "sqlalchemy.dialects.sqlite",
+        "alembic.command",
     ):
-        importlib.import_module(module)
+        with contextlib.suppress(ImportError):  # another version has it elsewhere, and imports it when it is used
+            importlib.import_module(module)
     importlib.import_module("sqlalchemy.orm").configure_mappers()
+    # It looks through all that is installed, which takes half a second of each run that stores a model.
+    modules = importlib.import_module("mlflow.utils.requirements_utils")
+    getattr(modules, "_init_modules_to_packages_map", lambda: None)()
 
 
 _calling = threading.local()
