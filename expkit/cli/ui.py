@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import socket
@@ -23,14 +24,17 @@ from typing import IO
 from rich.console import Console
 
 from expkit.errors import TrackingError
+from expkit.lock import is_locked
+from expkit.tracking.reading import open_reader
 from expkit.tracking.store import sqlite_uri
-from expkit.tracking.view import VIEW_KEY
+from expkit.tracking.view import VIEW_KEY, sweep_page, sweep_view, view_tag
 
 DEFAULT_PORT = 5000
 START_SECONDS = 90.0
 STOP_SECONDS = 5.0
 _PORTS_TRIED = 50
-_VIEW = f"mlflow.sharedViewState.{VIEW_KEY}"
+
+log = logging.getLogger("expkit")
 
 
 def main(arguments: list[str]) -> int:
@@ -53,6 +57,7 @@ def main(arguments: list[str]) -> int:
             "+experiment=mnist_cnn), or name the folder of your runs: --runs-dir FOLDER."
         )
     console = Console(highlight=False, soft_wrap=True)
+    _settle(database)
     port = _choose_port(chosen.host, chosen.port, console)
     if chosen.host not in ("127.0.0.1", "localhost", "::1"):
         console.print(f"[bold yellow]Anyone who reaches {chosen.host} can read and delete these runs.[/]")
@@ -64,7 +69,7 @@ def main(arguments: list[str]) -> int:
         ):
             address = f"http://{'127.0.0.1' if chosen.host == '0.0.0.0' else chosen.host}:{port}"
             _wait_until_it_answers(address, server, log)
-            page = _first_page(address)
+            page = _first_page(address, chosen.sweep)
             console.print(f"Runs of {database.parent}: [bold]{page}[/] (Ctrl-C ends it)")
             if not chosen.no_browser and _can_browse():
                 webbrowser.open(page)
@@ -80,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m expkit ui", description="Open MLflow's page for the runs of this folder."
     )
     parser.add_argument("--runs-dir", default="runs", help="folder of the runs (default: %(default)s)")
+    parser.add_argument("--sweep", metavar="ID", help="show the jobs of this sweep, such as ab12cd")
     parser.add_argument("--port", type=_port, help=f"default: {DEFAULT_PORT}, or the next one that is free")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
@@ -207,10 +213,38 @@ def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], log: I
     raise TrackingError(f"the MLflow server did not answer within {START_SECONDS:.0f} s.\n{_tail(log)}")
 
 
-def _first_page(address: str) -> str:
-    """Table of the newest experiment with expkit's columns; else the list of all experiments."""
+def _settle(database: Path) -> None:
+    """Set the state of sweeps right that died: whoever looks at them is to know."""
+    try:
+        open_reader(sqlite_uri(database), database.parent).settle_dead(is_locked)
+    except TrackingError as error:
+        log.warning("Sweeps that died may be shown as running: %s", error)
+
+
+def _first_page(address: str, sweep: str | None = None) -> str:
+    """Page of a sweep; else table of the newest experiment with expkit's columns, or the list of all experiments.
+
+    Raises:
+        TrackingError: there is no such sweep.
+    """
     training = "workflowType=machine_learning"  # MLflow shows its pages for GenAI otherwise
-    query = {"max_results": 1, "order_by": ["last_update_time DESC"], "filter": f"tags.`{_VIEW}` LIKE '%'"}
+    sweep = Path(sweep).name.rpartition("-")[2] if sweep else None  # its folder is as good
+    newest = _experiment_with(address, view_tag(sweep_view(sweep) if sweep else VIEW_KEY))
+    if sweep and newest:
+        return f"{address}/{sweep_page(newest, sweep)}"
+    if sweep:
+        raise TrackingError(
+            f"--sweep {sweep}: this store has no such sweep. The id is the end of its folder's name: ab12cd of "
+            "sweep-20261123-120000-ab12cd."
+        )
+    if not newest:
+        return f"{address}/#/experiments?{training}"
+    return f"{address}/#/experiments/{newest}/runs?{training}&viewStateShareKey={VIEW_KEY}"
+
+
+def _experiment_with(address: str, tag: str) -> str:
+    """Id of the newest experiment that has a tag; empty where there is none."""
+    query = {"max_results": 1, "order_by": ["last_update_time DESC"], "filter": f"tags.`{tag}` LIKE '%'"}
     request = urllib.request.Request(
         f"{address}/api/2.0/mlflow/experiments/search",
         data=json.dumps(query).encode(),
@@ -218,10 +252,9 @@ def _first_page(address: str) -> str:
     )
     try:
         with _opener().open(request, timeout=10) as answer:
-            newest = json.load(answer)["experiments"][0]["experiment_id"]
+            return str(json.load(answer)["experiments"][0]["experiment_id"])
     except (OSError, ValueError, LookupError):
-        return f"{address}/#/experiments?{training}"
-    return f"{address}/#/experiments/{newest}/runs?{training}&viewStateShareKey={VIEW_KEY}"
+        return ""
 
 
 def _opener() -> urllib.request.OpenerDirector:

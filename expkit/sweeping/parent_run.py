@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +16,16 @@ from expkit import tracking
 from expkit.config import ExperimentConfig
 from expkit.errors import RunNotFoundError, TrackingError
 from expkit.files import write_whole
+from expkit.lock import is_locked
 from expkit.runs import read_record
 from expkit.sweeping.board import Board
 from expkit.sweeping.jobs import FINISHED, KILLED, PRUNED, Job, Outcome, Report
 from expkit.sweeping.names import short_name
 from expkit.sweeping.ranking import LOSSES, RESULTS, order
-from expkit.sweeping.results import PENDING, Entry, rules
-from expkit.sweeping.summary import summary
+from expkit.sweeping.results import PENDING, Entry, metric_names, rules
+from expkit.sweeping.summary import METRICS, summary
 from expkit.tracking import nested
+from expkit.tracking.view import sweep_page
 
 PARENT = "mlflow.json"
 """File of the sweep's folder that says which run stands for it."""
@@ -71,6 +74,10 @@ class NoParent:
         """Return the name that a job's run is to have in the store; None for that of a single run."""
         return None
 
+    def where(self) -> str:
+        """Return what shows the sweep in MLflow: a command or an address; empty where nothing is tracked."""
+        return ""
+
     def started(self, job: Job, slot: str, attempt: int) -> None:
         """Nothing is tracked."""
 
@@ -117,6 +124,17 @@ class ParentRun(NoParent):
         told = short_name(varies, choices)
         return " · ".join(part for part in (own, told, f"{self._sweep.id}.{number}") if part)
 
+    def where(self) -> str:
+        """Return what shows the sweep in MLflow: a command, or an address where a server is used."""
+        uri, runs_dir = self._sweep.config.tracking.uri, str(self._sweep.config.runs_dir)
+        if uri is None:
+            folder = [] if runs_dir == "runs" else ["--runs-dir", runs_dir]
+            return shlex.join(["python", "-m", "expkit", "ui", "--sweep", self._sweep.id, *folder])
+        page = sweep_page(self._tracker.experiment_id, self._sweep.id)
+        if uri.startswith(("http://", "https://")):
+            return f"{tracking.masked(uri).rstrip('/')}/{page}"
+        return f"{shlex.join(['mlflow', 'ui', '--backend-store-uri', tracking.masked(uri)])}  (then /{page})"
+
     def started(self, job: Job, slot: str, attempt: int) -> None:
         """Note it."""
         self._board.started(job, slot, attempt)
@@ -152,8 +170,15 @@ class ParentRun(NoParent):
             if best.mlflow_run_id:
                 self._children.mark_best(best.mlflow_run_id)
         if entries:
-            self._tracker.set_description(summary(self._sweep.command, order(entries), entries))
+            page = sweep_page(self._tracker.experiment_id, self._sweep.id)
+            self._tracker.set_description(summary(self._sweep.command, order(entries), entries, page))
             self._tracker.set_tags({"sweep.jobs": str(len(entries))})
+            self._children.show(
+                self._sweep.id,
+                self._sweep.varies,
+                [_logged_name(name) for name in metric_names(entries)[:METRICS]],
+                higher_is_better=bool(rules(entries).get("higher_is_better", True)),
+            )
         for name in (RESULTS, LOSSES):
             if (self._sweep.folder / name).is_file():
                 self._tracker.log_artifact(self._sweep.folder / name)
@@ -185,6 +210,8 @@ def open_parent(sweep: Sweep) -> NoParent:
         tracker = tracking.open_tracker(settings, params=_params(sweep), tags=_tags(sweep))
     write_whole(sweep.folder / PARENT, json.dumps({"run_id": tracker.run_id, "uri": tracking.masked(tracker.uri)}))
     tracker.set_tags(_tags(sweep))
+    tracker.children().show(sweep.id, sweep.varies, ())
+    tracker.children().settle_others(is_locked)
     return ParentRun(sweep, tracker)
 
 
@@ -227,8 +254,12 @@ def _tags(sweep: Sweep) -> dict[str, str]:
 
 def _as_logged(metrics: Mapping[str, float]) -> dict[str, float]:
     """The names under which a run records the metrics of its best weights."""
-    best = {f"valid/best_{name[6:]}": value for name, value in metrics.items() if name.startswith("valid/")}
-    return {**metrics, **best}
+    return {**metrics, **{_logged_name(name): value for name, value in metrics.items()}}
+
+
+def _logged_name(metric: str) -> str:
+    """Return the name of a metric's series that has the best weights' value only."""
+    return f"valid/best_{metric[6:]}" if metric.startswith("valid/") else metric
 
 
 def _known(folder: Path) -> str:

@@ -157,7 +157,7 @@ def curves(entries: Sequence[Entry]) -> list[Curve]:
 
 
 def where_tracked(uri: str | None, runs_dir: Path, experiment: str) -> str:
-    """Return the command that shows a sweep in MLflow, with what is needed to find it there."""
+    """Return the command that shows an experiment in MLflow."""
     if uri is not None:
         command = uri if uri.startswith("http") else shlex.join(["mlflow", "ui", "--backend-store-uri", uri])
         return f"{command}  (experiment {experiment})"

@@ -11,13 +11,14 @@ BEST = 20
 METRICS = 4
 
 
-def summary(command: str, order: str, entries: Sequence[Entry]) -> str:
+def summary(command: str, order: str, entries: Sequence[Entry], page: str) -> str:
     """Return the page.
 
     Args:
         command: that started the sweep.
         order: of the entries, in words.
         entries: of its jobs, ranked.
+        page: the part of an address that compares them.
     """
     keys = list(dict.fromkeys(key for one in entries for key in list(one.parameters)[: one.typed]))
     metrics = metric_names(entries)[:METRICS]
@@ -28,4 +29,18 @@ def summary(command: str, order: str, entries: Sequence[Entry]) -> str:
     lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
     lines.insert(1, "|---" * len(rows[0]) + "|")
     more = [f"\n... and {len(entries) - BEST} more: results.csv among the artifacts."] if len(entries) > BEST else []
-    return "\n".join([f"## {len(entries)} jobs, {order}", "", *lines, *more, "", "```bash", command, "```", ""])
+    return "\n".join(
+        [
+            f"## {len(entries)} jobs, {order}",
+            "",
+            *lines,
+            *more,
+            "",
+            f"[Compare them in charts]({page})",
+            "",
+            "```bash",
+            command,
+            "```",
+            "",
+        ]
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from expkit.tracking.store import Store
 from expkit.tracking.text import shortened
+from expkit.tracking.view import sweep_state, sweep_view, view_tag
 
 PARENT = "mlflow.parentRunId"
 """Tag of a child; MLflow's table nests by it."""
@@ -34,6 +35,18 @@ class Children:
         """Tag one child as the best, and only that one."""
         self._store.attempt("which job is the best", partial(self._mark, child))
 
+    def show(self, sweep: str, varies: Sequence[str], metrics: Sequence[str], *, higher_is_better: bool = True) -> None:
+        """Make the page that compares the children; the arguments are those of `sweep_state`."""
+        state = sweep_state(self._parent, varies, metrics, higher_is_better=higher_is_better)
+        tag, client = view_tag(sweep_view(sweep)), self._store.client
+        save = partial(client.set_experiment_tag, self._store.experiment_id, tag, state)
+        self._store.attempt("the page of the sweep", save)
+
+    def settle_others(self, is_alive: Callable[[Path], bool]) -> None:
+        """Mark other sweeps as FAILED whose process died; see `settle_dead`."""
+        client = self._store.client
+        self._store.attempt("the state of other sweeps", partial(settle_dead, client, is_alive, but=self._parent))
+
     def close(self, child: str, reason: str) -> None:
         """Say of a child that is still RUNNING that it has failed: its process died, and cannot."""
         self._store.attempt(f"the status of the run {child}", partial(_fail, self._store.client, child, reason))
@@ -48,12 +61,13 @@ class Children:
         client.set_tag(self._parent, BEST_CHILD, child)
 
 
-def settle_dead(client: Any, is_alive: Callable[[Path], bool]) -> int:
+def settle_dead(client: Any, is_alive: Callable[[Path], bool], *, but: str = "") -> int:
     """Mark the sweeps as FAILED whose process died before it could, with those of their jobs that died with it.
 
     Args:
         client: of the store.
         is_alive: whether a process works in the folder of a sweep or run.
+        but: id of the sweep's run that is left alone.
 
     Returns:
         How many sweeps these were.
@@ -64,7 +78,7 @@ def settle_dead(client: Any, is_alive: Callable[[Path], bool]) -> int:
     settled = 0
     for parent in client.search_runs(experiments, here, max_results=_MOST):
         folder = Path(parent.data.tags.get(FOLDER, ""))
-        if is_alive(folder):
+        if parent.info.run_id == but or is_alive(folder):
             continue
         nested = f"{running}tags.`{PARENT}` = '{parent.info.run_id}'"
         for child in client.search_runs(experiments, nested, max_results=_MOST):

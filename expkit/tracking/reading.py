@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from expkit.errors import RunNotFoundError, TrackingError
+from expkit.tracking.nested import settle_dead
 from expkit.tracking.store import (
     StoreSettings,
     database_file,
@@ -118,6 +119,18 @@ class Reader:
                 f"tracking store {masked(self.uri)}: the metrics of the run {run_id} cannot be read ({explain(error)})."
             ) from error
         return {name: [(p.step, _as_logged(p.value)) for p in points] for name, points in histories.items()}
+
+    def settle_dead(self, is_alive: Callable[[Path], bool]) -> int:
+        """Mark as FAILED the sweeps whose process died before it could; returns how many these were.
+
+        Raises:
+            TrackingError: the store does not answer.
+        """
+        try:
+            with own_call():
+                return settle_dead(self._client, is_alive)
+        except Exception as error:
+            raise TrackingError(f"tracking store {masked(self.uri)}: {explain(error)}. {remedy(error)}") from error
 
     def tags(self, run_id: str) -> dict[str, str] | None:
         """Return the tags of a run; None where the store has no such run."""

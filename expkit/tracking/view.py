@@ -83,3 +83,56 @@ def next_color(client: Any, experiment_id: str) -> str:
     newest = client.search_runs([experiment_id], order_by=["attributes.start_time DESC"], max_results=1)
     before = newest[0].data.tags.get(COLOR, "") if newest else ""
     return _PALETTE[(_PALETTE.index(before) + 1) % len(_PALETTE) if before in _PALETTE else 0]
+
+
+def view_tag(name: str) -> str:
+    """Return the tag of an experiment that holds a view, which `...&viewStateShareKey=NAME` shows."""
+    return f"mlflow.sharedViewState.{name}"
+
+
+def sweep_view(sweep: str) -> str:
+    """Return the name of the view of a sweep."""
+    return f"sweep-{sweep}"
+
+
+def sweep_page(experiment_id: str, sweep: str) -> str:
+    """Return the part of the UI's address that shows the jobs of a sweep in charts."""
+    view = f"workflowType=machine_learning&viewStateShareKey={sweep_view(sweep)}&compareRunsMode=CHART"
+    return f"#/experiments/{experiment_id}/runs?{view}"
+
+
+def sweep_state(parent: str, varies: Sequence[str], metrics: Sequence[str], *, higher_is_better: bool = True) -> str:
+    """Return the view of a sweep: its jobs alone, what varies, the best first, and a parallel-coordinates chart.
+
+    MLflow's own charts begin with the first parameters by the alphabet that differ in any way.
+
+    Args:
+        parent: id of the sweep's run.
+        varies: names of the parameters that its jobs do not share.
+        metrics: names under which runs record their results; the first one ranks. None yet: no chart.
+        higher_is_better: its direction.
+    """
+    columns = [f"params.`{name}`" for name in varies] + [f"metrics.`{name}`" for name in metrics]
+    state: dict[str, Any] = {
+        "selectedColumns": ["attributes.`Duration`", *columns, "tags.`sweep.best`", "tags.`status.reason`"],
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
+        "orderByKey": f"metrics.`{metrics[0]}`" if metrics else "attributes.start_time",
+        "orderByAsc": bool(metrics) and not higher_is_better,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "runsHiddenMode": "SHOWALL",
+    }
+    if metrics:
+        card = {"runsCountToCompare": 1000, "metricSectionId": "sweep", "deleted": False, "isGenerated": False}
+        lines = {"type": "PARALLEL", "uuid": "sweep-lines", "showAllRuns": False}
+        bars = {"type": "BAR", "uuid": "sweep-bars", "metricKey": metrics[0]}
+        state["compareRunCharts"] = [
+            {**card, **lines, "selectedParams": list(varies), "selectedMetrics": [metrics[0]]},
+            {**card, **bars},
+        ]
+        section = {"uuid": "sweep", "name": "what varies", "display": True, "isReordered": True}
+        state["compareRunSections"] = [{**section, "columns": 2, "cardHeight": 480}]
+        state["isAccordionReordered"] = True  # else MLflow sorts the sections by their names
+    return json.dumps(state)

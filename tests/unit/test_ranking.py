@@ -11,7 +11,7 @@ from rich.console import Console
 from expkit.errors import RunNotFoundError
 from expkit.plotting import Curve, draw_losses
 from expkit.sweeping.jobs import Job, Outcome
-from expkit.sweeping.ranking import conclude, curves, order, where_tracked
+from expkit.sweeping.ranking import conclude, curves, order
 from expkit.sweeping.results import of_folders, of_jobs
 
 HIGH = {"name": "valid/accuracy", "higher_is_better": True}
@@ -207,16 +207,3 @@ def test_all_losses_are_drawn_in_one_picture(tmp_path):
         Curve(f"optimizer=o{n}", [(s, 1.0 / (s + n)) for s in range(1, 500)], [(1, 0.5), (2, 0.4)]) for n in range(25)
     ]
     draw_losses(tmp_path / "losses.png", "exp  |  sweep", [*many, Curve("no epoch yet", [(1, 0.5)], [])])
-
-
-@pytest.mark.parametrize(
-    ("uri", "runs_dir", "shown"),
-    [
-        (None, "runs", "python -m expkit ui"),
-        (None, "my runs", "python -m expkit ui --runs-dir 'my runs'"),
-        ("http://host:5000", "runs", "http://host:5000  (experiment exp)"),
-        ("sqlite:///a.db", "runs", "mlflow ui --backend-store-uri sqlite:///a.db  (experiment exp)"),
-    ],
-)
-def test_the_command_that_shows_a_sweep_in_mlflow(uri, runs_dir, shown):
-    assert where_tracked(uri, runs_dir, "exp") == shown

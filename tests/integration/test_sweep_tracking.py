@@ -1,0 +1,196 @@
+"""A sweep in MLflow: its own run, the runs of its jobs in it, and what becomes of them when something dies."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expkit import tracking
+from expkit.config import ExperimentConfig, compose
+from expkit.errors import TrackingError
+from expkit.lock import RunLock, is_locked
+from expkit.sweeping.jobs import Job, Outcome, Report
+from expkit.sweeping.parent_run import NoParent, Sweep, open_parent
+from expkit.sweeping.results import of_jobs
+from expkit.tracking.reading import open_reader
+from expkit.tracking.store import import_mlflow, sqlite_uri
+
+MONITOR = {"name": "valid/accuracy", "higher_is_better": True}
+
+
+class Sweeping:
+    """A sweep whose jobs only write what a job leaves behind."""
+
+    def __init__(self, folder: Path, config: ExperimentConfig) -> None:
+        self.runs = folder / "runs"
+        self.folder = self.runs / "mnist_cnn" / "sweep-20260101-120000-ab12cd"
+        self.folder.mkdir(parents=True)
+        self.sweep = Sweep(
+            self.folder,
+            config,
+            "python -m expkit -m +experiment=mnist_cnn optimizer=sgd,adam",
+            ["+experiment=mnist_cnn", "seed=1"],
+            ["optimizer"],
+            jobs=2,
+        )
+        self.jobs: list[Job] = []
+        self.outcomes: dict[int, Outcome] = {}
+
+    def job(self, parent: NoParent, number: int, optimizer: str, value: float | None) -> str:
+        """One job that comes to a value, or dies; returns the id of its run."""
+        varies, choices = (f"optimizer={optimizer}",), {"optimizer": optimizer}
+        job = Job(number, self.folder / str(number), varies, varies, json.dumps(choices), choices, str(number))
+        job.folder.mkdir(exist_ok=True)
+        name = str(parent.run_name(number, varies, choices))
+        settings = tracking.StoreSettings(None, "mnist_cnn", name, self.runs, self.runs / "mlartifacts")
+        tags = {"run.folder": str(job.folder), **parent.tags(number)}
+        tracker = tracking.open_tracker(settings, params=choices, tags=tags)
+        record: dict[str, Any] = {"name": "mnist_cnn", "status": "RUNNING", "mlflow_run_id": tracker.run_id}
+        parent.started(job, "cpu 0", 1)
+        outcome = Outcome("CRASHED", "killed by SIGKILL")
+        if value is not None:
+            parent.reported(job, Report(1, 1, 5, 5, {}, value, "valid/accuracy"))
+            record.update(status="FINISHED", metrics={"valid/accuracy": value, "test/accuracy": value}, monitor=MONITOR)
+            tracker.finish()
+            outcome = Outcome("FINISHED", value=value)
+        (job.folder / "run.json").write_text(json.dumps(record))
+        parent.ended(job, outcome)
+        self.jobs.append(job)
+        self.outcomes[number] = outcome
+        return tracker.run_id
+
+    @property
+    def client(self) -> Any:
+        return import_mlflow().MlflowClient(sqlite_uri(self.runs / "mlflow.db"))
+
+    def run(self, run_id: str) -> Any:
+        return self.client.get_run(run_id)
+
+    def settle_dead(self) -> int:
+        return open_reader(None, self.runs).settle_dead(is_locked)
+
+
+@pytest.fixture
+def sweeping(tmp_path: Path) -> Sweeping:
+    return Sweeping(tmp_path, compose(["+experiment=mnist_cnn", f"runs_dir={tmp_path / 'runs'}"]))
+
+
+def test_the_runs_of_the_jobs_are_nested_in_that_of_the_sweep_which_has_its_results(sweeping: Sweeping) -> None:
+    parent = open_parent(sweeping.sweep)
+    assert sweeping.run(parent.run_id).info.status == "RUNNING"
+    first, second = sweeping.job(parent, 0, "sgd", 0.8), sweeping.job(parent, 1, "adam", 0.9)
+    (sweeping.folder / "results.csv").write_text("job\n")
+    parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
+
+    stored = sweeping.run(parent.run_id)
+    assert stored.info.status == "FINISHED"
+    assert stored.info.run_name == "sweep optimizer · ab12cd"
+    assert stored.data.params == {"experiment": "mnist_cnn", "seed": "1"}
+    assert stored.data.metrics["valid/best_accuracy"] == stored.data.metrics["sweep/best"] == 0.9
+    assert stored.data.metrics["sweep/jobs_done"] == 2
+    tags = stored.data.tags
+    assert (tags["sweep.varies"], tags["sweep.jobs"], tags["sweep.best_run_id"]) == ("optimizer", "2", second)
+    assert "optimizer=sgd,adam" in tags["command"]
+    assert "| 1 | adam | finished | 0.9000 |" in tags["mlflow.note.content"]
+    assert [item.path for item in sweeping.client.list_artifacts(parent.run_id)] == ["results.csv"]
+    children = [sweeping.run(one) for one in (first, second)]
+    assert [one.info.run_name for one in children] == ["sgd · ab12cd.0", "adam · ab12cd.1"]
+    assert {one.data.tags["mlflow.parentRunId"] for one in children} == {parent.run_id}
+    assert [one.data.tags.get("sweep.best") for one in children] == [None, "true"]
+
+
+def test_the_page_of_a_sweep_shows_what_varies_and_the_best_first(sweeping: Sweeping) -> None:
+    parent = open_parent(sweeping.sweep)
+    sweeping.job(parent, 0, "sgd", 0.8)
+    parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
+    experiment = sweeping.client.get_experiment_by_name("mnist_cnn")
+    view = json.loads(experiment.tags["mlflow.sharedViewState.sweep-ab12cd"])
+    assert parent.run_id in view["searchFilter"]
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`valid/best_accuracy`", False)
+    lines, _ = view["compareRunCharts"]
+    assert (lines["selectedParams"], lines["selectedMetrics"]) == (["optimizer"], ["valid/best_accuracy"])
+    assert parent.where() == f"python -m expkit ui --sweep ab12cd --runs-dir {sweeping.runs}"
+
+
+def test_a_job_that_died_fails_in_the_store_too_and_with_it_the_sweep(sweeping: Sweeping) -> None:
+    parent = open_parent(sweeping.sweep)
+    sweeping.job(parent, 0, "sgd", 0.8)
+    dead = sweeping.job(parent, 1, "adam", None)
+    parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
+    stored = sweeping.run(dead)
+    assert (stored.info.status, stored.data.tags["status.reason"]) == ("FAILED", "killed by SIGKILL")
+    stored = sweeping.run(parent.run_id)
+    assert (stored.info.status, stored.data.tags["status.reason"]) == ("FAILED", "1 of 2 jobs failed")
+
+
+def test_a_resumed_sweep_goes_on_in_its_run_and_has_one_best_job(sweeping: Sweeping) -> None:
+    parent = open_parent(sweeping.sweep)
+    first = sweeping.job(parent, 0, "sgd", 0.8)
+    parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes), stopped="stopped by SIGINT")
+    stored = sweeping.run(parent.run_id)
+    assert (stored.info.status, stored.data.tags["status.reason"]) == ("KILLED", "stopped by SIGINT")
+    assert sweeping.run(first).data.tags["sweep.best"] == "true"
+
+    again = open_parent(replace(sweeping.sweep, before=1))
+    assert again.run_id == parent.run_id
+    assert sweeping.run(parent.run_id).info.status == "RUNNING"
+    second = sweeping.job(again, 1, "adam", 0.9)
+    again.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
+    stored = sweeping.run(parent.run_id)
+    assert stored.info.status == "FINISHED"
+    assert "status.reason" not in stored.data.tags
+    assert stored.data.metrics["test/accuracy"] == 0.9
+    assert "sweep.best" not in sweeping.run(first).data.tags
+    assert sweeping.run(second).data.tags["sweep.best"] == "true"
+
+
+def test_a_sweep_whose_run_is_gone_gets_a_new_one(sweeping: Sweeping, caplog: pytest.LogCaptureFixture) -> None:
+    (sweeping.folder / "mlflow.json").write_text(json.dumps({"run_id": "0" * 32}))
+    with caplog.at_level(logging.WARNING):
+        parent = open_parent(sweeping.sweep)
+    assert sweeping.run(parent.run_id).info.status == "RUNNING"
+    assert "gets a new MLflow run" in caplog.text
+    parent.finish()
+
+
+def test_a_sweep_whose_process_died_is_set_right_by_who_sees_it_next(sweeping: Sweeping) -> None:
+    parent = open_parent(sweeping.sweep)
+    child = sweeping.job(parent, 0, "sgd", 0.8)
+    sweeping.client.update_run(child, status="RUNNING")
+    with RunLock(sweeping.folder):
+        assert sweeping.settle_dead() == 0
+        assert sweeping.run(parent.run_id).info.status == "RUNNING"
+    assert sweeping.settle_dead() == 1
+    assert [sweeping.run(one).info.status for one in (parent.run_id, child)] == ["FAILED", "FAILED"]
+    assert "process died" in sweeping.run(parent.run_id).data.tags["status.reason"]
+    parent.finish(stopped="the test")
+
+
+def test_without_tracking_there_is_no_parent(tmp_path: Path) -> None:
+    config = compose(["+experiment=mnist_cnn", "tracking=none", f"runs_dir={tmp_path / 'runs'}"])
+    parent = open_parent(Sweep(tmp_path, config, ""))
+    assert (parent.run_id, parent.tags(1), parent.run_name(1, ["seed=1"], {}), parent.where()) == ("", {}, None, "")
+    parent.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_used_is_a_refusal(tmp_path: Path) -> None:
+    config = compose(["+experiment=mnist_cnn", "tracking.uri=http://127.0.0.1:9", f"runs_dir={tmp_path / 'runs'}"])
+    with pytest.raises(TrackingError, match=r"tracking\.kind=none"):
+        open_parent(Sweep(tmp_path, config, ""))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_goes_away_does_not_stop_the_sweep(sweeping: Sweeping, caplog: pytest.LogCaptureFixture) -> None:
+    parent = open_parent(sweeping.sweep)
+    sweeping.job(parent, 0, "sgd", 0.8)
+    (sweeping.runs / "mlflow.db").unlink()
+    (sweeping.runs / "mlflow.db").write_text("this is no database")
+    with caplog.at_level(logging.WARNING):
+        parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
+    assert "Not stored in" in caplog.text
