@@ -34,6 +34,7 @@ START_SECONDS = 90.0
 STOP_SECONDS = 5.0
 _PORTS_TRIED = 50
 
+_VIEW = view_tag(VIEW_KEY)
 log = logging.getLogger("expkit")
 
 
@@ -57,7 +58,7 @@ def main(arguments: list[str]) -> int:
             "+experiment=mnist_cnn), or name the folder of your runs: --runs-dir FOLDER."
         )
     console = Console(highlight=False, soft_wrap=True)
-    _settle(database)
+    sweep = _page_of(database, chosen.sweep)
     port = _choose_port(chosen.host, chosen.port, console)
     if chosen.host not in ("127.0.0.1", "localhost", "::1"):
         console.print(f"[bold yellow]Anyone who reaches {chosen.host} can read and delete these runs.[/]")
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> int:
         ):
             address = f"http://{'127.0.0.1' if chosen.host == '0.0.0.0' else chosen.host}:{port}"
             _wait_until_it_answers(address, server, log)
-            page = _first_page(address, chosen.sweep)
+            page = f"{address}/{sweep}" if sweep else _first_page(address)
             console.print(f"Runs of {database.parent}: [bold]{page}[/] (Ctrl-C ends it)")
             if not chosen.no_browser and _can_browse():
                 webbrowser.open(page)
@@ -213,38 +214,34 @@ def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], log: I
     raise TrackingError(f"the MLflow server did not answer within {START_SECONDS:.0f} s.\n{_tail(log)}")
 
 
-def _settle(database: Path) -> None:
-    """Set the state of sweeps right that died: whoever looks at them is to know."""
-    try:
-        open_reader(sqlite_uri(database), database.parent).settle_dead(is_locked)
-    except TrackingError as error:
-        log.warning("Sweeps that died may be shown as running: %s", error)
+def _page_of(database: Path, sweep: str | None) -> str:
+    """Return the part of the address that shows a sweep; empty where none was asked for.
 
-
-def _first_page(address: str, sweep: str | None = None) -> str:
-    """Page of a sweep; else table of the newest experiment with expkit's columns, or the list of all experiments.
+    Sweeps whose process died are set right on the way: whoever looks at them is to know.
 
     Raises:
         TrackingError: there is no such sweep.
     """
-    training = "workflowType=machine_learning"  # MLflow shows its pages for GenAI otherwise
-    sweep = Path(sweep).name.rpartition("-")[2] if sweep else None  # its folder is as good
-    newest = _experiment_with(address, view_tag(sweep_view(sweep) if sweep else VIEW_KEY))
-    if sweep and newest:
-        return f"{address}/{sweep_page(newest, sweep)}"
-    if sweep:
+    name = Path(sweep or "").name.rpartition("-")[2]  # its folder is as good
+    found = ""
+    try:
+        reader = open_reader(sqlite_uri(database), database.parent)
+        reader.settle_dead(is_locked)
+        found = reader.experiment_with(view_tag(sweep_view(name))) if name else ""
+    except TrackingError as error:
+        log.warning("Sweeps that died may be shown as running: %s", error)
+    if name and not found:
         raise TrackingError(
-            f"--sweep {sweep}: this store has no such sweep. The id is the end of its folder's name: ab12cd of "
-            "sweep-20261123-120000-ab12cd."
+            f"--sweep {sweep}: the store {database} has no such sweep. Its id is the end of its folder's name: ab12cd "
+            "of sweep-20261123-120000-ab12cd."
         )
-    if not newest:
-        return f"{address}/#/experiments?{training}"
-    return f"{address}/#/experiments/{newest}/runs?{training}&viewStateShareKey={VIEW_KEY}"
+    return sweep_page(found, name) if name else ""
 
 
-def _experiment_with(address: str, tag: str) -> str:
-    """Id of the newest experiment that has a tag; empty where there is none."""
-    query = {"max_results": 1, "order_by": ["last_update_time DESC"], "filter": f"tags.`{tag}` LIKE '%'"}
+def _first_page(address: str) -> str:
+    """Table of the newest experiment with expkit's columns; else the list of all experiments."""
+    training = "workflowType=machine_learning"  # MLflow shows its pages for GenAI otherwise
+    query = {"max_results": 1, "order_by": ["last_update_time DESC"], "filter": f"tags.`{_VIEW}` LIKE '%'"}
     request = urllib.request.Request(
         f"{address}/api/2.0/mlflow/experiments/search",
         data=json.dumps(query).encode(),
@@ -252,9 +249,10 @@ def _experiment_with(address: str, tag: str) -> str:
     )
     try:
         with _opener().open(request, timeout=10) as answer:
-            return str(json.load(answer)["experiments"][0]["experiment_id"])
+            newest = json.load(answer)["experiments"][0]["experiment_id"]
     except (OSError, ValueError, LookupError):
-        return ""
+        return f"{address}/#/experiments?{training}"
+    return f"{address}/#/experiments/{newest}/runs?{training}&viewStateShareKey={VIEW_KEY}"
 
 
 def _opener() -> urllib.request.OpenerDirector:

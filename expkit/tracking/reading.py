@@ -132,6 +132,20 @@ class Reader:
         except Exception as error:
             raise TrackingError(f"tracking store {masked(self.uri)}: {explain(error)}. {remedy(error)}") from error
 
+    def experiment_with(self, tag: str) -> str:
+        """Return the id of the newest experiment that has a tag; empty where there is none.
+
+        Raises:
+            TrackingError: the store does not answer.
+        """
+        try:
+            with own_call():
+                having = f"tags.`{tag}` LIKE '%'"
+                found = self._client.search_experiments(filter_string=having, order_by=["last_update_time DESC"])
+                return str(found[0].experiment_id) if found else ""
+        except Exception as error:
+            raise TrackingError(f"tracking store {masked(self.uri)}: {explain(error)}. {remedy(error)}") from error
+
     def tags(self, run_id: str) -> dict[str, str] | None:
         """Return the tags of a run; None where the store has no such run."""
         try:

@@ -52,6 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (folder / "loss.png").write_bytes(PNG)
     tracker.log_artifact(folder / "loss.png", "plots")
     tracker.log_metrics({"loss": float("nan"), "accuracy": 0.9}, step=1)
+    tracker.children().show("ab12cd", ["model"], ["valid/best_accuracy"])
     tracker.finish()
     return folder, tracker.run_id
 
@@ -123,6 +124,24 @@ def test_ctrl_c_ends_the_server_and_all_its_processes(page: tuple[subprocess.Pop
     assert processes_of(f"--port {port}") == []
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+def test_a_sweep_is_shown_by_its_id_or_folder(runs: tuple[Path, str]) -> None:
+    sweep = "runs/mnist_cnn/sweep-20260101-120000-ab12cd/"
+    command = [sys.executable, "-c", LAUNCH, "--runs-dir", str(runs[0]), "--no-browser", "--sweep", sweep]
+    process = subprocess.Popen([*command, "--port", str(free_port())], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert re.search(r"/#/experiments/\d+/runs\?\S*viewStateShareKey=sweep-ab12cd&compareRunsMode=CHART", line)
+
+
+def test_a_sweep_that_the_store_does_not_have_is_refused(runs: tuple[Path, str]) -> None:
+    with pytest.raises(TrackingError, match=r"--sweep ffffff: .* has no such sweep\. Its id is the end of its folder"):
+        ui.main(["--runs-dir", str(runs[0]), "--sweep", "ffffff"])
 
 
 def test_no_store_says_to_run_an_experiment_first(tmp_path: Path) -> None:
