@@ -7,17 +7,15 @@ import logging
 import shlex
 import socket
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
 from expkit import tracking
 from expkit.config import ExperimentConfig
-from expkit.errors import RunNotFoundError, TrackingError
+from expkit.errors import TrackingError
 from expkit.files import write_whole
 from expkit.lock import is_locked
-from expkit.runs import read_record
 from expkit.sweeping.board import Board
 from expkit.sweeping.jobs import FINISHED, KILLED, PRUNED, Job, Outcome, Report
 from expkit.sweeping.names import short_name
@@ -112,7 +110,6 @@ class ParentRun(NoParent):
         self._sweep, self._tracker = sweep, tracker
         self._board = Board(sweep.jobs, sweep.before)
         self._children = tracker.children()
-        self._later = ThreadPoolExecutor(1, thread_name_prefix="expkit-parent-run")
 
     def tags(self, number: int) -> dict[str, str]:
         """Return the tags that nest a job's run in this one."""
@@ -144,15 +141,12 @@ class ParentRun(NoParent):
         self._board.reported(job, report)
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """Record the best result so far, and close the run of a job that died before it could."""
+        """Record the best result so far."""
         self._board.ended(job, outcome)
         over = self._sweep.before + len(self._board.over)
         best = self._board.best.best if self._board.best is not None else None
         points = {"sweep/jobs_done": float(over), **({} if best is None else {"sweep/best": best})}
         self._tracker.log_metrics(points, over)
-        child = _mlflow_run(job.folder)
-        if child and outcome.status not in (FINISHED, PRUNED):
-            self._later.submit(self._children.close, child, outcome.reason or outcome.status)
 
     def finish(self, entries: Sequence[Entry] = (), *, stopped: str = "", failed: str = "") -> None:
         """Record the results and close the run.
@@ -162,7 +156,6 @@ class ParentRun(NoParent):
             stopped: who or what stopped the sweep, if it was.
             failed: why the sweep itself failed, if it did.
         """
-        self._later.shutdown(wait=True)
         bad = [one for one in entries if one.status not in (FINISHED, PRUNED, PENDING, KILLED)]
         best = entries[0] if entries and entries[0].metrics and rules(entries) else None
         if best is not None:
@@ -266,11 +259,4 @@ def _known(folder: Path) -> str:
     try:
         return str(json.loads((folder / PARENT).read_text(encoding="utf-8"))["run_id"])
     except (OSError, ValueError, LookupError, TypeError):
-        return ""
-
-
-def _mlflow_run(folder: Path) -> str:
-    try:
-        return str(read_record(folder).get("mlflow_run_id") or "")
-    except RunNotFoundError:  # it died before it wrote anything
         return ""

@@ -88,7 +88,7 @@ def of_jobs(jobs: Sequence[Job], outcomes: Mapping[int, Outcome]) -> list[Entry]
     for job in jobs:
         outcome = outcomes.get(job.number)
         try:
-            entry = _entry(job.folder, read_record(job.folder))
+            entry = replace(_entry(job.folder, read_record(job.folder)), number=str(job.number))
         except RunNotFoundError:  # it was not begun, or died before it could write
             entry = Entry(str(job.number), job.folder, "", "", PENDING)
         entries.append(entry if outcome is None else _ended(entry, outcome))

@@ -47,10 +47,6 @@ class Children:
         client = self._store.client
         self._store.attempt("the state of other sweeps", partial(settle_dead, client, is_alive, but=self._parent))
 
-    def close(self, child: str, reason: str) -> None:
-        """Say of a child that is still RUNNING that it has failed: its process died, and cannot."""
-        self._store.attempt(f"the status of the run {child}", partial(_fail, self._store.client, child, reason))
-
     def _mark(self, child: str) -> None:
         client = self._store.client
         marked = f"tags.`{PARENT}` = '{self._parent}' and tags.`{BEST}` = 'true'"
