@@ -68,9 +68,11 @@ class NoParent:
         """Return the tags that a job's run is to have."""
         return {}
 
-    def run_name(self, number: int, varies: Sequence[str], choices: Mapping[str, str]) -> str | None:
-        """Return the name that a job's run is to have in the store; None for that of a single run."""
-        return None
+    def run_name(
+        self, number: int, varies: Sequence[str], choices: Mapping[str, str], own: str | None = None
+    ) -> str | None:
+        """Return the name that a job's run is to have in the store; `own` is what its config says."""
+        return own
 
     def where(self) -> str:
         """Return what shows the sweep in MLflow: a command or an address; empty where nothing is tracked."""
@@ -115,9 +117,10 @@ class ParentRun(NoParent):
         """Return the tags that nest a job's run in this one."""
         return {nested.PARENT: self.run_id, "sweep": self._sweep.id, "sweep.job": str(number)}
 
-    def run_name(self, number: int, varies: Sequence[str], choices: Mapping[str, str]) -> str | None:
+    def run_name(
+        self, number: int, varies: Sequence[str], choices: Mapping[str, str], own: str | None = None
+    ) -> str | None:
         """Return a name that tells a job's run from the others: "adam lr=0.01 · ab12cd.3"."""
-        own = self._sweep.config.tracking.run_name
         told = short_name(varies, choices)
         return " · ".join(part for part in (own, told, f"{self._sweep.id}.{number}") if part)
 
@@ -217,12 +220,13 @@ def import_ahead() -> None:
 
 def _settings(sweep: Sweep) -> tracking.StoreSettings:
     chosen, runs_dir = sweep.config.tracking, sweep.config.runs_dir
+    own = _params(sweep).get("tracking.run_name", "")
     told = ", ".join(short_name([f"{key}=?" for key in sweep.varies], {}).replace("=?", "").split(" "))
     name = " ".join(part for part in ("sweep", told) if part)
     return tracking.StoreSettings(
         uri=chosen.uri,
         experiment=chosen.experiment or sweep.config.name,
-        run_name=" · ".join(part for part in (chosen.run_name, name, sweep.id) if part),
+        run_name=" · ".join(part for part in (own, name, sweep.id) if part and "${" not in part),
         runs_dir=runs_dir.absolute(),
         artifact_root=(runs_dir / "mlartifacts").absolute(),
         metrics=tuple(sweep.config.metrics),

@@ -110,16 +110,20 @@ def _chosen(board: Board, room: int) -> tuple[list[Row], str]:
 
 def _sweep_line(board: Board, width: int, *, ascii_only: bool) -> Text:
     fraction, left = board.fraction(), board.seconds_left()
-    clock = f"{show_seconds(int(board.seconds()))}"
-    times = f"{clock}, {show_seconds(left)} left" if left else clock
-    parts = [board.counts(), times]
+    times = [show_seconds(int(board.seconds()))]
+    times += [f"{show_seconds(left)} left"] if left else []
+    best = ""
     if board.best is not None and board.best.best is not None:
-        parts.append(f"best {show_value(board.best.best)} (job {board.best.job.number})")
-    text = Text("  ".join(parts), style="bold")
-    if fraction is not None and cell_len(text.plain) + BAR + GAP <= width:
+        best = f"best {show_value(board.best.best)} (job {board.best.job.number})"
+    counts = board.counts()
+    tries = [[counts, ", ".join(times), best], [counts, times[-1], best], [counts, times[-1]], [counts]]
+    texts = [(" " * GAP).join(filter(None, parts)) for parts in tries]
+    shown = next((text for text in texts if cell_len(text) <= width), counts)
+    text = Text(shown, style="bold")
+    if fraction is not None and cell_len(shown) + BAR + GAP <= width:
         done = round(fraction * BAR)
         full, empty = ("#", "-") if ascii_only else ("━", "─")
-        text = Text.assemble((full * done, "green"), (empty * (BAR - done), "dim"), "  ", text)
+        text = Text.assemble((full * done, "green"), (empty * (BAR - done), "dim"), " " * GAP, text)
     text.truncate(width, overflow="crop")
     return text
 

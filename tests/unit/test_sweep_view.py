@@ -184,6 +184,19 @@ def test_a_narrow_terminal_keeps_what_matters_most(clock):
     assert " on " not in title
 
 
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (80, "2 of 20 done, 1 failed, 3 running  10 s, 38 s left  best 0.9000 (job 0)"),
+        (66, "2 of 20 done, 1 failed, 3 running  38 s left  best 0.9000 (job 0)"),
+        (50, "2 of 20 done, 1 failed, 3 running  38 s left"),
+        (40, "2 of 20 done, 1 failed, 3 running"),
+    ],
+)
+def test_the_line_of_the_sweep_says_what_there_is_room_for(clock, width, shown):
+    assert frame(busy_board(clock), width, 24)[0].plain == shown
+
+
 def test_ascii_only(clock):
     text = "\n".join(line.plain for line in frame(busy_board(clock), 100, 10, ascii_only=True))
     assert text.isascii()
