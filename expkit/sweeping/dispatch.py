@@ -120,7 +120,10 @@ class Dispatch:
     def close(self) -> None:
         """Leave no process behind."""
         for place in self._places:
+            running = place.running
             place.close()
+            if running is not None and mend_record(running.job.folder, "KILLED", "its sweep was broken off"):
+                self._mender.add(running.job.folder)
         self._mender.close()
 
     def _fill(self) -> None:
@@ -197,7 +200,7 @@ class Dispatch:
         self._source.ended(job, outcome)
         if outcome.status in (FAILED, CRASHED, TIMEOUT) and self._settings.on_error == "stop" and not self._no_more:
             self._no_more = True
-            self._say(f"job {job.number} failed: no more are begun (sweep.on_error=stop)", "those that run go on")
+            self._say(f"job {job.number} failed: no more are begun (sweep.on_error=stop)")
 
     def _heed_requests(self) -> None:
         """Pass on a request to stop; the second Ctrl-C kills."""
@@ -212,12 +215,13 @@ class Dispatch:
             self._asked = True
             for place in self._places:
                 place.ask(KILLED, why, self._settings.grace)
-            self._say("stopping", f"they have {self._settings.grace:g} s to save and end; Ctrl-C again kills them")
+            self._say(why, f", with {self._settings.grace:g} s to save and end. Ctrl-C again kills at once")
         if self._stop.urgent:
             for place in self._places:
                 place.kill()
 
-    def _say(self, what: str, of_those: str) -> None:
+    def _say(self, what: str, of_those: str = "") -> None:
+        """Say what happens, and how many jobs run, if any does."""
         count = sum(place.running is not None for place in self._places)
-        running = f"; {count} {'jobs run' if count > 1 else 'job runs'}: {of_those}" if count else ""
+        running = f". Still running: {count}{of_those}" if count else ""
         self._console.print(f"{what}{running}", markup=False, soft_wrap=True)

@@ -19,6 +19,8 @@ from expkit.sweeping.ties import kill_group
 from expkit.sweeping.wire import pack_job, unpack
 
 CAN_FORK = hasattr(os, "fork")
+_PREPARATION = 300.0
+"""Seconds that a server may take to import, on a slow or busy disk, before `timeout` begins to count."""
 
 
 @dataclass
@@ -109,8 +111,8 @@ class Place:
         running = Running(job, attempt, before.since if before else now, oom_kills=oom_kills())
         if before:
             running.best, running.best_metrics = before.best, before.best_metrics
-        if self._timeout is not None:
-            running.deadline = now + self._timeout
+        if self._timeout is not None:  # a server that still imports must not cost the job its time
+            running.deadline = now + self._timeout + (_PREPARATION if forks else 0.0)
         if not forks:
             running.pid = self.process.pid
         self.running = running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -22,6 +23,7 @@ class LocalPool:
         settings: the node `sweep` of the config.
         threads: most `device.threads` of the jobs.
         console: where it says that it waits for jobs to end; stderr by default.
+        jobs: there are at most, where that is known: few jobs share all cores.
         slots: where to run; found by `settings` by default.
 
     Raises:
@@ -34,10 +36,12 @@ class LocalPool:
         threads: int,
         console: Console | None = None,
         *,
+        jobs: int | None = None,
         slots: list[Slot] | None = None,
     ) -> None:
         self._settings = settings
-        self._slots = find_slots(settings, threads) if slots is None else slots
+        most = min((limit for limit in (settings.jobs, jobs) if limit), default=None)
+        self._slots = find_slots(replace(settings, jobs=most), threads) if slots is None else slots
         self._console = console or Console(stderr=True, highlight=False)
 
     @property

@@ -50,7 +50,9 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env={**os.environ, **own, **environment, **visible},
-            start_new_session=True,  # the terminal's Ctrl-C is meant for the sweep, which tells its jobs
+            # The terminal's Ctrl-C is meant for the sweep, which tells its jobs.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self.pid = self._popen.pid
         self._thread = threading.Thread(target=self._hear, args=(heard,), name=f"expkit-slot-{self.pid}", daemon=True)

@@ -141,6 +141,9 @@ class Jobs:
         starts: (number, slot, attempt) in order.
         reports: of each job.
         happening: called with each report.
+        starting: called at each start.
+        ticking: called again and again.
+        stopping: says whether a job is to be pruned.
     """
 
     def __init__(self, *jobs: Job, happening: Callable[[Job, Report], Any] = lambda job, report: None) -> None:
@@ -149,6 +152,7 @@ class Jobs:
         self.outcomes: dict[int, Outcome] = {}
         self.starts: list[tuple[int, str, int]] = []
         self.reports: dict[int, list[Report]] = {job.number: [] for job in jobs}
+        self.starting: Callable[[], Any] = lambda: None
         self.ticking: Callable[[], Any] = lambda: None
         self.stopping: Callable[[Job, Report], bool] = lambda job, report: False
 
@@ -172,6 +176,7 @@ class Watching:
 
     def started(self, job: Job, slot: str, attempt: int) -> None:
         self._jobs.starts.append((job.number, slot, attempt))
+        self._jobs.starting()
 
     def reported(self, job: Job, report: Report) -> None:
         self._jobs.reports[job.number].append(report)

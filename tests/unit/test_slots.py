@@ -11,6 +11,7 @@ import pytest
 from expkit.errors import ConfigError
 from expkit.settings import SweepSettings
 from expkit.sweeping.machine import Machine, cpu_quota, find_gpus, look_around
+from expkit.sweeping.pool import LocalPool
 from expkit.sweeping.slots import Slot, find_slots, refuse_unfit
 
 EIGHT = Machine(cores=tuple(range(8)), cpus=8)
@@ -68,6 +69,12 @@ def test_fewer_slots_share_all_cores_so_that_two_sweeps_do_not_meet_on_the_first
 def test_more_threads_than_cores_make_one_slot() -> None:
     (slot,) = find_slots(settings("cpu"), 16, EIGHT)
     assert slot.cores is None
+
+
+def test_few_jobs_share_all_cores() -> None:
+    pool = LocalPool(settings("cpu"), 1, jobs=1)
+    assert [slot.cores for slot in find_slots(settings("cpu", jobs=1), 1)] == [look_around().cores]
+    assert len(pool.slots) == 1
 
 
 def test_a_quota_limits_how_many_run_and_pins_none() -> None:
