@@ -143,7 +143,9 @@ class Board:
             return None
         done = sum(row.fraction() for row in self.rows.values())
         left = self.total - self.before - done
-        return self.seconds() / done * max(left, 0.0) if done > 0.02 else None
+        if done <= 0.02:
+            return None
+        return max(self.seconds() / done * max(left, 0.0), *(row.seconds_left() or 0.0 for row in self.running), 0.0)
 
     def _better(self, one: float | None, other: float) -> float:
         if one is None or one != one or other != other:  # NaN is worse than anything
