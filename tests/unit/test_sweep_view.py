@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -225,3 +229,28 @@ def test_the_live_table_follows_the_size_of_the_terminal_and_goes_away(clock):
         assert max(map(len, lines)) <= 50
         assert console.file.getvalue()[before:].count("\x1b[1A") > 3  # the folded lines are taken back, too
     assert console.file.getvalue().endswith("\x1b[1A\x1b[2K")
+
+
+@pytest.mark.parametrize("closed", ["pipe", "terminal"])
+def test_a_sweep_outlives_whoever_reads_it(closed):
+    code = """
+import os, sys, time
+from expkit.sweeping.console import lasting_console
+console = lasting_console()
+console.print("begun")
+time.sleep(0.5)
+for _ in range(3):
+    console.print("more")
+sys.stdout.flush()
+sys.stderr.write("recorded")
+"""
+    if closed == "pipe":
+        reads, writes = os.pipe()
+    else:
+        reads, writes = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert os.read(reads, 100).startswith(b"begun")
+    os.close(reads)
+    assert process.communicate(timeout=60)[1] == "recorded"
+    assert process.returncode == 0

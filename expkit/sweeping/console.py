@@ -1,0 +1,60 @@
+"""The console of a sweep, which outlives whoever reads it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import IO, Any, TextIO, cast
+
+from rich.console import Console
+
+from expkit import report
+
+
+def lasting_console(stream: TextIO | None = None) -> Console:
+    """Return a console that falls silent when its reader goes: `| tee` at a Ctrl-C, or a terminal that was closed.
+
+    Just then the jobs of a sweep have to save and be recorded; an error of the screen must not keep them from it.
+
+    Args:
+        stream: where to; stdout by default.
+    """
+    width = report.make_console().width
+    file = cast(IO[str], _Lasting(stream or sys.stdout))
+    console = Console(file=file, highlight=False)
+    return console if console.is_terminal else Console(file=file, highlight=False, width=width)
+
+
+class _Lasting:
+    """A text file that takes everything, and drops it once it cannot be written."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write, if anybody reads."""
+        try:
+            return self._file.write(text)
+        except OSError:
+            self._let_go()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, if anybody reads."""
+        try:
+            self._file.flush()
+        except OSError:
+            self._let_go()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def _let_go(self) -> None:
+        """Send the rest nowhere: Python flushes when it ends, and would complain."""
+        try:
+            descriptor = self._file.fileno()
+        except (OSError, ValueError):  # no real file
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
