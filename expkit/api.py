@@ -31,7 +31,7 @@ where the dataset says so (`TableInput.precision`, `Values.precision`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -88,6 +88,7 @@ __all__ = [
     "StepEnd",
     "StepResult",
     "TableInput",
+    "Team",
     "TrainingStoppedError",
     "Transform",
     "Values",
@@ -97,7 +98,7 @@ __all__ = [
     "inspection",
 ]
 
-VERSION = "1.2"
+VERSION = "1.3"
 """Grows its second number with each addition, its first with each change that breaks a plugin."""
 
 
@@ -111,6 +112,10 @@ class Loss(Protocol):
     there is none), "probabilities", "log_probabilities" or "sigmoid" (independent logits). It becomes
     ``spec.target.scores``, by which metrics, pictures and predictions read the outputs: see `Classes.probabilities`.
     A model may have such an attribute, too, for what it answers; the two are then compared.
+
+    A loss whose mean is a weighted one, as with weights of classes, has ``divisor(targets: Array) -> float``,
+    which returns what that mean divides by. Without, that is the number of samples. It puts the shares of a batch
+    together that several devices compute; see `Team`.
     """
 
     def __call__(self, outputs: paddle.Tensor, targets: paddle.Tensor) -> paddle.Tensor:
@@ -179,11 +184,13 @@ class StepResult:
         loss: mean over the batch.
         outputs: the model's answers [N, K], for the metrics.
         skipped: whether the update was left out, as a loss scaler does where 16 bits overflow: no failure.
+        targets: of the outputs, where these are not those that were given, but of a batch that several devices share.
     """
 
     loss: float
     outputs: Array
     skipped: bool = False
+    targets: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +209,30 @@ class LearnerState:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Team(Protocol):
+    """The devices that train one model together (`trainer.devices`); each has a process and a learner of its own.
+
+    In each step, every learner is given its own share of the batch. It computes loss and gradients of that, lets `mean`
+    make them those of the whole batch, and goes on as if it had computed these by itself: whether they are finite, how
+    they are clipped, which update follows. So all learners stay the same. `StepResult.outputs` are those of the share.
+
+    Attributes:
+        rank: of this device, counts from 0; what is measured, kept and exported is that of rank 0.
+        size: number of devices, at least 2.
+    """
+
+    rank: int
+    size: int
+
+    def mean(self, tensors: Sequence[paddle.Tensor], weight: float) -> list[paddle.Tensor]:
+        """Return the mean of each tensor over all devices, the same to the last bit on each.
+
+        Args:
+            tensors: dense; as many, of the same shapes and dtypes, on all devices.
+            weight: what the mean of this device's share divides by: `divisor` of its loss, or the number of samples.
+        """
+
+
 class Parts(Protocol):
     """What a learner may ask for; each part is built when asked, from the composed config.
 
@@ -216,6 +247,8 @@ class Parts(Protocol):
         tune: whether faster ways to compute the same are wanted.
         to_static: whether training is to run a graph that is traced from the model's code.
         training: whether steps are to be made; false where weights are only measured, maybe on another device.
+        team: the devices that train together; None where there is one. A learner that does not ask for it is refused
+            where there are several.
     """
 
     spec: DataSpec
@@ -226,6 +259,10 @@ class Parts(Protocol):
     tune: bool
     to_static: bool
     training: bool
+
+    @property
+    def team(self) -> Team | None:
+        """As above."""
 
     def model(self) -> paddle.nn.Layer:
         """Build the chosen model."""
@@ -249,6 +286,8 @@ class Learner(Protocol):
 
     - ``end_epoch(metrics)``, called after each epoch's validation, for rates that follow a metric;
     - ``model`` and ``loss``, a `paddle.nn.Layer` and a `Loss`, for those who look inside;
+    - ``digest()``, which returns a text that is the same for the same trainable weights; several devices compare theirs
+      at the start of each epoch;
     - ``scale_learning_rate(factor)``, which multiplies all rates from now on, and is kept in the learner's state; what
       ``trainer.on_nonfinite=rollback`` needs.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 
 import numpy as np
@@ -100,7 +100,7 @@ class Batches:
             epoch: counts from 1.
             skip: batches to leave out at the start, for going on in the middle.
         """
-        return load(partial(self._make, epoch), range(skip, self._count), self.loading)
+        return load(partial(self.batch, epoch), range(skip, self._count), self.loading)
 
     def raw(self, epoch: int, number: int, *, augment: bool = True) -> Batch:
         """Return one batch before normalisation.
@@ -113,10 +113,8 @@ class Batches:
         Raises:
             IndexError: an epoch has no such batch.
         """
-        if not 0 <= number < self._count:
-            raise IndexError(f"there is no batch {number}: an epoch has {self._count}, counted from 0")
         with self._lock:  # a plugin's code need not bear two threads
-            batch = Batch(*self.split.gather(self._chosen(epoch, number)))
+            batch = self._gather(epoch, number)
             if augment and self.transforms:
                 # `+ 1`: SeedSequence pads with zeros, so that number 0 would repeat the stream of `order`.
                 random = generator(self.seed, epoch, number + 1)
@@ -124,9 +122,38 @@ class Batches:
                     batch = transform(batch, random)
         return batch
 
-    def _make(self, epoch: int, number: int) -> tuple[Array, Array]:
-        batch = self.raw(epoch, number)
+    def batch(self, epoch: int, number: int, rows: Callable[[int], slice] | None = None) -> tuple[Array, Array]:
+        """Return one batch as the model takes it, (inputs [N, *shape], targets).
+
+        Args:
+            epoch: counts from 1.
+            number: of the batch in the epoch, counts from 0.
+            rows: says for a number of samples which of them are wanted. Others are not even read, where no transform
+                needs the whole batch.
+
+        Raises:
+            IndexError: an epoch has no such batch.
+        """
+        if rows is not None and not self.transforms:
+            with self._lock:
+                batch = self._gather(epoch, number, rows)
+        else:
+            batch = self.raw(epoch, number)
+            if rows is not None:
+                wanted = rows(len(batch.targets))
+                batch = Batch(batch.inputs[wanted], batch.targets[wanted])
         return self.spec.input.normalise(batch.inputs), batch.targets
+
+    def size_of(self, number: int) -> int:
+        """Return the number of samples in one batch of any epoch."""
+        place = number % self._per_pass
+        return min(self.batch_size, len(self.split) - place * self.batch_size)
+
+    def _gather(self, epoch: int, number: int, rows: Callable[[int], slice] | None = None) -> Batch:
+        if not 0 <= number < self._count:
+            raise IndexError(f"there is no batch {number}: an epoch has {self._count}, counted from 0")
+        chosen = self._chosen(epoch, number)
+        return Batch(*self.split.gather(chosen if rows is None else chosen[rows(len(chosen))]))
 
     def _chosen(self, epoch: int, number: int) -> Array:
         turn, place = divmod(number, self._per_pass)

@@ -28,6 +28,12 @@ class DeviceError(ExpkitError):
     """A device that this machine or this build of Paddle does not have."""
 
 
+class DeviceLostError(ExpkitError):
+    """A device that trained with others, and has died, failed or does not answer."""
+
+    exit_code = 1
+
+
 class CheckpointError(ExpkitError):
     """A checkpoint that cannot be written, found or trusted."""
 

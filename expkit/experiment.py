@@ -13,13 +13,13 @@ from typing import Any
 
 from rich.console import Console
 
-from expkit import report
+from expkit import parallel, report
 from expkit.api import Callback
 from expkit.auto_resume import find_earlier, what_becomes_of
 from expkit.callbacks import CheckpointCallback, History
 from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
-from expkit.errors import CheckpointError, ExpkitError, TrainingStoppedError
+from expkit.errors import CheckpointError, DeviceLostError, ExpkitError, TrainingStoppedError
 from expkit.export import Certificate, export_model
 from expkit.interrupts import StopRequests
 from expkit.last_step import EnoughSteps, LastStep
@@ -133,7 +133,8 @@ def _run(
     with RunLog() as run_log, ExitStack() as held:
         start = Start() if past is None else find_start(past, checkpoint)
         data = data if past is None else past.record["data"]
-        prepared = prepare(config)
+        team = held.enter_context(parallel.started(config))
+        prepared = parallel.lead(prepare(config, team=team), team)
         if data is not None:
             check_same_data(data, prepared.data.spec)
         with StopRequests() as stop:
@@ -173,7 +174,7 @@ def _recorded(run: _Run, recorder: Recorder, stop: StopRequests) -> Result:
         log.info("failed: %s", error, exc_info=not isinstance(error, ExpkitError))
         with stop.shielded():
             recorder.finish("FAILED", f"{type(error).__name__}: {error}")
-        if isinstance(error, (CheckpointError, OSError)):  # as of a full disk; what was saved before is whole
+        if isinstance(error, (CheckpointError, DeviceLostError, OSError)):  # as of a full disk; what was saved is whole
             log.warning("%s", run.how_to_go_on())
         raise
     with stop.shielded():
@@ -213,6 +214,7 @@ class _Run:
             folder=folder,
             interrupted=interrupted,
             log=recorder.log,
+            feed=prepared.feed,
         )
         self.state = WholeState(prepared, self.trainer, self.history, recorder.facts)
         if start.snapshot is not None:

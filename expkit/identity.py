@@ -16,6 +16,7 @@ LEFT_OUT = (
     "trainer.progress",  # what the screen shows
     "trainer.auto_resume",  # how it came to be started
     "trainer.stop_after",  # where it pauses
+    "trainer.devices_timeout",  # when a device is given up
     "checkpoint.every_steps",  # how often it is saved
     "checkpoint.every_seconds",
     "checkpoint.keep",

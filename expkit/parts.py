@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from expkit.api import DataSpec, Loss, Regularizer
+from expkit.api import DataSpec, Loss, Regularizer, Team
 from expkit.component import Component
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError
@@ -52,12 +52,20 @@ class ConfiguredParts:
         steps_per_epoch: optimizer steps in one epoch.
         device: as Paddle calls it.
         training: whether steps are to be made.
+        team: the devices that train together, where there are several.
     """
 
     def __init__(
-        self, config: ExperimentConfig, spec: DataSpec, *, steps_per_epoch: int, device: str, training: bool = True
+        self,
+        config: ExperimentConfig,
+        spec: DataSpec,
+        *,
+        steps_per_epoch: int,
+        device: str,
+        training: bool = True,
+        team: Team | None = None,
     ) -> None:
-        self._config = config
+        self._config, self._team = config, team
         self.spec = spec
         self.epochs = config.trainer.epochs
         self.steps_per_epoch = steps_per_epoch
@@ -67,6 +75,12 @@ class ConfiguredParts:
         self.tune = config.device.tune
         self.to_static = config.trainer.to_static
         self._asked: set[str] = set()
+
+    @property
+    def team(self) -> Team | None:
+        """The devices that train together; None where there is one."""
+        self._asked.add("team")
+        return self._team
 
     def refuse_idle(self) -> None:
         """Refuse what was chosen and has no effect, because the learner, which is built, did not ask for it.
@@ -82,6 +96,11 @@ class ConfiguredParts:
                 f"learner={learner} makes no use of {', '.join(f'{kind}={name}' for kind, name in idle.items())}. "
                 f"Leave out what it does not use ({' '.join(f'~{kind}' for kind in idle)}), or choose another learner "
                 "(`python -m expkit list learners`)."
+            )
+        if self._team is not None and "team" not in self._asked:
+            raise ConfigError(
+                f"trainer.devices={self._team.size}: learner={self._config.learner.name} trains on one device only. "
+                "Use trainer.devices=1, or learner=paddle."
             )
 
     def model(self) -> Any:

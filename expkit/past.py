@@ -17,7 +17,8 @@ from expkit.runs import read_record
 from expkit.spec import DataSource, DataSpec
 
 CHANGEABLE = (
-    *("trainer.epochs", "device.", "trainer.on_nonfinite", "trainer.nonfinite_limit", "trainer.rollback_factor"),
+    *("trainer.epochs", "device.", "trainer.devices"),
+    *("trainer.on_nonfinite", "trainer.nonfinite_limit", "trainer.rollback_factor"),
     *(name for name in LEFT_OUT if name != "runs_dir"),
 )
 """What a resumed run may do otherwise; all else would make it another run."""

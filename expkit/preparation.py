@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from expkit import cpu_tuning, device, seeding
-from expkit.api import Callback, Classes, Data, Learner, Split
+from expkit.api import Array, Callback, Classes, Data, Learner, Split, Team
 from expkit.config import ExperimentConfig, LoaderSettings
 from expkit.data import Batches
 from expkit.data_checks import check_data
@@ -31,6 +31,8 @@ class Prepared:
         callbacks: the chosen ones by name, in order.
         device: as Paddle calls it.
         tuning: CPU settings that were applied, as tags.
+        feed: yields from an epoch and a number of batches to leave out what this process computes of each batch, where
+            other devices compute the rest; None where it computes all.
     """
 
     data: Data
@@ -41,6 +43,7 @@ class Prepared:
     callbacks: Mapping[str, Callback]
     device: str
     tuning: Mapping[str, str]
+    feed: Callable[[int, int], Iterator[tuple[Array, Array]]] | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -48,12 +51,13 @@ class Prepared:
         return {name: len(batches.split) for name, batches in self.batches.items()}
 
 
-def prepare(config: ExperimentConfig, *, training: bool = True) -> Prepared:
+def prepare(config: ExperimentConfig, *, training: bool = True, team: Team | None = None) -> Prepared:
     """Tune, seed, load the data and build all components.
 
     Args:
         config: the experiment.
         training: whether it is to be trained; else its weights are only measured.
+        team: the devices that train together, where there are several.
 
     Raises:
         ExpkitError: a component, a value or the data is not what it should be.
@@ -69,7 +73,7 @@ def prepare(config: ExperimentConfig, *, training: bool = True) -> Prepared:
     }
     callbacks = {name: c.build(spec=data.spec) for name, c in config.callbacks.items()}
     steps = len(batches["train"])
-    parts = ConfiguredParts(config, data.spec, steps_per_epoch=steps, device=used, training=training)
+    parts = ConfiguredParts(config, data.spec, steps_per_epoch=steps, device=used, training=training, team=team)
     # Seeded again, so that the weights do not depend on random numbers that loading the data may have used.
     seeding.seed_everything(config.seed)
     learner: Learner = config.learner.build(parts=parts)

@@ -156,7 +156,7 @@ def _gpu_name(device: str) -> str | None:
         return None
     import paddle
 
-    return str(paddle.device.cuda.get_device_name(int(device.partition(":")[2] or 0)))
+    return str(paddle.device.cuda.get_device_name(int(device.partition(":")[2].split(" ")[0] or 0)))
 
 
 def _version(name: str) -> str | None:

@@ -21,6 +21,8 @@ class TrainerSettings:
     on_nonfinite: str = "stop"
     nonfinite_limit: int = 10
     rollback_factor: float = 0.5
+    devices: int = 1
+    devices_timeout: float = 60.0
     progress: str = "auto"
 
 
@@ -129,6 +131,7 @@ def check(settings: Settings) -> None:
         "trainer.limit_train_batches": (settings.trainer.limit_train_batches, 1),
         "trainer.stop_after": (settings.trainer.stop_after, 1),
         "trainer.nonfinite_limit": (settings.trainer.nonfinite_limit, 1),
+        "trainer.devices": (settings.trainer.devices, 1),
         "checkpoint.every_steps": (settings.checkpoint.every_steps, 1),
         "checkpoint.keep": (settings.checkpoint.keep, 1),
         "device.index": (settings.device.index, 0),
@@ -166,6 +169,10 @@ def _check_reals(settings: Settings) -> None:
         raise ConfigError(f"export.tolerance={settings.export.tolerance}: must be greater than 0.")
     if not 0 < settings.trainer.rollback_factor < 1:
         raise ConfigError(f"trainer.rollback_factor={settings.trainer.rollback_factor}: must be between 0 and 1.")
+    if not settings.trainer.devices_timeout > 0:
+        raise ConfigError(
+            f"trainer.devices_timeout={settings.trainer.devices_timeout}: must be greater than 0 seconds."
+        )
     durations = {"checkpoint.every_seconds": settings.checkpoint.every_seconds, "sweep.timeout": settings.sweep.timeout}
     for key, seconds in durations.items():
         if seconds is not None and not seconds > 0:

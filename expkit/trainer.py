@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,8 @@ class Trainer:
         log: records values that callbacks measure: ``log({"weights/head": 1.5}, step)``.
         not_finite: told of NaN and infinity, with the batch where it is one step's; to return is to leave that batch
             out, to raise `RolledBack` to go on from where `progress` stands then. The default stops.
+        feed: yields, from an epoch and a number of batches to leave out, what the learner is given of each batch of
+            `train`; all of it by default.
 
     Attributes:
         progress: where training is; one that was saved makes `fit` go on from there.
@@ -129,6 +131,7 @@ class Trainer:
         interrupted: Callable[[], bool] = lambda: False,
         log: Callable[[Mapping[str, float], int], None] = lambda values, step: None,
         not_finite: Callable[[NotFiniteError, tuple[Array, Array] | None], None] | None = None,
+        feed: Callable[[int, int], Iterator[tuple[Array, Array]]] | None = None,
     ) -> None:
         self.learner, self.train, self.valid = learner, train, valid
         self.meters, self.callbacks, self.monitor = meters, callbacks, monitor
@@ -136,6 +139,7 @@ class Trainer:
         self.progress = Progress()
         self._interrupted, self._log = interrupted, log
         self.not_finite = not_finite or self._stop_here
+        self._feed = feed
         self._random = StepRandom()
 
     def fit(self) -> FitEnd:
@@ -192,7 +196,7 @@ class Trainer:
         self._tell("on_epoch_start", EpochStart(epoch))
         if not done:  # else it goes on with what it has
             self.meters["train"].reset()
-        for inputs, targets in self.train.epoch(epoch, skip=done):
+        for inputs, targets in (self._feed or self.train.epoch)(epoch, done):
             self._watched_step(inputs, targets)
             self._check_interrupt()
         metrics = self.meters["train"].compute("train/")
@@ -227,7 +231,8 @@ class Trainer:
             if error.undone:
                 self._random.put_back(random)
             progress.step, progress.batch = step, batch
-            self.not_finite(error, (inputs, targets))
+            whole = (inputs, targets) if self._feed is None else self.train.batch(progress.epoch, batch)
+            self.not_finite(error, whole)
             progress.step, progress.batch, progress.skipped = step + 1, batch + 1, progress.skipped + 1
             self._log({"nonfinite/skipped": progress.skipped}, progress.step)
 
@@ -236,6 +241,7 @@ class Trainer:
         result = self.learner.train_step(inputs, targets)
         if not math.isfinite(result.loss):
             raise NotFiniteError(f"the loss is {result.loss}", undone=False)
+        targets = targets if result.targets is None else result.targets
         progress = self.progress
         progress.step += 1
         progress.batch += 1

@@ -23,6 +23,7 @@ class _Parts:
     """What a learner may ask for: a small network with dropout, Adam on a falling rate, no decay."""
 
     epochs, steps_per_epoch, seed, device, tune, to_static, training = 20, 1, 0, "cpu", False, False, True
+    team = None
 
     def __init__(self, spec: DataSpec) -> None:
         self.spec = spec

@@ -19,6 +19,7 @@ from expkit_learners._ema import SLOT, Average
 from expkit_learners._finite import Watch
 from expkit_learners._fit import check_options, check_weights, is_whole
 from expkit_learners._graph import write_graph
+from expkit_learners._parallel import Together, digest
 from expkit_learners._rates import scale_rate
 from expkit_learners._scores import check_scores
 from expkit_learners.fast_layers import speed_up
@@ -34,6 +35,8 @@ class PaddleLearner:
     With `amp`, matrix products and convolutions of training steps run in 16 bits on a GPU that can; weights, loss,
     measuring and the export stay in float32. With float16 the loss is scaled up, and a step whose scaled gradients
     overflow is left out: `amp/overflows` counts them.
+
+    On several devices (`trainer.devices`), each computes its share of a batch, and all make the same update.
 
     Args:
         parts: supplied.
@@ -76,6 +79,8 @@ class PaddleLearner:
         if self._average is not None:
             self._measured, self._measure = self._average.model, self._made_fast(self._average.model)
         self._watch = Watch(self._model)
+        team = parts.team
+        self._together = None if team is None else Together(self._model, self._loss, team)
         self._check_one_sample()
 
     @property
@@ -106,7 +111,7 @@ class PaddleLearner:
         outputs = self._precision.widen(outputs)
         loss = self._loss(outputs, paddle.to_tensor(targets))
         self._precision.backward(loss)
-        value = float(loss)
+        value = float(loss) if self._together is None else self._together.mean(loss, targets)
         self._watch.check(value, gradients=not self._precision.forgives)
         usable = self._precision.settle(self._model)
         if usable:
@@ -195,6 +200,10 @@ class PaddleLearner:
         if self._average is not None:
             self._average.load_state_dict(state.optimizer, int(state.extra["ema"]["updates"]))
         self._precision.load_state_dict(state.extra.get("scaler", {}))
+
+    def digest(self) -> str:
+        """Return a text that is the same for the same trainable weights."""
+        return digest(self._model)
 
     def summary(self) -> Mapping[str, float]:
         """Return the number of trainable parameters."""

@@ -5,7 +5,7 @@ import math
 import paddle
 import paddle.nn.functional as F  # noqa: N812 - the name that all Paddle code uses
 
-from expkit.api import ConfigError, DataSpec
+from expkit.api import Array, ConfigError, DataSpec
 
 TINY = 1e-30
 """Smaller probabilities are taken for this one: its logarithm and slope are finite float32 numbers."""
@@ -69,6 +69,24 @@ def checked_targets(
         f"loss={loss} needs {what} [N, {classes}] and classes [N] or shares [N, {classes}], but the model answered "
         f"{list(outputs.shape)} to targets {list(targets.shape)}. The model must have one output a class."
     )
+
+
+def total_weight(targets: Array, label_smoothing: float, weights: paddle.Tensor | None) -> float:
+    """Return what `cross_entropy` divides by.
+
+    Args:
+        targets: classes [N] int64, or shares [N, K].
+        label_smoothing: as there.
+        weights: as there.
+    """
+    if weights is None:
+        return len(targets)
+    each = weights.numpy()
+    if targets.ndim == 1:
+        counted = each[targets] * (1.0 - label_smoothing) + each.mean() * label_smoothing
+    else:
+        counted = (targets * (1.0 - label_smoothing) + label_smoothing / len(each)) @ each
+    return float(counted.sum())
 
 
 def cross_entropy(

@@ -3,9 +3,9 @@
 import paddle
 import paddle.nn.functional as F  # noqa: N812 - the name that all Paddle code uses
 
-from expkit.api import ConfigError, DataSpec
+from expkit.api import Array, ConfigError, DataSpec
 
-from ._classes import INEXACT, TINY, check_target, checked_targets, checked_weights, cross_entropy
+from ._classes import INEXACT, TINY, check_target, checked_targets, checked_weights, cross_entropy, total_weight
 
 
 class CrossEntropy:
@@ -70,6 +70,10 @@ class CrossEntropy:
         else:
             logs = F.log_softmax(outputs, axis=1)
         return cross_entropy(logs, targets, label_smoothing=self._label_smoothing, weights=self._weights)
+
+    def divisor(self, targets: Array) -> float:
+        """Return what the mean over these targets divides by: their number, or the weights of their classes."""
+        return total_weight(targets, self._label_smoothing, self._weights)
 
     def _check_probabilities(self, outputs: paddle.Tensor) -> None:
         """Look at the first batch only: a model that ends otherwise shows it at once."""

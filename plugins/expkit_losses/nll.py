@@ -2,9 +2,9 @@
 
 import paddle
 
-from expkit.api import ConfigError, DataSpec
+from expkit.api import Array, ConfigError, DataSpec
 
-from ._classes import INEXACT, check_target, checked_targets, checked_weights, cross_entropy
+from ._classes import INEXACT, check_target, checked_targets, checked_weights, cross_entropy, total_weight
 
 
 class NegativeLogLikelihood:
@@ -51,6 +51,10 @@ class NegativeLogLikelihood:
         targets = checked_targets("nll", "log-probabilities", self._classes, outputs, targets)
         self._check_log_probabilities(outputs)
         return cross_entropy(outputs, targets, weights=self._weights)
+
+    def divisor(self, targets: Array) -> float:
+        """Return what the mean over these targets divides by: their number, or the weights of their classes."""
+        return total_weight(targets, 0.0, self._weights)
 
     def _check_log_probabilities(self, outputs: paddle.Tensor) -> None:
         """Look at the first batch only: a model that ends otherwise shows it at once."""

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from expkit import experiment
+from expkit.api import Callback
 from expkit.config import compose
 from expkit.runs import all_runs
 from tests.integration import resuming
@@ -109,9 +110,9 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EXPKIT_DATA_DIR", raising=False)
 
-    def train(name: str, *overrides: str) -> Path:
+    def train(name: str, *overrides: str, further: Sequence[Callback] = ()) -> Path:
         folder = tmp_path / "runs" / "mnist_cnn" / name
-        experiment.run(compose([*resuming.QUICK, *overrides]), folder, resuming.console())
+        experiment.run(compose([*resuming.QUICK, *overrides]), folder, resuming.console(), further=further)
         return folder
 
     return train

@@ -71,6 +71,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.lock",
         "expkit.model_card",
         "expkit.nonfinite",
+        "expkit.parallel",
+        "expkit.parallel.*",
         "expkit.past",
         "expkit.pictures",
         "expkit.plotting",
