@@ -34,8 +34,12 @@ class History(Callback):
         self.steps: list[float] = []
         self.epochs: list[dict[str, float]] = []
 
-    def take_back(self, epoch: int, step: int) -> None:
-        """Go on from the files of an earlier start; what they say of later epochs and steps is forgotten."""
+    def take_back(self, epoch: int, step: int) -> tuple[int, int]:
+        """Go on from the files of an earlier start; what they say of later epochs and steps is forgotten.
+
+        Returns:
+            How many steps and epochs they hold.
+        """
         self.epochs = [known for known in read_epochs(self._epochs_file.parent) if known["epoch"] <= epoch]
         rows = [row for row in read_steps(self._steps_file.parent) if row[0] <= step]
         self.steps, self._unwritten = [loss for _, loss, _ in rows], []
@@ -43,6 +47,7 @@ class History(Callback):
             write_whole(self._epochs_file, json.dumps(self.epochs, indent=1))
         if self._steps_file.exists():
             write_whole(self._steps_file, _HEAD + "".join(map(_line, rows)))
+        return len(rows), len(self.epochs)
 
     def on_step_end(self, event: StepEnd) -> None:
         """Remember the loss."""
@@ -106,13 +111,23 @@ def read_epochs(folder: Path) -> list[dict[str, float]]:
 
 
 def read_steps(folder: Path) -> list[tuple[int, float, float]]:
-    """Read (step, loss, learning rate) of each step of a run; a last line that a crash cut short is left out."""
+    """Read (step, loss, learning rate) of each step of a run; a last line that a crash cut short is left out.
+
+    Raises:
+        RunNotFoundError: the file is damaged.
+    """
     path = folder / STEPS
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]
-    rows = [line.split(",") for line in lines if line.endswith("\n")]
-    return [(int(step), float(loss), float(rate)) for step, loss, rate in rows]
+    rows = []
+    for line in (line for line in lines if line.endswith("\n")):
+        try:
+            step, loss, rate = line.split(",")
+            rows.append((int(step), float(loss), float(rate)))
+        except ValueError as error:
+            raise RunNotFoundError(f"{path} is damaged: {line.strip()!r} is not a step, its loss and rate.") from error
+    return rows
 
 
 class CheckpointCallback(Callback):

@@ -10,7 +10,9 @@ import ctypes
 import logging
 import os
 import platform
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +45,9 @@ def quiet_import() -> Iterator[None]:
     finally:
         root.handlers[:], root.propagate = handlers, propagate
         root.setLevel(level)
+        if threading.current_thread() is threading.main_thread():
+            # Paddle would print a C++ traceback at a SIGTERM, and take it from our handlers.
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 def import_paddle() -> Any:

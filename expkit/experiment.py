@@ -100,7 +100,7 @@ def resume(
     read_record(folder)  # a folder that is no run is refused before a lock is put there
     with RunLock(folder):
         past = read_past(folder, changes)
-        check_resumable(past)
+        check_resumable(past, checkpoint)
         screen = console or report.make_console()
         return _run(past.config, folder, screen, past, checkpoint=checkpoint, last_step=last_step, further=further)
 

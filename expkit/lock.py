@@ -50,11 +50,7 @@ class RunLock:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = self._take()
-            self._file.truncate(0)
-            since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-            self._file.write(json.dumps(facts).encode())
-            self._file.flush()
+            _tell(self._file)
         except OSError as error:
             self._release()
             raise ConfigError(
@@ -74,7 +70,7 @@ class RunLock:
 
     def _take(self) -> IO[bytes]:
         while True:
-            file = self._path.open("a+b")
+            file = self._path.open("a+b", buffering=0)
             if not try_lock(file):
                 file.close()
                 raise RunLockedError(f"{self._folder} is being trained by {self._holder()}")
@@ -115,6 +111,15 @@ def is_locked(folder: Path) -> bool:
             return not try_lock(file)
     except OSError:  # nobody has left a lock there
         return False
+
+
+def _tell(file: IO[bytes]) -> None:
+    """Write down who holds the lock, where there is room; it holds without."""
+    since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(json.dumps(facts).encode())
 
 
 def try_lock(file: IO[bytes]) -> bool:

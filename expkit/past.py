@@ -122,6 +122,8 @@ def read_changed(folder: Path, changes: Sequence[str] = ()) -> PastRun:
     record = read_record(folder)
     try:
         text = (folder / "config.yaml").read_text(encoding="utf-8")
+        if not text.strip() or "choices" not in record:
+            raise ValueError("run.json lacks what was chosen" if text.strip() else "config.yaml is empty")
         overrides = tuple(str(one) for one in config.from_yaml((folder / "overrides.yaml").read_text(encoding="utf-8")))
         choices = dict(record["choices"])
     except (OSError, KeyError, ValueError) as error:
@@ -130,12 +132,18 @@ def read_changed(folder: Path, changes: Sequence[str] = ()) -> PastRun:
     return PastRun(folder, record, made, tuple(changes))
 
 
-def check_resumable(past: PastRun) -> None:
+def check_resumable(past: PastRun, checkpoint: str | None = None) -> None:
     """Refuse a run that has nothing left to train.
+
+    Args:
+        past: the run.
+        checkpoint: that it is to go on from; None for the last one. What came after another one can be done again.
 
     Raises:
         ConfigError: it is done; says how to train on.
     """
+    if checkpoint is not None and past.checkpoints.path(checkpoint) != past.checkpoints.path("last"):
+        return
     done, wanted = int(past.record.get("epochs") or 0), past.config.trainer.epochs
     if past.record.get("status") == "FINISHED" and done >= wanted:
         raise ConfigError(

@@ -26,6 +26,7 @@ from expkit.record_files import (
     git_facts,
     store_happened,
     store_made,
+    warn_of_changes,
     write_config,
     write_environment,
 )
@@ -134,6 +135,7 @@ class Recorder:
         now = {"status": "RUNNING", "resumed": resumed, "config_hash": config_hash(config.resolved)}
         recorder._record = {**kept, **now}
         changed = _changed_since(folder, config, prepared)
+        warn_of_changes(changed.get("environment", {}))
         if changed:
             recorder._record["resumed_otherwise"] = [*record.get("resumed_otherwise", ()), {"step": step, **changed}]
         write_config(folder, config)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -49,7 +51,11 @@ def git_facts(git: provenance.GitState | None) -> dict[str, Any]:
     """Return what is recorded of the code beside its changes."""
     if git is None:
         return {}
-    return {"commit": git.commit, "branch": git.branch, "dirty": git.dirty, "prefix": git.prefix}
+    facts = {"commit": git.commit, "branch": git.branch, "dirty": git.dirty, "prefix": git.prefix}
+    if git.dirty:
+        changes = json.dumps([git.diff, dict(sorted(git.untracked.items()))])
+        facts["changes"] = hashlib.sha256(changes.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return facts
 
 
 def store_made(tracker: NullTracker, folder: Path) -> None:
@@ -91,6 +97,31 @@ def attempt(folder: Path, work: Callable[[], None]) -> None:
         work()
     except OSError as error:
         log.warning("The record of the run in %s is incomplete: %s", folder, error)
+
+
+def warn_of_changes(changed: Mapping[str, tuple[Any, Any]]) -> None:
+    """Say that a run goes on with other code than it began with, or other versions.
+
+    Args:
+        changed: what is otherwise in its environment, as `changed_values` gives it.
+    """
+    code = changed.get("git.commit") or (changed.get("git.changes") and ("uncommitted changes", "others"))
+    found = [f"code: {_short(code[0])} -> {_short(code[1])}"] if code else []
+    for key, (before, after) in changed.items():
+        group, _, name = key.partition(".")
+        if key == "python" or (group in ("versions", "plugins", "expkit") and before is not None):
+            found.append(f"{name or key}: {before} -> {after or 'not installed'}")
+    if found:
+        log.warning(
+            "The run goes on with something else than before, which is recorded: %s. What follows may not be what an "
+            "uninterrupted run would have computed.",
+            "; ".join(found),
+        )
+
+
+def _short(commit: Any) -> str:
+    text = str(commit)
+    return f"commit {text[:8]}" if re.fullmatch("[0-9a-f]{40,}", text) else text
 
 
 def changed_values(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

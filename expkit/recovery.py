@@ -80,6 +80,11 @@ def find_start(past: PastRun, name: str | None = None) -> Start:
     """
     checkpoints = past.checkpoints
     if name is None and checkpoints.is_empty() and past.record.get("status") != "FINISHED":
+        if past.record.get("status") == "PAUSED" or len(read_epochs(past.folder)) > 1:  # each is saved at its end
+            raise CheckpointError(
+                f"the checkpoints of the run are gone: {checkpoints.folder} has none. Bring that folder back, or start "
+                f"the run anew: {command(past.config)}"
+            )
         log.warning("%s has saved nothing yet: it begins with its first step again.", past.folder)
         return Start()
     try:

@@ -53,6 +53,10 @@ def find_run(reference: str, runs_dir: Path, having: str = "") -> Path:
     above = next((parent for parent in folder.parents if (parent / RECORD).is_file()), None)
     if above is not None and folder.exists():
         raise RunNotFoundError(f"{reference} lies in a run; give the run's folder: {above}")
+    if folder.is_dir() and len(folder.parts) > 1:
+        raise RunNotFoundError(
+            f"no run has begun in {reference}: it has no {RECORD}. Nothing was trained there; start the run again."
+        )
     runs = list(all_runs(runs_dir))
     if not runs:
         raise RunNotFoundError(
@@ -70,8 +74,9 @@ def find_run(reference: str, runs_dir: Path, having: str = "") -> Path:
         names = ", ".join(str(run) for run in found[:4])
         raise RunNotFoundError(f"{reference!r} fits {len(found)} runs: {names}. Give one of these folders.")
     ids = [str(_readable(run).get("id", run.name)) for run in runs]
+    near = did_you_mean(reference, ["last", *ids])
     raise RunNotFoundError(
-        f"no run {reference!r} in {runs_dir}.{did_you_mean(reference, ids)} The newest are {', '.join(ids[-3:])}; "
+        f"no run {reference!r} in {runs_dir}.{near} The newest are {', '.join(ids[-3:])}; "
         "a folder, an MLflow run id or `last` will do as well."
     )
 

@@ -57,24 +57,31 @@ def read_snapshot(folder: Path) -> Snapshot:
     Raises:
         CheckpointError: a file is missing, damaged or of a newer format; names the file.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     manifest = read_json(folder / "manifest.json")
-    if manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{folder} has format {manifest.get('format')!r}; this expkit reads format {FORMAT}.")
+    if "format" not in manifest:
+        raise CheckpointError(f"{folder / 'manifest.json'} is damaged: it does not say which format it is of.")
+    if manifest["format"] != FORMAT:
+        raise CheckpointError(f"{folder} has format {manifest['format']!r}; this expkit reads format {FORMAT}.")
     contents = {name: _checked(folder, name, manifest) for name in FILES}
-    state = json.loads(contents["state.json"])
-    learner = LearnerState(
-        load(contents["model.safetensors"]), load(contents["optimizer.safetensors"]), state["learner"]
-    )
-    return Snapshot(
-        learner,
-        progress=state["progress"],
-        callbacks=state["callbacks"],
-        random=state["random"],
-        meters=state.get("meters", {}),
-        run=state.get("run", {}),
-    )
+    try:
+        state = json.loads(contents["state.json"])
+        learner = LearnerState(
+            load(contents["model.safetensors"]), load(contents["optimizer.safetensors"]), state["learner"]
+        )
+        return Snapshot(
+            learner,
+            progress=state["progress"],
+            callbacks=state["callbacks"],
+            random=state["random"],
+            meters=state.get("meters", {}),
+            run=state.get("run", {}),
+        )
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{folder} is damaged: its files are whole, but no checkpoint ({why}).") from error
 
 
 def write_snapshot(folder: Path, snapshot: Snapshot) -> None:

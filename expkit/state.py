@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from expkit.callbacks import History
+from expkit.callbacks import EPOCHS, STEPS, History
 from expkit.preparation import Prepared
 from expkit.runlog import log
 from expkit.seeding import random_state, restore_random_state
@@ -50,8 +50,22 @@ class WholeState:
         anew = self._prepared.meters["train"].load_state_dict(snapshot.meters)
         if progress.validated < progress.epoch:
             _warn_of_rest(progress, anew if snapshot.meters else ("loss", *anew))
-        self._history.take_back(progress.validated, progress.step)
+        _warn_of_gaps(progress, *self._history.take_back(progress.validated, progress.step))
         restore_random_state(snapshot.random)
+
+
+def _warn_of_gaps(progress: Progress, steps: int, epochs: int) -> None:
+    """Say that files of the run were cut or lost, which touches its record, but neither weights nor later metrics."""
+    for kept, wanted, what, file in (
+        (steps, progress.step - progress.skipped, "steps", STEPS),
+        (epochs, progress.validated, "epochs", EPOCHS),
+    ):
+        if kept != wanted:
+            log.warning(
+                "%s holds %d of the %d %s that were trained: it was cut or lost. Training goes on exactly as it would "
+                "have; plots and `reproduce` lack them.%s",
+                *(file, kept, wanted, what, " MLflow has their points, if the run was tracked." * (file == STEPS)),
+            )
 
 
 def _warn_of_rest(progress: Progress, names: Sequence[str]) -> None:

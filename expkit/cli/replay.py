@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         metavar="KEY=VALUE",
         help="what to try: " + ", ".join(f"{name}*" if name.endswith(".") else name for name in CHANGEABLE),
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     done = replay(options.capsule, options.changes)
     sys.stdout.write(_text(done))
     return 1 if done.found else 0

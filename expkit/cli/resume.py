@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
         help="go on from an earlier one of RUN/checkpoints; what came after is done again",
     )
     parser.add_argument("--runs-dir", default="runs", help="where runs are (default: runs)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     run = find_run(options.run, Path(options.runs_dir), having="config.yaml")
     experiment.resume(run, options.changes, checkpoint=options.checkpoint)
     return 0

@@ -132,10 +132,12 @@ def _resumed(then: Recorded) -> Iterator[Cause]:
         for cause in environment_causes(*_pair(resumption.get("environment", {}))):
             what = f"{cause.what}, in the run itself from step {resumption['step']}"
             yield Cause(what, cause.then, cause.now, cause.reach)
-        commits = resumption.get("environment", {}).get("git.commit")
+        what, environment = f"code, in the run itself from step {resumption['step']}", resumption.get("environment", {})
+        commits = environment.get("git.commit")
         if commits:
-            what = f"code, in the run itself from step {resumption['step']}"
             yield Cause(what, f"commit {str(commits[0])[:8]}", f"commit {str(commits[1])[:8]}", ANYTHING)
+        elif environment.get("git.changes"):
+            yield Cause(what, "uncommitted changes of then", "others", ANYTHING)
 
 
 def _pair(changed: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -102,7 +102,9 @@ def find_recorded(reference: str, runs_dir: Path, uri: str | None, scratch: Path
     except RunNotFoundError as no_folder:
         return _from_default_store(reference, runs_dir, scratch, no_folder)
     try:
-        return read_recorded(folder)
+        found = read_recorded(folder)
+        _check_whole(found)
+        return found
     except RunNotFoundError as damaged:
         stored = _readable_id(folder)
         if not stored:
@@ -164,9 +166,29 @@ def read_stored(reader: Reader, run: StoredRun, into: Path) -> Recorded:
             "where you look. An expkit that did not store this yet may have made it."
         ) from error
     if (into / STEPS).is_file():
+        _check_whole(found)
         return found
     # It was killed before its files were stored; its points are there.
     return replace(found, steps=_steps(reader, run.id), epochs=_epochs(reader, run.id), sampled=True)
+
+
+def _check_whole(found: Recorded) -> None:
+    """Refuse a record with too few steps or epochs: an equality with nothing would prove nothing.
+
+    Raises:
+        RunNotFoundError: steps or epochs of a run that is done were cut off or lost.
+    """
+    epochs = int(found.record.get("epochs") or 0)
+    if found.status != "FINISHED" or not epochs:
+        return
+    wanted = found.last_step if found.record.get("stopped") else epochs * int(found.record.get("steps_per_epoch") or 0)
+    skips = (found.options.get("trainer") or {}).get("on_nonfinite") == "skip"  # a batch that is left out has no loss
+    if len(found.epochs) < epochs or not found.steps or (len(found.steps) < wanted and not skips):
+        raise RunNotFoundError(
+            f"the record of {found.id} is not whole: it has {len(found.steps)} of {wanted} steps and "
+            f"{len(found.epochs)} of {epochs} epochs. steps.csv or history.json was cut or lost; there is too little "
+            "to compare with."
+        )
 
 
 def _steps(reader: Reader, run_id: str) -> dict[int, dict[str, float]]:

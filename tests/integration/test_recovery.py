@@ -32,12 +32,12 @@ posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 class Fails(Callback):
     """Fails at step 17, in the middle of epoch 3, once in this process."""
 
-    failed = False
+    failed, step = False, 17
 
     def on_step_end(self, event: StepEnd) -> None:
-        if event.step == 17 and not Fails.failed:
+        if event.step == Fails.step and not Fails.failed:
             Fails.failed = True
-            raise RuntimeError("at step 17")
+            raise RuntimeError(f"at step {event.step}")
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def broken(train: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
         choose(tmp_path, "fails", "Fails", MODULE)
         Fails.failed = False
         options = ("callbacks=[early_stopping,fails]", "checkpoint.every_steps=5", *overrides)
-        with pytest.raises(RuntimeError, match="at step 17"):
+        with pytest.raises(RuntimeError, match="at step "):
             train("broken", *options)
         return tmp_path / "runs" / "mnist_cnn" / "broken"
 
@@ -155,13 +155,48 @@ def test_a_lost_index_is_made_anew(whole: Path, broken: Callable[..., Path]) -> 
     assert "did not name epoch-0003-step-00000015 yet, which is whole: it is taken up" in (run / "run.log").read_text()
 
 
-def test_a_run_that_had_saved_nothing_begins_again_in_its_place(whole: Path, broken: Callable[..., Path]) -> None:
+def test_a_run_that_had_saved_nothing_begins_again_in_its_place(
+    whole: Path, broken: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fails, "step", 3)
     run = broken()
-    shutil.rmtree(run / "checkpoints")
     experiment.resume(run, console=console())
     same(whole, run)
     assert [step for step, _ in points(run, "step/loss")] == list(range(1, 22))
     assert "has saved nothing yet: it begins with its first step again" in (run / "run.log").read_text()
+
+
+def test_checkpoints_that_are_gone_are_no_reason_to_begin_again(broken: Callable[..., Path]) -> None:
+    run = broken("tracking=none")
+    shutil.rmtree(run / "checkpoints")
+    before = (run / "steps.csv").read_bytes()
+    with pytest.raises(CheckpointError, match=r"the checkpoints of the run are gone: \S+checkpoints has none"):
+        experiment.resume(run, console=console())
+    assert (run / "steps.csv").read_bytes() == before
+
+
+def test_steps_and_epochs_that_were_cut_off_are_said(
+    broken: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    run = broken("tracking=none")
+    lines = (run / "steps.csv").read_text().splitlines(keepends=True)
+    (run / "steps.csv").write_text("".join(lines[:4]))
+    (run / "history.json").unlink()
+    experiment.resume(run, console=console())
+    assert "steps.csv holds 3 of the 15 steps that were trained" in caplog.text
+    assert "history.json holds 0 of the 2 epochs that were trained" in caplog.text
+
+
+def test_what_came_after_a_checkpoint_of_a_finished_run_can_be_done_again(
+    train: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = train("done", "checkpoint.keep=3")
+    shutil.copytree(run, tmp_path / "before")
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint 'epoch-9'"):
+        experiment.resume(run, console=console(), checkpoint="epoch-9")
+    experiment.resume(run, console=console(), checkpoint="epoch-0002-step-00000014")
+    same(tmp_path / "before", run)
+    assert [step for step, _ in points(run, "step/loss")] == list(range(1, 22))
 
 
 def test_a_run_that_is_trained_is_left_alone_but_may_be_measured(broken: Callable[..., Path]) -> None:

@@ -208,6 +208,37 @@ def test_a_run_that_diverged_diverges_again_at_the_same_step(place: Place) -> No
     assert "the same, bit by bit" in place.said
 
 
+def test_a_record_that_was_cut_proves_nothing(place: Place) -> None:
+    run = place.train("20260101-120000-aaa111")
+    (run / "steps.csv").write_text("step,loss,learning_rate\n")
+    assert place.reproduce(run) == 0  # by what MLflow holds
+    assert f"{STEPS} steps, 2 epochs, 7 final values: the same, bit by bit" in place.said
+    shutil.move(place.folder / "runs" / "mlflow.db", place.folder / "gone.db")
+    with pytest.raises(RunNotFoundError, match=rf"0 of {STEPS} steps and 2 of 2 epochs. steps.csv or history.json"):
+        place.reproduce(run)
+    (run / "steps.csv").write_text("step,loss,learning_rate\n4,abc,0.1\n")
+    with pytest.raises(RunNotFoundError, match=r"steps.csv is damaged: '4,abc,0.1'"):
+        place.reproduce(run)
+
+
+def test_code_that_changed_where_the_run_went_on_is_said_and_named_as_the_cause(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    (place.folder / "part.py").write_text("FACTOR = 1\n")
+    (place.folder / ".gitignore").write_text("runs/\ncache/\n")
+    git("init", "-q", "-b", "work")
+    git("add", "part.py")
+    git("commit", "-q", "-m", "first")
+    run = place.train("20260101-120000-aaa111", "tracking=none", "trainer.stop_after=1")
+    (place.folder / "part.py").write_text("FACTOR = 2\n")
+    experiment.resume(run, ["trainer.stop_after=null"], Console(file=io.StringIO()))
+    assert "The run goes on with something else than before, which is recorded: code: " in caplog.text
+    (place.folder / "part.py").write_text("FACTOR = 1\n")
+    assert place.reproduce(run) == 0
+    (cause,) = place.verdict()["otherwise"]
+    assert cause["what"] == "code, in the run itself from step 7"
+
+
 def test_a_job_of_a_sweep_is_done_again_as_a_run_of_its_own(place: Place) -> None:
     place.train("sweep-20260101-120000-aaa111/3", "tracking=none", "trainer.limit_train_batches=2")
     assert place.reproduce("aaa111.3") == 0

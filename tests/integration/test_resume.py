@@ -15,6 +15,7 @@ import pytest
 from expkit import experiment
 from expkit.api import Callback, ConfigError, StepEnd
 from expkit.callbacks import read_epochs, read_steps
+from expkit.cli.resume import main as resume_verb
 from expkit.errors import CheckpointError, RunNotFoundError
 from expkit.interrupts import Stopped
 from expkit.tracking.store import import_mlflow
@@ -188,3 +189,16 @@ def test_what_is_not_there_is_named(train: Callable[..., Path], tmp_path: Path) 
     shutil.rmtree(next((run / "checkpoints").glob("epoch-*")))
     with pytest.raises(CheckpointError, match="there is no last checkpoint"):
         experiment.resume(run, console=console())
+
+
+def test_changes_may_stand_behind_the_checkpoint_as_they_do_in_the_command_that_is_offered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr("expkit.cli.resume.find_run", lambda run, runs_dir, having: Path(run))
+    monkeypatch.setattr(
+        "expkit.experiment.resume", lambda run, changes, checkpoint: asked.append((changes, checkpoint))
+    )
+    for arguments in (["r", "--checkpoint", "c", "trainer.epochs=2"], ["r", "trainer.epochs=2", "--checkpoint", "c"]):
+        resume_verb(arguments)
+    assert asked == [(["trainer.epochs=2"], "c")] * 2

@@ -137,3 +137,11 @@ def test_many_who_take_and_leave_a_lock_never_hold_it_together(tmp_path):
     (tmp_path / "keep").write_text("")
     processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(3)]
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_keeps_nobody_from_the_lock(tmp_path):
+    (tmp_path / ".lock").symlink_to("/dev/full")
+    with RunLock(tmp_path):
+        pass
+    assert not (tmp_path / ".lock").is_symlink()
