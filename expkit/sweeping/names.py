@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+_WORDS = {"KILLED": "stopped", "TIMEOUT": "timed out", "PENDING": "not begun"}
 _SHORT = {"learning_rate": "lr"}
 _NOT_A_NAME = ("none", "null", "true", "false", "")
 
@@ -31,3 +32,8 @@ def _short_key(key: str, keys: Sequence[str]) -> str:
         if sum(other.split(".")[-taken:] == ending for other in keys) == 1 or taken == len(parts):
             return ".".join(_SHORT.get(part, part) for part in ending)
     return key
+
+
+def status_word(status: str) -> str:
+    """Return how a job ended, for people: "finished", "stopped", "timed out"."""
+    return _WORDS.get(status, status.lower())

@@ -20,6 +20,7 @@ from expkit.plotting import MOST_CURVES, Curve
 from expkit.progress import show_seconds, show_value
 from expkit.report import make_console, quote_path
 from expkit.sweeping.jobs import FINISHED
+from expkit.sweeping.names import status_word
 from expkit.sweeping.results import PENDING, Entry, folders_of, metric_names, of_folders, rules
 
 RESULTS, LOSSES = "results.csv", "losses.png"
@@ -168,11 +169,7 @@ def where_tracked(uri: str | None, runs_dir: Path, experiment: str) -> str:
 def _count(entries: Sequence[Entry]) -> str:
     states = [one.status for one in entries]
     counts = {state: states.count(state) for state in dict.fromkeys(states) if state != FINISHED}
-    return "".join(f", {count} {_word(state)}" for state, count in counts.items())
-
-
-def _word(status: str) -> str:
-    return {PENDING: "not begun", "TIMEOUT": "timed out"}.get(status, status.lower())
+    return "".join(f", {count} {status_word(state)}" for state, count in counts.items())
 
 
 def _fitting(width: int, entries: Sequence[Entry]) -> list[Column]:
@@ -181,7 +178,7 @@ def _fitting(width: int, entries: Sequence[Entry]) -> list[Column]:
     parameters = list(dict.fromkeys(key for one in entries for key in one.parameters))
     typed = [key for key in parameters if key in list(longest.parameters)[: longest.typed]]
     metrics = metric_names(entries)
-    job, state = Column("job", lambda one: one.number, True), Column("state", lambda one: _word(one.status))
+    job, state = Column("job", lambda one: one.number, True), Column("state", lambda one: status_word(one.status))
     time = Column("time", lambda one: "-" if one.seconds is None else show_seconds(one.seconds), True)
     by_name = {name: Column(name, _metric(name), True) for name in metrics}
     by_key = {key: Column(key, _parameter(key)) for key in parameters}

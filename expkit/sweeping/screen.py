@@ -14,7 +14,7 @@ from rich.text import Text
 
 from expkit.progress import show_seconds, show_value
 from expkit.sweeping.board import Board, Row
-from expkit.sweeping.jobs import KILLED
+from expkit.sweeping.names import status_word
 
 NARROWEST = 14
 """Characters that the names of jobs get at least, before a column is left out for them."""
@@ -171,8 +171,7 @@ def _cropped(text: str, size: int) -> str:
 
 def _state(row: Row) -> str:
     if row.outcome is not None:
-        words = {KILLED: "stopped", "TIMEOUT": "timed out"}
-        return words.get(row.outcome.status, row.outcome.status.lower())
+        return status_word(row.outcome.status)
     if row.last is None:
         return "starting"
     return "training" if row.last[0].step < row.last[0].steps else "finishing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from expkit.progress import show_value
+from expkit.sweeping.names import status_word
 from expkit.sweeping.results import Entry, metric_names
 
 BEST = 20
@@ -25,7 +26,7 @@ def summary(command: str, order: str, entries: Sequence[Entry], page: str) -> st
     rows = [["job", *keys, "state", *metrics]]
     for one in entries[:BEST]:
         values = [show_value(one.metrics[name]) if name in one.metrics else "-" for name in metrics]
-        rows.append([one.number, *(one.parameters.get(key, "-") for key in keys), one.status.lower(), *values])
+        rows.append([one.number, *(one.parameters.get(key, "-") for key in keys), status_word(one.status), *values])
     lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
     lines.insert(1, "|---" * len(rows[0]) + "|")
     more = [f"\n... and {len(entries) - BEST} more: results.csv among the artifacts."] if len(entries) > BEST else []

@@ -11,7 +11,8 @@ from rich.text import Text
 from expkit.progress import show_seconds, show_value
 from expkit.report import quote_path
 from expkit.sweeping.board import Board, Row, told
-from expkit.sweeping.jobs import FINISHED, KILLED, Job, Outcome, Report
+from expkit.sweeping.jobs import Job, Outcome, Report
+from expkit.sweeping.names import status_word
 from expkit.sweeping.screen import Screen
 
 OUTPUT = "output.log"
@@ -82,7 +83,7 @@ class View:
     def _show_failure(self, row: Row, outcome: Outcome) -> None:
         tries = f" in {outcome.attempts} tries" if outcome.attempts > 1 else ""
         took = f" after {show_seconds(outcome.seconds)}" if outcome.seconds else ""
-        text = Text(f"job {row.job.number}  {_word(outcome)}{took}{tries}", style="bold red")
+        text = Text(f"job {row.job.number}  {status_word(outcome.status)}{took}{tries}", style="bold red")
         reason = [line.rstrip() for line in outcome.reason.splitlines() if line.strip()]
         text.append("".join(f"\n    {line}" for line in reason[:REASON_LINES]), style="not bold default")
         facts = {"job": told(row.job)}
@@ -129,7 +130,7 @@ class LineView(View):
         if row.best is not None:
             result = f": {self.board.monitor} {show_value(row.best)}".rstrip() + self._mark(row)
         why = f" ({outcome.reason})" if outcome.reason else ""
-        self._print(job, f"{_word(outcome)} in {show_seconds(outcome.seconds)}{why}{result}  |  {sweep}")
+        self._print(job, f"{status_word(outcome.status)} in {show_seconds(outcome.seconds)}{why}{result}  |  {sweep}")
 
     def _waits(self) -> bool:
         return self.board.total is None or len(self.board.over) + self.board.before < self.board.total
@@ -171,8 +172,3 @@ class LiveView(View):
         if now - self._drawn >= REDRAW_SECONDS:
             self._drawn = now
             self._screen.draw()
-
-
-def _word(outcome: Outcome) -> str:
-    words = {FINISHED: "finished", KILLED: "stopped", "TIMEOUT": "timed out"}
-    return words.get(outcome.status, outcome.status.lower())

@@ -80,7 +80,11 @@ def settle_dead(client: Any, is_alive: Callable[[Path], bool], *, but: str = "")
         for child in client.search_runs(experiments, nested, max_results=_MOST):
             if not is_alive(Path(child.data.tags.get(_RUN_FOLDER, ""))):
                 _fail(client, child.info.run_id, "its process died")
-        _fail(client, parent.info.run_id, f"the sweep's process died; go on with it: sweep.resume={folder}")
+        _fail(
+            client,
+            parent.info.run_id,
+            f"the sweep's process died; go on with it: python -m expkit resume-sweep {folder}",
+        )
         settled += 1
     return settled
 
