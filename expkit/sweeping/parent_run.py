@@ -162,7 +162,8 @@ class ParentRun(NoParent):
         bad = [one for one in entries if one.status not in (FINISHED, PRUNED, PENDING, KILLED)]
         best = entries[0] if entries and entries[0].metrics and rules(entries) else None
         if best is not None:
-            self._tracker.log_metrics(_as_logged(best.metrics), len(entries))
+            ranks = {} if best.value is None else {"sweep/best": best.value}
+            self._tracker.log_metrics({**_as_logged(best.metrics), **ranks}, len(entries))
             if best.mlflow_run_id:
                 self._children.mark_best(best.mlflow_run_id)
         if entries:

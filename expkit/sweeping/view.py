@@ -136,7 +136,8 @@ class LineView(View):
         return self.board.total is None or len(self.board.over) + self.board.before < self.board.total
 
     def _mark(self, row: Row) -> str:
-        return " * best so far" if row is self.board.best and len(self.board.over) > 1 else ""
+        others = [one for one in self.board.over if one.best is not None and one is not row]
+        return " * best so far" if row is self.board.best and others else ""
 
     def _print(self, job: Job, text: str) -> None:
         self.console.print(Text(f"job {job.number}  {text}"), soft_wrap=True)
