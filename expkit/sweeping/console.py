@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import IO, Any, TextIO, cast
@@ -12,7 +13,7 @@ from expkit import report
 
 
 def lasting_console(stream: TextIO | None = None) -> Console:
-    """Return a console that falls silent when its reader goes: `| tee` at a Ctrl-C, or a terminal that was closed.
+    """Return a console that does not mind when its reader goes: `| tee` at a Ctrl-C, or a terminal that was closed.
 
     Just then the jobs of a sweep have to save and be recorded; an error of the screen must not keep them from it.
 
@@ -26,18 +27,19 @@ def lasting_console(stream: TextIO | None = None) -> Console:
 
 
 class _Lasting:
-    """A text file that takes everything, and drops it once it cannot be written."""
+    """A text file that takes everything; once it cannot be written, a terminal on stderr gets it, or nobody."""
 
     def __init__(self, file: TextIO) -> None:
-        self._file = file
+        self._file, self._unsure = file, ""
 
     def write(self, text: str) -> int:
         """Write, if anybody reads."""
+        self._unsure += text
         try:
-            return self._file.write(text)
+            self._file.write(text)
         except OSError:
             self._let_go()
-            return len(text)
+        return len(text)
 
     def flush(self) -> None:
         """Flush, if anybody reads."""
@@ -45,16 +47,21 @@ class _Lasting:
             self._file.flush()
         except OSError:
             self._let_go()
+        self._unsure = ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
     def _let_go(self) -> None:
-        """Send the rest nowhere: Python flushes when it ends, and would complain."""
-        try:
-            descriptor = self._file.fileno()
-        except (OSError, ValueError):  # no real file
-            return
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+        """Send the rest elsewhere: Python flushes when it ends, and would complain."""
+        lost = self._file
+        with contextlib.suppress(OSError, ValueError):  # no real file
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, lost.fileno())
+            os.close(nowhere)
+        spare = sys.stderr
+        if lost is not spare and spare.isatty():
+            self._file = spare
+            with contextlib.suppress(OSError):
+                spare.write(self._unsure)
+                spare.flush()

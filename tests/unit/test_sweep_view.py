@@ -254,3 +254,14 @@ sys.stderr.write("recorded")
     os.close(reads)
     assert process.communicate(timeout=60)[1] == "recorded"
     assert process.returncode == 0
+
+
+def test_what_a_pipe_does_not_take_goes_to_the_terminal():
+    code = "from expkit.sweeping.console import lasting_console; lasting_console().print('how to go on')"
+    reads, writes = os.pipe()
+    os.close(reads)
+    screen, terminal = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=writes, stderr=terminal)
+    os.close(writes)
+    assert process.wait(timeout=60) == 0
+    assert os.read(screen, 100).strip() == b"how to go on"
