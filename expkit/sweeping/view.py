@@ -11,7 +11,7 @@ from rich.text import Text
 from expkit.progress import show_seconds, show_value
 from expkit.report import quote_path
 from expkit.sweeping.board import Board, Row, told
-from expkit.sweeping.jobs import Job, Outcome, Report
+from expkit.sweeping.jobs import KILLED, Job, Outcome, Report
 from expkit.sweeping.names import status_word
 from expkit.sweeping.screen import Screen
 
@@ -133,7 +133,8 @@ class LineView(View):
         self._print(job, f"{status_word(outcome.status)} in {show_seconds(outcome.seconds)}{why}{result}  |  {sweep}")
 
     def _waits(self) -> bool:
-        return self.board.total is None or len(self.board.over) + self.board.before < self.board.total
+        stopping = any(row.outcome is not None and row.outcome.status == KILLED for row in self.board.over)
+        return not stopping and len(self.board.over) + self.board.before < (self.board.total or 0)
 
     def _mark(self, row: Row) -> str:
         others = [one for one in self.board.over if one.best is not None and one is not row]
