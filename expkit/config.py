@@ -181,6 +181,17 @@ def parse(
     )
 
 
+def sweep_settings(node: DictConfig) -> SweepSettings:
+    """Return the options of a sweep as a whole, which needs no experiment to be composed.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    made = cast(SweepSettings, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SweepSettings), node)))
+    check(Settings(sweep=made))
+    return made
+
+
 def _settings(resolved: Mapping[str, Any]) -> Settings:
     unknown = [name for name in resolved if name not in Settings.__dataclass_fields__]
     if unknown:

@@ -17,6 +17,7 @@ VERBS = {
     "show": "one of these with its options: show model/cnn",
     "check": "whether data, model and loss fit: check +experiment=mnist_cnn",
     "resume": "go on with an interrupted run: resume last",
+    "resume-sweep": "go on with a sweep, or extend it: resume-sweep last",
     "verify-resume": "is resuming exact? verify-resume +experiment=mnist_cnn",
     "replay": "a step that made NaN again: replay RUN/capsules/step-00000123",
     "reproduce": "whether a run comes out the same again: reproduce last",

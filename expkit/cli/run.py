@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, OmegaConf
-
 from expkit.cli.arguments import flags_first
-from expkit.cli.report import report
+from expkit.cli.task import Task
 from expkit.errors import ConfigError
 from expkit.paths import ROOT_CONFIG, conf_dir
 from expkit.sweeping.ranking import conclude_folders
@@ -43,96 +39,51 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
     from hydra.errors import HydraException
 
     from expkit import config
+    from expkit.cli.sweeper import register as register_plugins
 
     config.register()
+    register_plugins()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us whole; `cli.report` shortens them
     before = sys.argv
     sys.argv = ["expkit", *flags_first(arguments)]
-    failures: list[BaseException] = []
-    sweeps: set[Path] = set()
-    multirun = any(argument in ("-m", "--multirun") for argument in arguments)
+    task = Task(act, arguments)
     try:
-        task = partial(_guarded, failures, sweeps, act)
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=ROOT_CONFIG)(task)()
-    except KeyboardInterrupt:
-        if multirun:
-            sys.stderr.write(
-                "The sweep ends here: its later jobs are not begun. The same command with trainer.auto_resume=true "
-                "goes on with it, and does nothing again that is done.\n"
-            )
-        raise
     except OSError as error:  # not of an experiment, whose errors are in `failures`: Hydra makes the run's folder
-        if failures or isinstance(error, HydraException):
+        _close(task, error)
+        if task.failures or isinstance(error, HydraException):
             raise
         raise ConfigError(
             f"the runs folder cannot be written: {error.filename}: {error.strerror}. Choose another: runs_dir=FOLDER."
         ) from error
+    except BaseException as error:
+        _close(task, error)
+        raise
     finally:
         sys.argv = before
-    for sweep in sweeps:
+    return _end(task)
+
+
+def _end(task: Task) -> int:
+    """Show what came of it; returns the exit code."""
+    code = _close(task)
+    for sweep in task.sweeps:
         conclude_folders(sweep)
-    if failures and multirun:
-        sys.stderr.write(f"{len(failures)} of the sweep's jobs failed.\n")
+    if task.failures and task.sweeps:
+        sys.stderr.write(f"{len(task.failures)} of the sweep's jobs failed.\n")
         return 1
-    if failures:
-        raise failures[0]
-    return 0
+    if task.failures:
+        raise task.failures[0]
+    return code
 
 
-def _guarded(
-    failures: list[BaseException],
-    sweeps: set[Path],
-    act: Callable[[ExperimentConfig, Path], float],
-    composed: DictConfig,
-) -> float | None:
-    """Run an experiment and show its error at once; Hydra would show those of a sweep late, and only the first."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN:
-        sweeps.add(Path(hydra_config.sweep.dir).absolute())
-    in_process = str(hydra_config.launcher.get("_target_", "")).endswith("BasicLauncher")
-    try:
-        return _task(act, composed)
-    except Exception as error:
-        failures.append(error)
-        if hydra_config.mode == RunMode.RUN:
-            return None
-        report(error, what=f"job {hydra_config.job.num} ({' '.join(hydra_config.overrides.task)})")
-        if in_process:
-            return None
-        raise
-
-
-def _task(act: Callable[[ExperimentConfig, Path], float], composed: DictConfig) -> float:
-    """Do with one composed experiment what is to be done."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from expkit import config
-
-    hydra_config = HydraConfig.get()
-    folder = Path(hydra_config.runtime.output_dir)
-    # `hydra.job.chdir=true` has moved us into the folder; runs still belong where the command was typed.
-    runs_dir = Path(hydra_config.runtime.cwd) / composed.runs_dir
-    plain = OmegaConf.create(composed)
-    if Path.cwd() != Path(hydra_config.runtime.cwd):
-        plain.runs_dir = str(runs_dir)
-    try:
-        parsed = config.parse(
-            plain,
-            choices=dict(hydra_config.runtime.choices),
-            overrides=list(hydra_config.overrides.task),
+def _close(task: Task, error: BaseException | None = None) -> int:
+    """Let go of a sweep, and say how one that was interrupted goes on."""
+    if task.conductor is not None:
+        return task.conductor.close(error)
+    if task.sweeps and isinstance(error, KeyboardInterrupt):
+        sys.stderr.write(
+            "The sweep ends here: its later jobs are not begun. The same command with trainer.auto_resume=true "
+            "goes on with it, and does nothing again that is done.\n"
         )
-        return act(parsed, folder)
-    finally:
-        _remove_empty(folder, runs_dir)
-
-
-def _remove_empty(folder: Path, runs_dir: Path) -> None:
-    """Remove the folder that Hydra made for a run that never began, up to `runs_dir`, where nothing is in it."""
-    for path in (folder, *folder.parents):
-        if not path.is_relative_to(runs_dir):
-            return
-        with contextlib.suppress(OSError):  # not empty, or gone already: it stays as it is
-            path.rmdir()
+    return 0

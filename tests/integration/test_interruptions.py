@@ -12,6 +12,8 @@ from tests.integration.conftest import QUICK, CommandLine, wait_for
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
+IN_ONE_PROCESS = ("tracking=none", "-m", "hydra/launcher=basic")
+
 SLOW_CALLBACK = """\
 import os, signal, time
 from expkit.api import Callback
@@ -61,7 +63,7 @@ def test_a_signal_after_training_is_honoured_too(expkit: CommandLine, number: in
 
 
 def test_a_signal_ends_a_sweep_and_not_only_its_job(expkit: CommandLine) -> None:
-    expkit(*QUICK, *own(expkit, "Signals"), "tracking=none", "-m", "seed=1,2", code=75)
+    expkit(*QUICK, *own(expkit, "Signals"), *IN_ONE_PROCESS, "seed=1,2", code=75)
     assert [Path(run).name for run in expkit.runs()] == ["0"]
 
 
@@ -77,9 +79,7 @@ def test_a_callback_that_fails_at_the_end_does_not_outrank_ctrl_c(expkit: Comman
 
 
 def test_every_failing_job_of_a_sweep_is_named_and_the_others_run(expkit: CommandLine) -> None:
-    done = expkit(
-        *QUICK, "tracking=none", "export=none", "plots=none", "-m", "optimizer.learning_rate=-1,0.001,-2", code=1
-    )
+    done = expkit(*QUICK, *IN_ONE_PROCESS, "export=none", "plots=none", "optimizer.learning_rate=-1,0.001,-2", code=1)
     assert "error: job 0 (" in done.stderr
     assert "error: job 2 (" in done.stderr
     assert "optimizer.learning_rate=-2" in done.stderr
@@ -88,8 +88,8 @@ def test_every_failing_job_of_a_sweep_is_named_and_the_others_run(expkit: Comman
     assert [run.name for run in expkit.runs()] == ["1"]
 
 
-def test_a_sweep_cannot_change_the_cpu_settings_from_job_to_job(expkit: CommandLine) -> None:
-    done = expkit(*QUICK, "tracking=none", "export=none", "plots=none", "-m", "device.tune=true,false", code=1)
+def test_a_sweep_in_one_process_cannot_change_the_cpu_settings_from_job_to_job(expkit: CommandLine) -> None:
+    done = expkit(*QUICK, *IN_ONE_PROCESS, "export=none", "plots=none", "device.tune=true,false", code=1)
     assert "device.tune=false: an earlier job of this process ran with the opposite" in done.stderr
 
 

@@ -177,7 +177,9 @@ def test_a_multirun_trains_each_combination_in_a_folder_of_its_own(expkit: Comma
     with Image.open(runs[0].parent / "losses.png") as picture:
         assert picture.width > 1000
     tracked = expkit.mlflow_runs()
-    assert {run.data.params["optimizer"] for run in tracked} == {"sgd", "momentum"}
+    (parent,) = (run for run in tracked if "mlflow.parentRunId" not in run.data.tags)
+    jobs = [run for run in tracked if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {run.data.params["optimizer"] for run in jobs} == {"sgd", "momentum"}
     assert {run.info.status for run in tracked} == {"FINISHED"}
 
 

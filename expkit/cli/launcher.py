@@ -1,0 +1,247 @@
+"""Hydra's launcher for sweeps: all combinations are composed and checked, then trained by an executor.
+
+A sweeper that thinks of its jobs as it goes uses it as `expkit_grid` does, without `launch`::
+
+    launcher = Plugins.instance().instantiate_launcher(...)    # in its setup
+    rows = launcher.conductor.lock()                           # refuses a second process; the jobs of earlier starts
+    first = launcher.compose(0, overrides)                     # raises ConfigError
+    launcher.begin(Plan(first.config, shared, varies, jobs))   # ledger, MLflow run, screen
+    launcher.conductor.conduct(source)                         # jobs are made by launcher.make_job(number, overrides)
+
+The command line closes the conductor, which shows the results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from expkit import config as configs
+from expkit.cli.composing import Composer
+from expkit.cli.sweep_folder import find_folder, recorded
+from expkit.cli.task import Task as CommandTask
+from expkit.errors import ConfigError, TrainingStoppedError
+from expkit.report import make_console, quote_path
+from expkit.settings import DeviceSettings, SweepSettings
+from expkit.sweeping.conduct import Conductor, Plan
+from expkit.sweeping.grid import (
+    Combination,
+    Grid,
+    Task,
+    plan,
+    refuse_strangers,
+    varying,
+    without_twins,
+)
+from expkit.sweeping.jobs import FINISHED, PRUNED, Executor, Job, Outcome
+from expkit.sweeping.ledger import Head, Row
+from expkit.sweeping.parent_run import import_ahead
+from expkit.sweeping.pool import LocalPool
+from expkit.tracking import masked
+
+
+class SweepLauncher(Launcher):
+    """Conducts sweeps; who runs their jobs is up to its subclasses.
+
+    Attributes:
+        settings: node `sweep` of the config.
+        folder: of the sweep; absolute.
+        conductor: of the sweep.
+    """
+
+    config: DictConfig
+    settings: SweepSettings
+    folder: Path
+    conductor: Conductor
+
+    @abstractmethod
+    def executor(self, devices: Sequence[DeviceSettings]) -> Executor:
+        """Return who runs the jobs, by `settings`.
+
+        Args:
+            devices: what the jobs ask for.
+
+        Raises:
+            ConfigError: there is no such device here; nothing was started.
+        """
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Find the folder of the sweep.
+
+        Raises:
+            ConfigError: the sweep's options cannot be used.
+            RunNotFoundError: there is no sweep to go on with.
+        """
+        if not isinstance(task_function, CommandTask):
+            raise ConfigError("this launcher runs the sweeps of `python -m expkit -m` only.")
+        if config.hydra.job.chdir:
+            raise ConfigError(
+                "hydra.job.chdir=true: the jobs of a sweep run where the command was typed, as a single run does. "
+                "Leave it out; hydra/launcher=basic, which runs them one after another in one process, can do it."
+            )
+        setup_globals()
+        self.config = config
+        self.settings = configs.sweep_settings(config.sweep)
+        arguments = recorded(task_function.arguments)
+        self.folder = find_folder(config, self.settings.resume, arguments)
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.sweep.dir = str(self.folder)
+        head = Head(str(config.name), str(self.folder), os.getcwd(), arguments)  # noqa: PTH109
+        self._console = make_console()
+        if config.tracking.kind != "none":
+            import_ahead()
+        self._composer = Composer(hydra_context.config_loader, config, self.folder, self._console)
+        self.conductor = Conductor(self.folder, head, self._console)
+        task_function.keep(self.conductor)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs of these combinations that are still to be done.
+
+        Raises:
+            ConfigError: some cannot be composed; all of these are named, and nothing was started or written.
+            Stopped: somebody asked to stop.
+        """
+        combinations = self._composer.compose_all(job_overrides, initial_job_idx)
+        single = without_twins(combinations)
+        rows = self.conductor.lock()
+        refuse_strangers(single, rows, self.folder, self._config_of(rows))
+        tasks = plan(single, rows, self.folder, first=initial_job_idx, retry_failed=self.settings.retry_failed)
+        if not self.conductor.begun:
+            self._begin_grid(tasks)
+        self._tell(len(combinations) - len(single), tasks, rows)
+        different = varying([task.combination.overrides for task in tasks])
+        jobs = [self._job(task, varies) for task, varies in zip(tasks, different, strict=True)]
+        known = {task.number: task.outcome for task in tasks if task.outcome is not None}
+        self.conductor.add([(job, task.combination.whole) for job, task in zip(jobs, tasks, strict=True)], known)
+        self.conductor.conduct(Grid([job for job in jobs if job.number not in known]))
+        numbers = {task.combination.whole: task.number for task in tasks}
+        return [self._return(one, numbers[one.whole]) for one in combinations]
+
+    def compose(self, number: int, overrides: Sequence[str]) -> Combination:
+        """Compose and check one combination.
+
+        Raises:
+            ConfigError: it is none of a run.
+        """
+        return self._composer.compose(number, overrides)
+
+    def make_job(self, number: int, overrides: Sequence[str], varies: Sequence[str] = ()) -> Job:
+        """Compose the job of a combination that a search thought of; the sweep has begun.
+
+        Args:
+            number: of the job in the sweep.
+            overrides: of the whole command, those that all jobs share among them.
+            varies: those of them that they do not.
+
+        Raises:
+            ConfigError: it is none of a run.
+        """
+        one = self.compose(number, overrides)
+        subfolder = str(number) if one.subfolder is None else one.subfolder
+        return self._job(Task(one, number, self.folder / subfolder), tuple(varies) or tuple(overrides))
+
+    def begin(self, plan: Plan, devices: Sequence[DeviceSettings] = ()) -> None:
+        """Begin to write: the ledger, the run that stands for the sweep, and Hydra's own `multirun.yaml`.
+
+        Args:
+            plan: what is known of the sweep.
+            devices: what its jobs ask for; by default what `plan.config` does.
+
+        Raises:
+            TrackingError: the store cannot be used; nothing was written.
+            ConfigError: there is no such device here; nothing was written.
+        """
+        self.conductor.begin(plan, self.executor(devices or [plan.config.device]))
+        (self.folder / "multirun.yaml").write_text(masked(OmegaConf.to_yaml(self.config)), encoding="utf-8")
+
+    def _begin_grid(self, tasks: Sequence[Task]) -> None:
+        different = varying([task.combination.overrides for task in tasks])
+        names = dict.fromkeys(one.partition("=")[0] for overrides in different for one in overrides)
+        first = tasks[0].combination
+        shared = [one for one in first.overrides if one not in different[0]]
+        before = sum(task.outcome is not None for task in tasks)
+        devices = [task.combination.config.device for task in tasks]
+        self.begin(Plan(first.config, shared, tuple(names), len(tasks), before), devices)
+
+    def _job(self, task: Task, varies: tuple[str, ...]) -> Job:
+        one, made, parent = task.combination, task.combination.config, self.conductor.parent
+        tracking, trainer = dict(made.resolved["tracking"]), dict(made.resolved["trainer"])
+        tracking["tags"] = {**tracking["tags"], **parent.tags(task.number)}
+        tracking["run_name"] = parent.run_name(task.number, varies, made.choices, tracking["run_name"])
+        trainer["auto_resume"] = False  # a job belongs to its folder
+        return Job(
+            number=task.number,
+            folder=task.folder,
+            overrides=one.overrides,
+            varies=varies,
+            config=configs.to_yaml({**made.resolved, "tracking": tracking, "trainer": trainer}),
+            choices=made.choices,
+            identity=one.identity,
+            environment=one.environment,
+            resume=task.resume,
+            epochs=made.trainer.epochs,
+        )
+
+    def _return(self, one: Combination, number: int) -> JobReturn:
+        """Return how a job ended in Hydra's terms."""
+        outcome = self.conductor.outcomes.get(number, Outcome("PENDING", "it was not begun"))
+        returned = JobReturn(list(one.overrides), OmegaConf.create(dict(one.config.resolved)), task_name="expkit")
+        if outcome.status in (FINISHED, PRUNED):
+            returned.status, returned.return_value = JobStatus.COMPLETED, outcome.value
+        else:
+            returned.status = JobStatus.FAILED
+            returned.return_value = TrainingStoppedError(f"job {number}: {outcome.reason or outcome.status}")
+        return returned
+
+    def _tell(self, twins: int, tasks: Sequence[Task], rows: Sequence[Row]) -> None:
+        """Say what is not as one might think from the command."""
+        if twins:
+            many = f"{twins} combinations are" if twins > 1 else "1 combination is"
+            self._console.print(f"{many} another one again (the same config): each config runs once", markup=False)
+        if not rows:
+            return
+        done = sum(task.outcome is not None and task.outcome.status in (FINISHED, PRUNED) for task in tasks)
+        bad = sum(task.outcome is not None for task in tasks) - done
+        again = sum(task.resume for task in tasks)
+        counts = {
+            "done": done,
+            "failed (sweep.retry_failed=true tries them again)": bad,
+            "to go on with": again,
+            "to begin": len(tasks) - done - bad - again,
+            "that this command leaves out": len({row.number for row in rows} - {task.number for task in tasks}),
+        }
+        told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        self._console.print(f"{'resume':<11} {quote_path(self.folder)}: {told}", soft_wrap=True, markup=False)
+
+    def _config_of(self, rows: Sequence[Row]) -> Any:
+        """Return the config of one of the sweep's runs, as plain values; None where there is none."""
+        for row in rows[:1]:
+            with contextlib.suppress(OSError, ValueError):
+                return configs.from_yaml((self.folder / row.folder / "config.yaml").read_text(encoding="utf-8"))
+        return None
+
+
+class LocalLauncher(SweepLauncher):
+    """Runs each job in a process of its own on this machine: as many at a time as `sweep.devices` has places for."""
+
+    __module__ = "hydra_plugins.expkit"  # Hydra takes plugins from packages of this name; ours is registered by hand
+
+    def executor(self, devices: Sequence[DeviceSettings]) -> Executor:
+        """Return the processes of this machine.
+
+        Raises:
+            ConfigError: a device is not here.
+        """
+        pool = LocalPool(self.settings, threads=max(device.threads for device in devices))
+        for device in devices:
+            pool.refuse_unfit(device)
+        return pool

@@ -1,0 +1,105 @@
+"""Hydra's sweeper for grids: every combination of the values, all of them known before the first is run."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.plugin import Plugin
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from expkit.cli.launcher import LocalLauncher, SweepLauncher
+from expkit.errors import ConfigError
+
+
+class GridSweeper(Sweeper):
+    """The product of all choices; with other launchers than ours, Hydra's basic sweeper.
+
+    Args:
+        max_batch_size: for other launchers.
+        params: values to go through, as on the command line.
+    """
+
+    __module__ = "hydra_plugins.expkit"  # as of the launcher
+
+    def __init__(self, max_batch_size: int | None = None, params: Mapping[str, str] | None = None) -> None:
+        # Not to be imported before Hydra has looked for plugins, when it makes this class anew.
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        self._basic = BasicSweeper(max_batch_size, dict(params or {}))
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take in what Hydra composed of what all jobs share."""
+        self.hydra_context, self.config = hydra_context, config
+        self._basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.launcher = self._basic.launcher
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run every combination.
+
+        Raises:
+            ConfigError: a combination cannot be composed, or an option cannot have several values.
+            Stopped: somebody asked to stop.
+        """
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._basic._parse_config(), *arguments])
+        _refuse(overrides)
+        if not isinstance(self.launcher, SweepLauncher):
+            return self._basic.sweep(arguments)
+        most = self._basic.max_batch_size
+        if most is not None:
+            raise ConfigError(
+                f"hydra.sweeper.max_batch_size={most}: jobs are not run in batches, one begins when a place is free. "
+                f"At most {most} at a time: sweep.jobs={most}."
+            )
+        (combinations,) = self._basic.split_arguments(overrides, None)
+        return [self.launcher.launch(combinations, initial_job_idx=0)]
+
+
+PLUGINS: tuple[type[Plugin], ...] = (LocalLauncher, GridSweeper)
+
+
+def register() -> None:
+    """Tell Hydra of our launcher and sweeper; doing so again changes nothing.
+
+    Hydra takes plugins from packages below `hydra_plugins` only, and imports all of these for each program that uses
+    it. Ours are of use to expkit alone, so that it makes such a module when it starts rather than installing one.
+    """
+    plugins = Plugins.instance()  # looks for the installed ones
+    package = _package()
+    module = sys.modules.setdefault("hydra_plugins.expkit", ModuleType("hydra_plugins.expkit"))
+    setattr(package, "expkit", module)  # noqa: B010 - mypy knows of no such module
+    for plugin in PLUGINS:
+        setattr(module, plugin.__name__, plugin)
+        plugins.register(plugin)
+
+
+def _package() -> ModuleType:
+    try:
+        return importlib.import_module("hydra_plugins")
+    except ImportError:  # none is installed
+        return sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
+
+
+def _refuse(overrides: Sequence[Override]) -> None:
+    for one in overrides:
+        if not one.is_sweep_override():
+            continue
+        key = one.get_key_element().lstrip("+")
+        if key.startswith("sweep.") or key == "sweep":
+            raise ConfigError(f"{one.input_line}: an option of the whole sweep has one value.")
+        if not one.is_discrete_sweep():
+            raise ConfigError(
+                f"{one.input_line}: a grid needs values one can count: 0.1,0.01 or choice(...) or range(...)."
+            )
+        if not any(True for _ in one.sweep_string_iterator()):
+            raise ConfigError(f"{one.input_line}: there is no such value, so that the sweep has no jobs.")

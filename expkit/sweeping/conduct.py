@@ -1,0 +1,193 @@
+"""Conducts a sweep: its lock, its ledger, who runs its jobs and who looks on, and what is shown when it is over."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from expkit.config import ExperimentConfig
+from expkit.interrupts import SAVED
+from expkit.lock import RunLock
+from expkit.report import quote_path
+from expkit.sweeping.grid import failed
+from expkit.sweeping.jobs import KILLED, Executor, Job, Outcome, Report, Source, Watcher
+from expkit.sweeping.ledger import LEDGER, Head, Ledger, Row, read_ledger
+from expkit.sweeping.parent_run import NoParent, Sweep, open_parent
+from expkit.sweeping.ranking import conclude
+from expkit.sweeping.results import of_jobs
+from expkit.sweeping.view import View, open_view
+from expkit.tracking import masked
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a sweep before it starts.
+
+    Attributes:
+        config: of any of its jobs.
+        shared: overrides that all jobs share.
+        varies: names of what they do not share.
+        jobs: how many there are; None where a search decides on them as it goes.
+        before: how many of them were done before this start.
+    """
+
+    config: ExperimentConfig
+    shared: Sequence[str] = ()
+    varies: Sequence[str] = ()
+    jobs: int | None = None
+    before: int = 0
+
+
+class Conductor:
+    """One sweep, from its lock to its table.
+
+    First `lock`, then `begin`, then `conduct` once or more, and at the end `close`, whatever happened.
+
+    Args:
+        folder: of the sweep; absolute.
+        head: what its ledger says first.
+        console: where to.
+
+    Attributes:
+        parent: the run that stands for the sweep in the tracking store; the runs of its jobs carry its tags.
+        jobs: by number.
+        outcomes: of those that have ended, by number.
+    """
+
+    def __init__(self, folder: Path, head: Head, console: Console) -> None:
+        self.folder, self.console = folder, console
+        self.parent = NoParent()
+        self.jobs: dict[int, Job] = {}
+        self.outcomes: dict[int, Outcome] = {}
+        self._head = head
+        self._ledger: Ledger | None = None
+        self._plan: Plan | None = None
+        self._executor: Executor | None = None
+        self._watchers: list[Watcher] = []
+        self._locked, self._shown = ExitStack(), ExitStack()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was written."""
+        return self._ledger is not None
+
+    def lock(self) -> list[Row]:
+        """Keep other processes from this sweep, and return what its ledger has.
+
+        Raises:
+            RunLockedError: another process conducts it; names that.
+            ConfigError: its folder cannot be written, or its ledger not be read.
+        """
+        if self._ledger is not None:
+            return list(self._ledger.rows.values())
+        self._locked.enter_context(RunLock(self.folder))
+        return read_ledger(self.folder)[1] if (self.folder / LEDGER).exists() else []
+
+    def begin(self, plan: Plan, executor: Executor) -> None:
+        """Open the ledger, the run that stands for the sweep, and the view.
+
+        Args:
+            plan: what is known of the sweep.
+            executor: who runs its jobs.
+
+        Raises:
+            TrackingError: the store cannot be used; nothing was written.
+        """
+        self._plan, self._executor = plan, executor
+        command = masked(shlex.join(["python", "-m", "expkit", *self._head.arguments]))
+        known = Sweep(self.folder, plan.config, command, plan.shared, plan.varies, plan.jobs, plan.before)
+        self.parent = open_parent(known)
+        self._ledger = Ledger(self.folder, self._head)
+        view: View = open_view(self.console, plan.jobs, before=plan.before, style=plan.config.trainer.progress)
+        self._watchers = [self._ledger, self.parent, self._shown.enter_context(view)]
+
+    def add(self, jobs: Sequence[tuple[Job, str]], outcomes: Mapping[int, Outcome]) -> None:
+        """Take in jobs that are known beforehand.
+
+        Args:
+            jobs: each with the hash of its whole config.
+            outcomes: of those that are done, by number.
+        """
+        assert self._ledger is not None
+        self.jobs.update({job.number: job for job, _ in jobs})
+        self.outcomes.update(outcomes)
+        self._ledger.add(jobs)
+
+    def conduct(self, source: Source) -> None:
+        """Run all jobs of a source.
+
+        Raises:
+            Stopped: somebody asked to stop.
+        """
+        assert self._executor is not None
+        self._executor.run(source, self)
+
+    def started(self, job: Job, slot: str, attempt: int) -> None:
+        """Tell all who look on that a job was started."""
+        self.jobs[job.number] = job
+        for watcher in self._watchers:
+            watcher.started(job, slot, attempt)
+
+    def reported(self, job: Job, report: Report) -> None:
+        """Tell all who look on how far a job is."""
+        for watcher in self._watchers:
+            watcher.reported(job, report)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Tell all who look on how a job ended."""
+        self.outcomes[job.number] = outcome
+        for watcher in self._watchers:
+            watcher.ended(job, outcome)
+
+    def tick(self) -> None:
+        """Let time pass for all who look on."""
+        for watcher in self._watchers:
+            watcher.tick()
+
+    def close(self, error: BaseException | None = None) -> int:
+        """Show and record what came of the sweep, and let go of it.
+
+        Args:
+            error: what ended it before its time.
+
+        Returns:
+            1 if a job failed, 75 if one was stopped, else 0.
+        """
+        with self._locked:
+            self._shown.close()
+            if self._ledger is None or self._plan is None:
+                return 0
+            self._conclude(error)
+            self._ledger.close()
+        if any(map(failed, self.outcomes.values())):
+            return 1
+        return SAVED if any(outcome.status == KILLED for outcome in self.outcomes.values()) else 0
+
+    def _conclude(self, error: BaseException | None) -> None:
+        entries = of_jobs([self.jobs[number] for number in sorted(self.jobs)], self.outcomes)
+        conclude(self.folder, self.console, entries)
+        if self.parent.where():
+            self.console.print(f"{'compare':<11} {self.parent.where()}", soft_wrap=True, markup=False)
+        stopped = str(error) or "stopped" if isinstance(error, KeyboardInterrupt) else ""
+        broken = f"{type(error).__name__}: {error}" if error is not None and not stopped else ""
+        self._say_how_to_go_on(stopped, broken)
+        self.parent.finish(entries, stopped=stopped, failed=broken)
+
+    def _say_how_to_go_on(self, stopped: str, broken: str) -> None:
+        states = [outcome.status for outcome in self.outcomes.values()]
+        bad = sum(map(failed, self.outcomes.values()))
+        done, saved, left = len(states) - bad - states.count(KILLED), states.count(KILLED), len(self.jobs) - len(states)
+        command = f"python -m expkit resume-sweep {quote_path(self.folder)}"
+        if stopped or broken or saved or left:
+            counts = {"done": done, "failed": bad, "stopped": saved, "not begun": left}
+            told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+            why = f"{stopped[:1].upper()}{stopped[1:]}. " if stopped else ""
+            self.console.print(f"{why}{told or 'No job was begun'}. To go on: {command}", soft_wrap=True, markup=False)
+        elif bad:
+            again = f"{command} sweep.retry_failed=true"
+            self.console.print(f"{bad} failed. To try them again: {again}", soft_wrap=True, markup=False)
