@@ -184,9 +184,10 @@ def test_neighbouring_runs_get_different_colours(runs: Path) -> None:
     assert len(set(colours)) == 3
 
 
-def test_null_tracker_has_every_method_of_the_real_one() -> None:
+def test_null_tracker_has_every_method_of_the_real_one_that_a_run_calls() -> None:
+    of_sweeps = {"children"}  # for which `NoParent` stands in
     for name, method in inspect.getmembers(Tracker, inspect.isfunction):
-        if not name.startswith("_"):
+        if not name.startswith("_") and name not in of_sweeps:
             assert inspect.signature(method) == inspect.signature(getattr(NullTracker, name)), name
     TrackingCallback(NullTracker()).on_step_end(StepEnd(1, 1, 1, 1, 0.0, 0.0, {}))
 
