@@ -30,9 +30,10 @@ from expkit.cli.composing import Composer
 from expkit.cli.sweep_folder import find_folder, recorded
 from expkit.cli.task import Task as CommandTask
 from expkit.errors import ConfigError, TrainingStoppedError
-from expkit.report import make_console, quote_path
+from expkit.report import quote_path
 from expkit.settings import DeviceSettings, SweepSettings
 from expkit.sweeping.conduct import Conductor, Plan
+from expkit.sweeping.console import lasting_console
 from expkit.sweeping.grid import (
     Combination,
     Grid,
@@ -96,7 +97,7 @@ class SweepLauncher(Launcher):
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.sweep.dir = str(self.folder)
         head = Head(str(config.name), str(self.folder), os.getcwd(), arguments)  # noqa: PTH109
-        self._console = make_console()
+        self._console = lasting_console()
         if config.tracking.kind != "none":
             import_ahead()
         self._composer = Composer(hydra_context.config_loader, config, self.folder, self._console)
@@ -241,7 +242,7 @@ class LocalLauncher(SweepLauncher):
         Raises:
             ConfigError: a device is not here.
         """
-        pool = LocalPool(self.settings, threads=max(device.threads for device in devices))
+        pool = LocalPool(self.settings, max(device.threads for device in devices), self._console)
         for device in devices:
             pool.refuse_unfit(device)
         return pool

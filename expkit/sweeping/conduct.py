@@ -170,13 +170,15 @@ class Conductor:
 
     def _conclude(self, error: BaseException | None) -> None:
         entries = of_jobs([self.jobs[number] for number in sorted(self.jobs)], self.outcomes)
-        conclude(self.folder, self.console, entries)
-        if self.parent.where():
-            self.console.print(f"{'compare':<11} {self.parent.where()}", soft_wrap=True, markup=False)
         stopped = str(error) or "stopped" if isinstance(error, KeyboardInterrupt) else ""
         broken = f"{type(error).__name__}: {error}" if error is not None and not stopped else ""
-        self._say_how_to_go_on(stopped, broken)
-        self.parent.finish(entries, stopped=stopped, failed=broken)
+        try:
+            conclude(self.folder, self.console, entries)
+            if self.parent.where():
+                self.console.print(f"{'compare':<11} {self.parent.where()}", soft_wrap=True, markup=False)
+            self._say_how_to_go_on(stopped, broken)
+        finally:  # whatever cannot be shown
+            self.parent.finish(entries, stopped=stopped, failed=broken)
 
     def _say_how_to_go_on(self, stopped: str, broken: str) -> None:
         states = [outcome.status for outcome in self.outcomes.values()]

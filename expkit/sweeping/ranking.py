@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,15 +154,6 @@ def curves(entries: Sequence[Entry]) -> list[Curve]:
             epochs = [(int(epoch["epoch"]), epoch["valid/loss"]) for epoch in read_epochs(one.folder)]
             found.append(Curve(one.label, [(step, loss) for step, loss, _ in steps], epochs))
     return found
-
-
-def where_tracked(uri: str | None, runs_dir: Path, experiment: str) -> str:
-    """Return the command that shows an experiment in MLflow."""
-    if uri is not None:
-        command = uri if uri.startswith("http") else shlex.join(["mlflow", "ui", "--backend-store-uri", uri])
-        return f"{command}  (experiment {experiment})"
-    folder = [] if str(runs_dir) == "runs" else ["--runs-dir", str(runs_dir)]
-    return shlex.join(["python", "-m", "expkit", "ui", *folder])
 
 
 def _count(entries: Sequence[Entry]) -> str:
