@@ -192,12 +192,12 @@ class Recorder:
             certificate: of the export, if there is one.
             stopped: why a callback ended training early.
         """
-        monitor = self._prepared.monitor
         self._record.update(
             metrics=dict(metrics),
             best_epoch=best_epoch,
             epochs=epochs,
-            monitor={"name": monitor.name, "higher_is_better": monitor.higher_is_better},
+            monitor=asdict(self._prepared.monitor),
+            summary=dict(self._prepared.learner.summary()),
             **({"stopped": stopped} if stopped else {}),
         )
         tracker = self._tracker

@@ -59,6 +59,18 @@ def check(arguments: list[str]) -> None:
     for position, argument in enumerate(flags):
         if position not in values:
             _check_flag(argument) if is_flag(argument) else _check_experiment(argument)
+    _check_search(flags)
+
+
+def _check_search(arguments: list[str]) -> None:
+    name = next((one.partition("=")[2] for one in arguments if one.startswith(("+search=", "search="))), None)
+    if name is None:
+        return
+    if not any(one.startswith("+search=") for one in arguments):
+        raise ConfigError(f"'search={name}': a search is added with a plus. Write +search={name}.")
+    looks = any(one.startswith(("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")) for one in arguments)
+    if not looks and not {"-m", "--multirun"} & set(arguments):
+        raise ConfigError(f"'+search={name}': a search makes many runs. Write -m, too: python -m expkit -m ...")
 
 
 def _check_flag(argument: str) -> None:

@@ -17,6 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from expkit.cli.launcher import LocalLauncher, SweepLauncher
+from expkit.cli.search_sweeper import OptunaSweeper
 from expkit.errors import ConfigError
 
 
@@ -65,11 +66,11 @@ class GridSweeper(Sweeper):
         return [self.launcher.launch(combinations, initial_job_idx=0)]
 
 
-PLUGINS: tuple[type[Plugin], ...] = (LocalLauncher, GridSweeper)
+PLUGINS: tuple[type[Plugin], ...] = (LocalLauncher, GridSweeper, OptunaSweeper)
 
 
 def register() -> None:
-    """Tell Hydra of our launcher and sweeper; doing so again changes nothing.
+    """Tell Hydra of our launcher and sweepers; doing so again changes nothing.
 
     Hydra takes plugins from packages below `hydra_plugins` only, and imports all of these for each program that uses
     it. Ours are of use to expkit alone, so that it makes such a module when it starts rather than installing one.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 
@@ -43,6 +44,17 @@ class Plan:
     before: int = 0
 
 
+class Ending(Protocol):
+    """What a search adds to the end of its sweep."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether it has come to what was wanted, whatever jobs failed on the way."""
+
+    def __call__(self, console: Console) -> Sequence[Path]:
+        """Show what is special about it; returns files for the tracking store."""
+
+
 class Conductor:
     """One sweep, from its lock to its table.
 
@@ -57,6 +69,7 @@ class Conductor:
         parent: the run that stands for the sweep in the tracking store; the runs of its jobs carry its tags.
         jobs: by number.
         outcomes: of those that have ended, by number.
+        ending: of a search; None for a grid.
     """
 
     def __init__(self, folder: Path, head: Head, console: Console) -> None:
@@ -64,6 +77,7 @@ class Conductor:
         self.parent = NoParent()
         self.jobs: dict[int, Job] = {}
         self.outcomes: dict[int, Outcome] = {}
+        self.ending: Ending | None = None
         self._head = head
         self._ledger: Ledger | None = None
         self._plan: Plan | None = None
@@ -156,7 +170,7 @@ class Conductor:
             error: what ended it before its time.
 
         Returns:
-            1 if a job failed, 75 if one was stopped, else 0.
+            1 if a job failed that no other one made up for, 75 if one was stopped, else 0.
         """
         with self._locked:
             self._shown.close()
@@ -164,21 +178,30 @@ class Conductor:
                 return 0
             self._conclude(error)
             self._ledger.close()
-        if any(map(failed, self.outcomes.values())):
+        if not self._made_up_for and any(map(failed, self.outcomes.values())):
             return 1
         return SAVED if any(outcome.status == KILLED for outcome in self.outcomes.values()) else 0
+
+    @property
+    def _made_up_for(self) -> bool:
+        """Whether a search has all that was wanted of it, whatever jobs failed on the way."""
+        return self.ending is not None and self.ending.reached
 
     def _conclude(self, error: BaseException | None) -> None:
         entries = of_jobs([self.jobs[number] for number in sorted(self.jobs)], self.outcomes)
         stopped = str(error) or "stopped" if isinstance(error, KeyboardInterrupt) else ""
         broken = f"{type(error).__name__}: {error}" if error is not None and not stopped else ""
+        files: Sequence[Path] = ()
         try:
             conclude(self.folder, self.console, entries)
+            files = () if self.ending is None else self.ending(self.console)
             if self.parent.where():
                 self.console.print(f"{'compare':<11} {self.parent.where()}", soft_wrap=True, markup=False)
-            self._say_how_to_go_on(stopped, broken)
+            if not self._made_up_for:
+                self._say_how_to_go_on(stopped, broken)
         finally:  # whatever cannot be shown
-            self.parent.finish(entries, stopped=stopped, failed=broken)
+            made_up_for = self._made_up_for
+            self.parent.finish(entries, stopped=stopped, failed=broken, files=files, made_up_for=made_up_for)
 
     def _say_how_to_go_on(self, stopped: str, broken: str) -> None:
         states = [outcome.status for outcome in self.outcomes.values()]

@@ -16,12 +16,20 @@ def short_name(varies: Sequence[str], choices: Mapping[str, str]) -> str:
         varies: overrides that not all jobs share, such as "optimizer=adam" and "optimizer.learning_rate=0.01".
         choices: the option chosen in each config group: what is chosen is told by its name alone.
     """
-    pairs = [(key.lstrip("+~"), value) for key, _, value in (one.partition("=") for one in varies)]
+    pairs = [(key.lstrip("+~"), short_value(value)) for key, _, value in (one.partition("=") for one in varies)]
     words = []
     for key, value in pairs:
         alone = key in choices and "." not in key and value.lower() not in _NOT_A_NAME
         words.append(value if alone else f"{_short_key(key, [other for other, _ in pairs])}={value}")
     return " ".join(words)
+
+
+def short_value(value: str) -> str:
+    """Write what a search has drawn, 0.003860866271460547, as 0.003861: a name is only read."""
+    try:
+        return f"{float(value):.4g}" if len(value) > 8 and "." in value else value
+    except ValueError:
+        return value
 
 
 def _short_key(key: str, keys: Sequence[str]) -> str:

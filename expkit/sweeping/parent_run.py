@@ -90,7 +90,15 @@ class NoParent:
     def tick(self) -> None:
         """Nothing is tracked."""
 
-    def finish(self, entries: Sequence[Entry] = (), *, stopped: str = "", failed: str = "") -> None:
+    def finish(
+        self,
+        entries: Sequence[Entry] = (),
+        *,
+        stopped: str = "",
+        failed: str = "",
+        files: Sequence[Path] = (),
+        made_up_for: bool = False,
+    ) -> None:
         """Nothing is tracked."""
 
 
@@ -151,13 +159,23 @@ class ParentRun(NoParent):
         points = {"sweep/jobs_done": float(over), **({} if best is None else {"sweep/best": best})}
         self._tracker.log_metrics(points, over)
 
-    def finish(self, entries: Sequence[Entry] = (), *, stopped: str = "", failed: str = "") -> None:
+    def finish(
+        self,
+        entries: Sequence[Entry] = (),
+        *,
+        stopped: str = "",
+        failed: str = "",
+        files: Sequence[Path] = (),
+        made_up_for: bool = False,
+    ) -> None:
         """Record the results and close the run.
 
         Args:
             entries: of the jobs, ranked.
             stopped: who or what stopped the sweep, if it was.
             failed: why the sweep itself failed, if it did.
+            files: further ones to keep.
+            made_up_for: whether others took the place of the jobs that failed, as in a search.
         """
         bad = [one for one in entries if one.status not in (FINISHED, PRUNED, PENDING, KILLED)]
         best = entries[0] if entries and entries[0].metrics and rules(entries) else None
@@ -179,9 +197,11 @@ class ParentRun(NoParent):
         for name in (RESULTS, LOSSES):
             if (self._sweep.folder / name).is_file():
                 self._tracker.log_artifact(self._sweep.folder / name)
+        for file in files:
+            self._tracker.log_artifact(file)
         if stopped:
             self._tracker.finish("KILLED", stopped)
-        elif failed or bad:
+        elif failed or (bad and not made_up_for):
             self._tracker.finish("FAILED", failed or f"{len(bad)} of {len(entries)} jobs failed")
         else:
             self._tracker.finish("FINISHED")

@@ -19,7 +19,7 @@ from expkit.plotting import MOST_CURVES, Curve
 from expkit.progress import show_seconds, show_value
 from expkit.report import make_console, quote_path
 from expkit.sweeping.jobs import FINISHED
-from expkit.sweeping.names import status_word
+from expkit.sweeping.names import short_value, status_word
 from expkit.sweeping.results import PENDING, Entry, folders_of, metric_names, of_folders, rules
 
 RESULTS, LOSSES = "results.csv", "losses.png"
@@ -197,4 +197,4 @@ def _metric(name: str) -> Callable[[Entry], str]:
 
 
 def _parameter(key: str) -> Callable[[Entry], str]:
-    return lambda one: one.parameters.get(key, "-")
+    return lambda one: short_value(one.parameters.get(key, "-"))

@@ -1,0 +1,125 @@
+"""Optuna's pictures of a study, made fit to be read: how the search went, and which options mattered."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from expkit.sweeping.search.objectives import Objective
+from expkit.sweeping.search.study import hushed, import_optuna
+
+if TYPE_CHECKING:
+    import optuna
+
+MOST_IN_LEGEND = 10
+
+log = logging.getLogger("expkit")
+
+
+def draw(study: optuna.Study, objectives: Sequence[Objective], folder: Path, title: str) -> list[Path]:
+    """Draw history, importances, slices and learning curves of a study, and the Pareto front of several objectives.
+
+    What there is too little for is left out: importances of a single trial, or of values that are all the same.
+
+    Args:
+        study: with its trials.
+        objectives: that it has.
+        folder: where to.
+        title: above each picture.
+
+    Returns:
+        The files.
+    """
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    if not complete:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    with hushed(), _own_style() as plots:
+        for name, draw_one in _pictures(plots, study, objectives, complete):
+            try:
+                axes = draw_one()
+            except (ArithmeticError, ValueError, RuntimeError) as error:  # importances of two or three trials, mostly
+                log.info("search: no picture of %s: %s", name, error)
+                continue
+            all_axes = [axes] if hasattr(axes, "figure") else list(axes.flat)
+            figure = all_axes[0].figure
+            # Matplotlib divides by zero when it constrains a single panel with a colour bar.
+            figure.set_layout_engine("tight" if name.startswith("slices") and len(all_axes) == 1 else "constrained")
+            figure.suptitle(f"{title}  |  {name.partition('-')[0]}", fontsize=10)
+            _polish(name, figure, all_axes, objectives[0].name)
+            file = folder / f"{name}.png"
+            figure.savefig(file, dpi=120)
+            drawn.append(file)
+    return drawn
+
+
+def _pictures(
+    plots: Any, study: optuna.Study, objectives: Sequence[Objective], complete: Sequence[Any]
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield name and drawing function of each picture that there is enough for."""
+    several = len(objectives) > 1
+    vary = any(trial.params != complete[0].params for trial in complete)
+    for place, one in enumerate(objectives):
+        end = f"-{one.name.replace('/', '-')}" if several else ""
+        given = {"target": partial(_value, place) if several else None, "target_name": one.name}
+        yield f"history{end}", partial(plots.plot_optimization_history, study, **given)
+        seen = {trial.values[place] for trial in complete}
+        if vary and len(seen) > 1 and all(math.isfinite(value) for value in seen):
+            yield f"importances{end}", partial(plots.plot_param_importances, study, **given)
+            yield f"slices{end}", partial(plots.plot_slice, study, **given)
+    if 1 < len(objectives) < 4:
+        yield "pareto", partial(plots.plot_pareto_front, study, target_names=[one.name for one in objectives])
+    if any(len(trial.intermediate_values) > 1 for trial in study.get_trials(deepcopy=False)):
+        yield "learning", partial(plots.plot_intermediate_values, study)
+
+
+def _value(place: int, trial: Any) -> float:
+    return float(trial.values[place])
+
+
+def _polish(name: str, figure: Any, axes: Sequence[Any], objective: str) -> None:
+    """Make room for names and mend what many trials or long names make unreadable."""
+    figure.set_size_inches(8.0, 5.0)
+    for axis in axes:
+        axis.set_title("")
+        axis.set_title("", loc="left")
+    if name == "learning":
+        (axis,) = axes
+        axis.set(xlabel="epoch", ylabel=objective)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        if len(axis.get_lines()) > MOST_IN_LEGEND:
+            axis.get_legend().remove()
+    elif name.startswith("importances"):
+        axes[0].get_legend().remove()  # of one colour
+        axes[0].set(ylabel="", xlabel="share of what the options together explain")
+    elif name.startswith("slices"):
+        figure.set_size_inches(max(5.0, 3.0 * len(axes) + 1.0), 4.5)
+        for axis in axes:
+            axis.xaxis.set_minor_formatter("")
+            axis.tick_params(axis="x", labelrotation=30)
+            for label in axis.get_xticklabels():
+                label.set(ha="right", rotation_mode="anchor")
+
+
+@contextmanager
+def _own_style() -> Iterator[Any]:
+    """Give Optuna's drawing functions; they change Matplotlib's style for good, and may open windows."""
+    import matplotlib
+
+    before = matplotlib.get_backend(auto_select=False)
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    try:
+        with matplotlib.rc_context():
+            yield import_optuna().visualization.matplotlib
+    finally:
+        pyplot.close("all")
+        if before is not None:
+            matplotlib.use(before)
