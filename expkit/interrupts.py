@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
-"""What asks a run to stop; SIGUSR1 is what a cluster's scheduler may send some time before it kills. Windows has the
-first two."""
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+"""What asks a run to stop; the last two are what a cluster's scheduler may send some time before it kills. Windows has
+the first two."""
+_SCHEDULERS = ("SIGUSR1", "SIGUSR2")
 SAVED = 75
 """Exit code of a run that was stopped and has saved all that it did: EX_TEMPFAIL of sysexits.h, "try again later"."""
 
@@ -78,9 +79,15 @@ class StopRequests:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Put the former handlers back."""
+        """Put the former handlers back; one for a scheduler's signal hears of it now that all is saved.
+
+        Submitit's, for example, puts the job into the queue again.
+        """
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        before = self._before.get(self.signal or 0)
+        if self.signal is not None and signal.Signals(self.signal).name in _SCHEDULERS and callable(before):
+            before(self.signal, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:

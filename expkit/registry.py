@@ -143,6 +143,11 @@ def config_dirs() -> list[ConfigDir]:
     )
 
 
+def distributions_of_plugins() -> dict[str, str]:
+    """Return name and version of each distribution that announces something to expkit; expkit itself is one."""
+    return {dist.metadata["Name"]: dist.version for dist in _unique()}
+
+
 def clear_cache() -> None:
     """Look at the installed distributions anew."""
     _table.cache_clear()

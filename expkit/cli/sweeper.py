@@ -17,6 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from expkit.cli.launcher import LocalLauncher, SweepLauncher
+from expkit.cli.ray_launcher import RayLauncher
 from expkit.cli.search_sweeper import OptunaSweeper
 from expkit.errors import ConfigError
 
@@ -66,7 +67,7 @@ class GridSweeper(Sweeper):
         return [self.launcher.launch(combinations, initial_job_idx=0)]
 
 
-PLUGINS: tuple[type[Plugin], ...] = (LocalLauncher, GridSweeper, OptunaSweeper)
+PLUGINS: tuple[type[Plugin], ...] = (LocalLauncher, RayLauncher, GridSweeper, OptunaSweeper)
 
 
 def register() -> None:

@@ -123,7 +123,7 @@ WITH_MLFLOW = {"sqlalchemy"}
 FIXED = {"hydra-core", "omegaconf", "paddlepaddle", "numpy", "mlflow", "matplotlib", "pillow"}
 
 # Slow to import, hence imported where they are used: `list`, `show` and completion answer without them.
-SLOW = ("paddle", "mlflow", "matplotlib", "sklearn", "pandas", "sqlalchemy", "optuna")
+SLOW = ("paddle", "mlflow", "matplotlib", "sklearn", "pandas", "sqlalchemy", "optuna", "ray")
 SLOW_AT_TOP = {"expkit.serving_model"}  # is run by MLflow, which has imported them by then
 
 LONGEST_FILE = 350
@@ -287,9 +287,8 @@ def required(*, extra: str | None = None) -> set[str]:
 
 
 def test_what_is_imported_is_declared() -> None:
-    declared = {
-        IMPORTED_AS.get(name, name) for name in required() | required(extra="visualdl") | required(extra="optuna")
-    } | WITH_MLFLOW
+    extras = required(extra="visualdl") | required(extra="optuna") | required(extra="ray")
+    declared = {IMPORTED_AS.get(name, name) for name in required() | extras} | WITH_MLFLOW
     imported = {i.imported.partition(".")[0] for m in (*FRAMEWORK, *PLUGINS) for i in m.imports()}
     own = {m.name.partition(".")[0] for m in (*FRAMEWORK, *PLUGINS)}
     assert imported - own - sys.stdlib_module_names - declared == set()
