@@ -13,6 +13,7 @@ from rich.console import Console
 
 from expkit import config as configs
 from expkit.cli.explain import explain
+from expkit.cli.loading import SweepLoader
 from expkit.errors import ConfigError, ExpkitError
 from expkit.identity import config_hash
 from expkit.sweeping.grid import Combination, varying, whole_hash
@@ -34,7 +35,7 @@ class Composer:
     """
 
     def __init__(self, loader: ConfigLoader, config: DictConfig, folder: Path, console: Console) -> None:
-        self._loader, self._config, self._folder, self._console = loader, config, folder, console
+        self._loader, self._folder, self._console = SweepLoader(loader, config), folder, console
 
     def compose(self, number: int, overrides: Sequence[str]) -> Combination:
         """Compose and check one combination.
@@ -45,7 +46,7 @@ class Composer:
         instance = HydraConfig.instance()
         before = instance.cfg
         try:
-            composed = self._loader.load_sweep_config(self._config, list(overrides))
+            composed = self._loader.load(overrides)
             with open_dict(composed):
                 composed.hydra.job.id = composed.hydra.job.num = number
                 composed.hydra.sweep.dir = str(self._folder)

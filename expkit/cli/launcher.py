@@ -18,7 +18,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from expkit import config as configs
 from expkit.cli.composing import Composer
+from expkit.cli.hydra_callbacks import HydraCallbacks
 from expkit.cli.sweep_folder import find_folder, recorded
 from expkit.cli.task import Task as CommandTask
 from expkit.errors import ConfigError, TrainingStoppedError
@@ -57,7 +58,10 @@ class SweepLauncher(Launcher):
         settings: node `sweep` of the config.
         folder: of the sweep; absolute.
         conductor: of the sweep.
+        knows_all: whether `launch` is called once, with all jobs that there are.
     """
+
+    knows_all = False
 
     config: DictConfig
     settings: SweepSettings
@@ -102,6 +106,8 @@ class SweepLauncher(Launcher):
             import_ahead()
         self._composer = Composer(hydra_context.config_loader, config, self.folder, self._console)
         self.conductor = Conductor(self.folder, head, self._console)
+        if hydra_context.callbacks.callbacks:
+            self.conductor.watch(HydraCallbacks(hydra_context, config, task_function, self.returned))
         task_function.keep(self.conductor)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -114,18 +120,19 @@ class SweepLauncher(Launcher):
         combinations = self._composer.compose_all(job_overrides, initial_job_idx)
         single = without_twins(combinations)
         rows = self.conductor.lock()
-        refuse_strangers(single, rows, self.folder, self._config_of(rows))
+        if not self.conductor.begun:
+            refuse_strangers(single, rows, self.folder, self._config_of(rows))
         tasks = plan(single, rows, self.folder, first=initial_job_idx, retry_failed=self.settings.retry_failed)
         if not self.conductor.begun:
             self._begin_grid(tasks)
-        self._tell(len(combinations) - len(single), tasks, rows)
+            self._tell(len(combinations) - len(single), tasks, rows)
         different = varying([task.combination.overrides for task in tasks])
         jobs = [self._job(task, varies) for task, varies in zip(tasks, different, strict=True)]
         known = {task.number: task.outcome for task in tasks if task.outcome is not None}
         self.conductor.add([(job, task.combination.whole) for job, task in zip(jobs, tasks, strict=True)], known)
         self.conductor.conduct(Grid([job for job in jobs if job.number not in known]))
         numbers = {task.combination.whole: task.number for task in tasks}
-        return [self._return(one, numbers[one.whole]) for one in combinations]
+        return [self.returned(numbers[one.whole]) for one in combinations]
 
     def compose(self, number: int, overrides: Sequence[str]) -> Combination:
         """Compose and check one combination.
@@ -171,7 +178,8 @@ class SweepLauncher(Launcher):
         shared = [one for one in first.overrides if one not in different[0]]
         before = sum(task.outcome is not None for task in tasks)
         devices = [task.combination.config.device for task in tasks]
-        self.begin(Plan(first.config, shared, tuple(names), len(tasks), before), devices)
+        jobs = len(tasks) if self.knows_all else None
+        self.begin(Plan(first.config, shared, tuple(names), jobs, before), devices)
 
     def _job(self, task: Task, varies: tuple[str, ...]) -> Job:
         one, made, parent = task.combination, task.combination.config, self.conductor.parent
@@ -192,10 +200,12 @@ class SweepLauncher(Launcher):
             epochs=made.trainer.epochs,
         )
 
-    def _return(self, one: Combination, number: int) -> JobReturn:
+    def returned(self, number: int) -> JobReturn:
         """Return how a job ended in Hydra's terms."""
+        job = self.conductor.jobs[number]
         outcome = self.conductor.outcomes.get(number, Outcome("PENDING", "it was not begun"))
-        returned = JobReturn(list(one.overrides), OmegaConf.create(dict(one.config.resolved)), task_name="expkit")
+        composed = cast(DictConfig, OmegaConf.create(job.config))
+        returned = JobReturn(list(job.overrides), composed, task_name="expkit")
         if outcome.status in (FINISHED, PRUNED):
             returned.status, returned.return_value = JobStatus.COMPLETED, outcome.value
         else:
@@ -225,7 +235,7 @@ class SweepLauncher(Launcher):
 
     def _config_of(self, rows: Sequence[Row]) -> Any:
         """Return the config of one of the sweep's runs, as plain values; None where there is none."""
-        for row in rows[:1]:
+        for row in rows:
             with contextlib.suppress(OSError, ValueError):
                 return configs.from_yaml((self.folder / row.folder / "config.yaml").read_text(encoding="utf-8"))
         return None

@@ -7,8 +7,10 @@ import textwrap
 from pathlib import Path
 
 from expkit import experiment
+from expkit.errors import ConfigError
 from expkit.past import CHANGEABLE
 from expkit.runs import find_run
+from expkit.sweeping.ledger import LEDGER
 
 _MORE = """\
 what may be done otherwise:
@@ -57,6 +59,8 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--runs-dir", default="runs", help="where runs are (default: runs)")
     options = parser.parse_intermixed_args(arguments)
+    if (Path(options.run) / LEDGER).is_file():
+        raise ConfigError(f"{options.run} is a sweep. Go on with it: python -m expkit resume-sweep {options.run}")
     run = find_run(options.run, Path(options.runs_dir), having="config.yaml")
     experiment.resume(run, options.changes, checkpoint=options.checkpoint)
     return 0

@@ -50,7 +50,6 @@ def main(arguments: list[str]) -> int:
     head, _ = read_ledger(folder)
     overrides = _merged(head.arguments, options.overrides, folder)
     _go_to(head, folder)
-    sys.stdout.write(f"resume-sweep {folder}\n")
     return run.main(overrides)
 
 

@@ -64,6 +64,7 @@ class GridSweeper(Sweeper):
                 f"At most {most} at a time: sweep.jobs={most}."
             )
         (combinations,) = self._basic.split_arguments(overrides, None)
+        self.launcher.knows_all = True
         return [self.launcher.launch(combinations, initial_job_idx=0)]
 
 

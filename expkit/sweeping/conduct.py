@@ -102,6 +102,10 @@ class Conductor:
         self._locked.enter_context(RunLock(self.folder))
         return read_ledger(self.folder)[1] if (self.folder / LEDGER).exists() else []
 
+    def watch(self, watcher: Watcher) -> None:
+        """Tell somebody else, too, what becomes of the jobs."""
+        self._watchers.append(watcher)
+
     def begin(self, plan: Plan, executor: Executor) -> None:
         """Open the ledger, the run that stands for the sweep, and the view.
 
@@ -118,7 +122,7 @@ class Conductor:
         self.parent = open_parent(known)
         self._ledger = Ledger(self.folder, self._head)
         view: View = open_view(self.console, plan.jobs, before=plan.before, style=plan.config.trainer.progress)
-        self._watchers = [self._ledger, self.parent, self._shown.enter_context(view)]
+        self._watchers += [self._ledger, self.parent, self._shown.enter_context(view)]
 
     def add(self, jobs: Sequence[tuple[Job, str]], outcomes: Mapping[int, Outcome]) -> None:
         """Take in jobs that are known beforehand.

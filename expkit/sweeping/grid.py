@@ -14,6 +14,8 @@ from typing import Any
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError
 from expkit.identity import differences, flat
+from expkit.report import quote_path
+from expkit.runs import RECORD
 from expkit.sweeping.jobs import FINISHED, KILLED, PRUNED, Job, Outcome, Report
 from expkit.sweeping.ledger import Row, outcome_of
 
@@ -131,7 +133,7 @@ def plan(
         if outcome is not None and not (retry_failed and outcome.status not in (FINISHED, PRUNED)):
             tasks.append(Task(one, row.number, folder, outcome))
         else:
-            tasks.append(Task(one, row.number, folder, resume=True))
+            tasks.append(Task(one, row.number, folder, resume=(folder / RECORD).is_file()))
     _refuse_shared_folders(tasks, {sweep / row.folder: row.number for row in rows})
     return tasks
 
@@ -152,9 +154,10 @@ def refuse_strangers(combinations: Sequence[Combination], rows: Sequence[Row], s
         return
     changed = differences(then, combinations[0].config.resolved) if isinstance(then, Mapping) else {}
     told = "; ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in list(changed.items())[:4])
+    jobs, place = "1 job" if len(rows) == 1 else f"{len(rows)} jobs", quote_path(sweep)
     raise ConfigError(
-        f"none of the {len(rows)} jobs of {sweep} is in this command{f': {told}' if told else ''}. Leave out "
-        f"sweep.resume to begin a new sweep; python -m expkit resume-sweep {sweep} goes on with that one as it was."
+        f"none of the {jobs} of {place} is in this command{f': {told}' if told else ''}. Leave out sweep.resume to "
+        f"begin a new sweep; python -m expkit resume-sweep {place} goes on with that one as it was."
     )
 
 

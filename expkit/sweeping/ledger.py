@@ -7,6 +7,7 @@ ignored. A sweep that goes on writes the file anew, in one step, with one line f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -144,7 +145,8 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # of what a full disk has not taken, which was told
+            self._file.close()
 
     def _write(self, values: Mapping[str, Any]) -> None:
         try:

@@ -1,0 +1,197 @@
+"""Sweeps by the command line: what is refused, what is kept, and how one that was interrupted goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import CommandLine, wait_for
+
+SMALL = (
+    *("+experiment=housing_numpy_gd", "dataset.download=false", "tracking=none", "export=none", "plots=none"),
+    *("trainer.epochs=3", "sweep.devices=[cpu,cpu]"),
+)
+OWN = """\
+import os, time
+from pathlib import Path
+from expkit.api import Callback
+
+class Gate(Callback):
+    '''Waits behind the first epoch, or fails there, as long as a file says so.'''
+
+    def __init__(self, job: int = 0):
+        self.job = job
+
+    def on_epoch_end(self, event):
+        while event.epoch == 2 and Path(f"hold{self.job}").exists():
+            time.sleep(0.05)
+        if Path(f"fail{self.job}").exists():
+            raise RuntimeError(f"job {self.job} cannot")
+        print("FOO is", os.environ.get("FOO"))
+"""
+HYDRA_CALLBACK = """\
+from hydra.experimental.callback import Callback
+
+class Hears(Callback):
+    def on_job_start(self, config, **rest):
+        print("hears of job", config.hydra.job.num, "with seed", config.seed)
+
+    def on_job_end(self, config, job_return, **rest):
+        print("hears that it ended", job_return.status.name, round(job_return.return_value, 3))
+"""
+
+
+@pytest.fixture
+def gated(expkit: CommandLine) -> CommandLine:
+    """A command line whose jobs stop at a gate of their own, by `callbacks=[gate]`."""
+    (expkit.folder / "my_gate.py").write_text(OWN)
+    folder = expkit.folder / "conf" / "callbacks"
+    folder.mkdir(parents=True)
+    (folder / "gate.yaml").write_text("# @package callbacks.gate\n_target_: my_gate.Gate\njob: ${seed}\n")
+    return expkit
+
+
+def sweep(line: CommandLine) -> Path:
+    (ledger,) = line.folder.glob("runs/*/*/sweep.jsonl")
+    return ledger.parent
+
+
+def record(line: CommandLine, number: int) -> dict[str, Any]:
+    path = sweep(line) / str(number) / "run.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def statuses(line: CommandLine) -> list[str]:
+    folders = sorted((path for path in sweep(line).iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    return [record(line, int(folder.name)).get("status", "") for folder in folders]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_sweep_whose_process_is_killed_goes_on_and_grows(gated: CommandLine) -> None:
+    for number in (1, 2):
+        (gated.folder / f"hold{number}").touch()
+    arguments = (*SMALL, "callbacks=[gate]", "-m", "seed=0,1,2,3")
+    process = gated.start(*arguments, start_new_session=True)
+    try:
+        wait_for(
+            lambda: (
+                list(gated.folder.glob("runs/*/*/sweep.jsonl"))
+                and record(gated, 0).get("status") == "FINISHED"
+                and all((sweep(gated) / str(number) / "checkpoints" / "index.json").exists() for number in (1, 2))
+            ),
+            120,
+            process,
+        )
+        refused = gated(*arguments, "sweep.resume=last", code=2)
+        assert f"is being trained by process {process.pid}" in refused.stderr
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+    for number in (1, 2):
+        (gated.folder / f"hold{number}").unlink()
+    done = (sweep(gated) / "0" / "run.json").stat().st_mtime_ns
+    went_on = gated("resume-sweep", "last")
+    assert ": 1 done, 2 to go on with, 1 to begin" in went_on.stdout
+    assert statuses(gated) == ["FINISHED"] * 4
+    assert (sweep(gated) / "0" / "run.json").stat().st_mtime_ns == done
+    assert [len(record(gated, number).get("resumed", [])) for number in range(4)] == [0, 1, 1, 0]
+    grown = gated("resume-sweep", sweep(gated).name, "seed=3,4")
+    assert ": 1 done, 1 to begin, 3 that this command leaves out" in grown.stdout
+    assert statuses(gated) == ["FINISHED"] * 5
+    assert record(gated, 4)["seed"] == 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_sweep_that_is_stopped_goes_on_by_the_same_command(gated: CommandLine) -> None:
+    for number in (0, 1):
+        (gated.folder / f"hold{number}").touch()
+    arguments = (*SMALL, "callbacks=[gate]", "trainer.auto_resume=true", "-m", "seed=0,1,2")
+    process = gated.start(*arguments)
+    try:
+        begun = "runs/*/*/[01]/checkpoints/index.json"
+        wait_for(lambda: len(list(gated.folder.glob(begun))) == 2, 120, process)
+        process.send_signal(signal.SIGTERM)
+        for number in (0, 1):  # the gate is no place where a run can stop
+            (gated.folder / f"hold{number}").unlink()
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 75, err
+    assert "Stopped by SIGTERM. 2 stopped, 1 not begun. To go on: python -m expkit resume-sweep runs/" in out
+    assert statuses(gated) == ["KILLED", "KILLED"]
+    done = gated(*arguments)
+    assert statuses(gated) == ["FINISHED"] * 3
+    assert "auto_resume  " not in (sweep(gated) / "2" / "output.log").read_text()
+    again = gated(*arguments)
+    assert ": 3 done" in again.stdout
+    assert done.stdout.count("job 2") > 0
+    assert "job 2  " not in again.stdout
+
+
+def test_what_failed_is_tried_again_only_when_asked(gated: CommandLine) -> None:
+    (gated.folder / "fail1").touch()
+    first = gated(*SMALL, "callbacks=[gate]", "-m", "seed=0,1,1", code=1)
+    assert "1 combination is another one again (the same config): each config runs once" in first.stdout
+    assert "RuntimeError: job 1 cannot" in first.stdout
+    assert "1 failed. To try them again: python -m expkit resume-sweep runs/" in first.stdout
+    left = gated("resume-sweep", "last", code=1)
+    assert ": 1 done, 1 failed (sweep.retry_failed=true tries them again)" in left.stdout
+    assert "started on" not in left.stdout
+    (gated.folder / "fail1").unlink()
+    gated("resume-sweep", "last", "sweep.retry_failed=true")
+    assert statuses(gated) == ["FINISHED", "FINISHED"]
+    assert len(record(gated, 1)["resumed"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["optimizer=nix,sgd", "seed=-1,1"], "3 of 4 jobs cannot be run; none was started."),
+        (
+            ["optimizer=nix,sgd", "seed=-1,1"],
+            "  optimizer=nix seed=-1; optimizer=nix seed=1:\n    no optimizer",
+        ),
+        (["optimizer=nix,sgd", "seed=-1,1"], "  optimizer=sgd seed=-1:\n    seed=-1: must be at least 0."),
+        (["trainer.epochs=0", "seed=1,2"], "  all of them:\n    trainer.epochs=0: must be at least 1."),
+        (["seed=0,1", "sweep.jobs=0"], "error: sweep.jobs=0: must be at least 1."),
+        (["sweep.jobs=1,2"], "sweep.jobs=1,2: an option of the whole sweep has one value."),
+        (["seed=interval(0,9)"], "seed=interval(0,9): a grid needs values one can count"),
+        (["seed=0,1", "hydra.sweeper.max_batch_size=2"], "At most 2 at a time: sweep.jobs=2."),
+        (["seed=0,1", "hydra.job.chdir=true"], "hydra/launcher=basic, which runs them one after another"),
+        (["seed=0,1", "hydra.sweep.subdir=x"], "jobs 0 and 1 would both be written to"),
+        (["seed=0,1", "sweep.resume=last"], "there are no sweeps in runs/housing_numpy_gd."),
+        (["seed=0,1", "sweep.devices=[gpu:99]"], "sweep.devices"),
+    ],
+)
+def test_a_sweep_is_refused_as_a_whole_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    from expkit.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main([*SMALL[:-1], "-m", *arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_options_of_hydra_are_honoured(gated: CommandLine) -> None:
+    (gated.folder / "my_hydra.py").write_text(HYDRA_CALLBACK)
+    done = gated(
+        *SMALL,
+        *("callbacks=[gate]", "+hydra.job.env_set.FOO=bar", "+hydra.callbacks.hears._target_=my_hydra.Hears"),
+        *("hydra/sweeper=basic", "hydra.sweeper.max_batch_size=1"),  # somebody else's sweeper, in two batches
+        *("hydra.sweep.dir=elsewhere", "hydra.sweep.subdir=with-seed-${seed}", "-m", "seed=0,1"),
+    )
+    for number in (0, 1):
+        assert "FOO is bar" in (gated.folder / f"elsewhere/with-seed-{number}/output.log").read_text()
+        assert f"hears of job {number} with seed {number}" in done.stdout
+    assert done.stdout.count("hears that it ended COMPLETED") == 2
+    again = gated(*SMALL, "hydra.sweep.dir=elsewhere", "-m", "seed=0,1", code=2)
+    assert "holds a sweep already. Go on with it: sweep.resume=elsewhere" in again.stderr
