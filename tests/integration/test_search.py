@@ -33,6 +33,7 @@ def trials_of(sweep: Path) -> list[str]:
     return [trial.state.name for trial in study.trials]
 
 
+@pytest.mark.slow
 def test_a_search_names_its_best_run_keeps_pictures_and_can_be_extended(expkit):
     done = expkit(*SEARCH, "trainer.epochs=3", "hydra.sweeper.trials=2", "hydra.sweeper.pruner=median")
     assert "minimize valid/mse by tpe in 2 trials" in done.stdout

@@ -107,6 +107,7 @@ def test_a_sweep_whose_process_is_killed_goes_on_and_grows(gated: CommandLine) -
     assert record(gated, 4)["seed"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_sweep_that_is_stopped_goes_on_by_the_same_command(gated: CommandLine) -> None:
     for number in (0, 1):
@@ -134,6 +135,7 @@ def test_a_sweep_that_is_stopped_goes_on_by_the_same_command(gated: CommandLine)
     assert "job 2  " not in again.stdout
 
 
+@pytest.mark.slow
 def test_what_failed_is_tried_again_only_when_asked(gated: CommandLine) -> None:
     (gated.folder / "fail1").touch()
     first = gated(*SMALL, "callbacks=[gate]", "-m", "seed=0,1,1", code=1)

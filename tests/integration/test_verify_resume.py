@@ -68,6 +68,7 @@ def tracked(folder: Path) -> list[Any]:
     return list(client.search_runs([found.experiment_id]))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_resumed_is_identical_and_says_so(expkit: CommandLine) -> None:
     expkit.environment["TMPDIR"] = str(expkit.folder)
     done = expkit("verify-resume", *SMALL, "--steps", "30")
