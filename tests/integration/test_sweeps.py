@@ -188,7 +188,6 @@ def test_options_of_hydra_are_honoured(gated: CommandLine) -> None:
     done = gated(
         *SMALL,
         *("callbacks=[gate]", "+hydra.job.env_set.FOO=bar", "+hydra.callbacks.hears._target_=my_hydra.Hears"),
-        *("hydra/sweeper=basic", "hydra.sweeper.max_batch_size=1"),  # somebody else's sweeper, in two batches
         *("hydra.sweep.dir=elsewhere", "hydra.sweep.subdir=with-seed-${seed}", "-m", "seed=0,1"),
     )
     for number in (0, 1):
