@@ -13,6 +13,7 @@ from typing import Any
 from expkit import provenance
 from expkit.capsule import REPORT
 from expkit.config import ExperimentConfig, to_yaml
+from expkit.files import write_whole
 from expkit.identity import flat
 from expkit.runlog import log
 from expkit.runs import RECORD, write_record
@@ -26,9 +27,9 @@ UNTRACKED = "untracked"
 
 
 def write_config(folder: Path, config: ExperimentConfig) -> None:
-    """Write the resolved config and what the user typed, without passwords."""
-    (folder / "config.yaml").write_text(masked(to_yaml(config.resolved)), encoding="utf-8")
-    (folder / "overrides.yaml").write_text(masked(to_yaml(list(config.overrides))), encoding="utf-8")
+    """Write the resolved config and what the user typed, without passwords; whole, since `resume` writes them again."""
+    write_whole(folder / "config.yaml", masked(to_yaml(config.resolved)))
+    write_whole(folder / "overrides.yaml", masked(to_yaml(list(config.overrides))))
 
 
 def write_environment(
@@ -36,7 +37,7 @@ def write_environment(
 ) -> None:
     """Write versions, machine, and what the commit alone does not tell of the code: its diff, and untracked files."""
     facts = {**environment, "git": git_facts(git), "tuning": dict(tuning)}
-    (folder / "environment.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    write_whole(folder / "environment.json", json.dumps(facts, indent=2))
     if git is None:
         return
     if git.diff.strip():

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="POSI
 
 KILLS = 34  # in each of the three cases
 DEEP = 5  # in one run
+MOST_RUNS = 60
 TINY = (
     *("dataset.download=false", "trainer.epochs=3", "trainer.stop_after=null", "trainer.progress=off", "plots=none"),
     "checkpoint.every_steps=3",
@@ -100,13 +101,14 @@ def test_a_run_that_is_killed_again_and_again_ends_bit_identical(parent: Warm, c
     kills = ways(case, time.monotonic() - started)
     same(whole, parent.path("again"))
     fell: Counter[str] = Counter()
-    for number in itertools.count():
+    expected = {"clock", *OFTEN} - ({"export"} if "export=none" in CASES[case] else set())
+    for number in range(MOST_RUNS):
         run = parent.path(f"run-{number}")
         fell.update(kill_often(parent, run.name, CASES[case], kills))
         same(whole, run)
         assert read_record(run)["status"] == "FINISHED"
         assert points(run, "step/loss") == points(whole, "step/loss")
-        if sum(fell.values()) >= KILLS:
+        if sum(fell.values()) >= KILLS and expected <= set(fell):
             break
-    expected = {"clock", *OFTEN} - ({"export"} if "export=none" in CASES[case] else set())
-    assert set(fell) == expected, "each kind of write was cut in the middle"
+    else:
+        pytest.fail(f"{MOST_RUNS} runs were killed by {dict(fell)}: not often enough, or not by all of {expected}")
