@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +105,8 @@ def warn_of_changes(changed: Mapping[str, tuple[Any, Any]]) -> None:
     Args:
         changed: what is otherwise in its environment, as `changed_values` gives it.
     """
-    code = changed.get("git.commit") or (changed.get("git.changes") and ("uncommitted changes", "others"))
-    found = [f"code: {_short(code[0])} -> {_short(code[1])}"] if code else []
+    code = git_change(changed)
+    found = [f"code: {code[0]} -> {code[1]}"] if code else []
     for key, (before, after) in changed.items():
         group, _, name = key.partition(".")
         if key == "python" or (group in ("versions", "plugins", "expkit") and before is not None):
@@ -120,9 +119,16 @@ def warn_of_changes(changed: Mapping[str, tuple[Any, Any]]) -> None:
         )
 
 
-def _short(commit: Any) -> str:
-    text = str(commit)
-    return f"commit {text[:8]}" if re.fullmatch("[0-9a-f]{40,}", text) else text
+def git_change(changed: Mapping[str, Sequence[Any]]) -> tuple[str, str] | None:
+    """Return in words what the code was and is, as far as `git_facts` tell; None where they are the same.
+
+    Args:
+        changed: as for `warn_of_changes`.
+    """
+    if "git.commit" in changed:
+        before, after = (f"commit {commit[:8]}" if commit else "not recorded" for commit in changed["git.commit"])
+        return before, after
+    return ("uncommitted changes of then", "others") if "git.changes" in changed else None
 
 
 def changed_values(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from expkit.identity import differences
-from expkit.record_files import changed_values
+from expkit.record_files import changed_values, git_change
 from expkit.reproduction.comparing import Difference
 from expkit.reproduction.recorded import Recorded
 from expkit.reproduction.work_tree import CodeChange
@@ -132,12 +132,9 @@ def _resumed(then: Recorded) -> Iterator[Cause]:
         for cause in environment_causes(*_pair(resumption.get("environment", {}))):
             what = f"{cause.what}, in the run itself from step {resumption['step']}"
             yield Cause(what, cause.then, cause.now, cause.reach)
-        what, environment = f"code, in the run itself from step {resumption['step']}", resumption.get("environment", {})
-        commits = environment.get("git.commit")
-        if commits:
-            yield Cause(what, f"commit {str(commits[0])[:8]}", f"commit {str(commits[1])[:8]}", ANYTHING)
-        elif environment.get("git.changes"):
-            yield Cause(what, "uncommitted changes of then", "others", ANYTHING)
+        code = git_change(resumption.get("environment", {}))
+        if code is not None:
+            yield Cause(f"code, in the run itself from step {resumption['step']}", *code, ANYTHING)
 
 
 def _pair(changed: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], dict[str, Any]]:

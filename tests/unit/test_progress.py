@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from fake_clock import Clock
 from rich.console import Console
 
 from expkit import progress
@@ -18,16 +19,6 @@ from expkit.progress import (
     show_seconds,
     show_values,
 )
-
-
-class Clock:
-    """Time that passes only when a test says so."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fake_clock import Clock
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -20,16 +21,6 @@ from expkit.sweeping.jobs import Job, Outcome, Report
 from expkit.sweeping.names import short_name
 from expkit.sweeping.screen import frame
 from expkit.sweeping.view import LiveView, open_view
-
-
-class Clock:
-    """Time that passes only when a test says so."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
