@@ -93,14 +93,17 @@ class Batches:
         # The first pass keeps the stream of an epoch with no other; the 0 keeps later ones off those of augmentation.
         return generator(self.seed, epoch, *((0, turn) if turn else ())).permutation(len(self.split))
 
-    def epoch(self, epoch: int = 1, skip: int = 0) -> Generator[tuple[Array, Array], None, None]:
+    def epoch(
+        self, epoch: int = 1, skip: int = 0, rows: Callable[[int], slice] | None = None
+    ) -> Generator[tuple[Array, Array], None, None]:
         """Yield (inputs [N, *shape], targets) of an epoch.
 
         Args:
             epoch: counts from 1.
             skip: batches to leave out at the start, for going on in the middle.
+            rows: as for `batch`.
         """
-        return load(partial(self.batch, epoch), range(skip, self._count), self.loading)
+        return load(partial(self.batch, epoch, rows=rows), range(skip, self._count), self.loading)
 
     def raw(self, epoch: int, number: int, *, augment: bool = True) -> Batch:
         """Return one batch before normalisation.

@@ -25,11 +25,12 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from expkit.errors import DataError
+from expkit.interrupts import SIGNALS
 
 log = logging.getLogger("expkit")
 
 T = TypeVar("T")
-_REQUESTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+_REQUESTS = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
 _PR_SET_PDEATHSIG = 1
 
 

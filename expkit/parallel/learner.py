@@ -12,7 +12,6 @@ import numpy as np
 from expkit.api import Learner, LearnerState, NotFiniteError, StepResult
 from expkit.data import Batches
 from expkit.errors import ConfigError
-from expkit.loading import load
 from expkit.parallel.messages import DONE, NOT_FINITE, Part
 from expkit.parallel.shares import rows_of, share
 from expkit.parallel.team import Leader
@@ -60,8 +59,7 @@ class TeamLearner:
         self._refresh()
         digest: Callable[[], str] | None = getattr(self._learner, "digest", None)
         self._team.tell("begin", epoch, skip, None if digest is None else digest())
-        make = partial(self._batches.batch, epoch, rows=rows_of(0, self._team.size))
-        return load(make, range(skip, len(self._batches)), self._batches.loading)
+        return self._batches.epoch(epoch, skip, rows_of(0, self._team.size))
 
     def train_step(self, inputs: Array, targets: Array) -> StepResult:
         """Run one step on all devices, with these samples in rank 0.

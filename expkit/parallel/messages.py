@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from expkit.spec import Array
 
@@ -57,7 +56,3 @@ class Part:
 
     outputs: Array | None
     targets: Array | None
-
-
-Message = tuple[str, tuple[Any, ...]]
-"""A verb and its arguments; see `expkit.parallel.rank`."""

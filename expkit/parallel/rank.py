@@ -12,7 +12,6 @@ import sys
 import traceback
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
@@ -22,7 +21,6 @@ from expkit import config, cpu_tuning
 from expkit.config import ExperimentConfig
 from expkit.errors import DeviceLostError, NotFiniteError
 from expkit.interrupts import SIGNALS
-from expkit.loading import load
 from expkit.parallel.group import Group, connect
 from expkit.parallel.messages import DONE, NOT_FINITE, Failed, Order, Part
 from expkit.parallel.shares import rows_of, share
@@ -150,11 +148,9 @@ class Rank:
 
     def _numbered(self, epoch: int, skip: int) -> Generator[tuple[int, tuple[Array, Array]], None, None]:
         batches, team = self.prepared.batches["train"], self._team
-        make = partial(batches.batch, epoch, rows=rows_of(team.rank, team.size))
-        numbers = range(skip, len(batches))
-        made = load(make, numbers, batches.loading)
+        made = batches.epoch(epoch, skip, rows_of(team.rank, team.size))
         try:
-            yield from zip(numbers, made, strict=True)
+            yield from enumerate(made, skip)
         finally:
             made.close()
 

@@ -24,6 +24,7 @@ from expkit.errors import ConfigError, DeviceError, DeviceLostError
 from expkit.runs import read_record
 from tests.integration.conftest import CommandLine, wait_for
 from tests.integration.resuming import console, same
+from tests.integration.sweeps import is_running
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="several devices are there on Linux only"),
@@ -153,10 +154,6 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def is_there(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
 @pytest.fixture
 def training(expkit: CommandLine) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A run that trains on two devices and has saved something: its process, and that of the other device."""
@@ -172,9 +169,9 @@ def training(expkit: CommandLine) -> Iterator[tuple[subprocess.Popen[str], int]]
 
 def gone(pid: int, seconds: float = 10) -> bool:
     deadline = time.monotonic() + seconds
-    while is_there(pid) and time.monotonic() < deadline:
+    while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not is_there(pid)
+    return not is_running(pid)
 
 
 def test_a_device_that_is_killed_ends_the_run_which_can_be_gone_on_with(

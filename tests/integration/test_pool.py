@@ -25,6 +25,7 @@ from expkit.settings import SweepSettings
 from expkit.sweeping.jobs import CRASHED, FAILED, FINISHED, KILLED, PRUNED, TIMEOUT, Job, Outcome, Report
 from expkit.sweeping.pool import LocalPool
 from expkit.sweeping.slots import Slot
+from tests.integration.conftest import wait_for
 from tests.integration.resuming import console, same
 from tests.integration.sweeps import BY_HAND, MLP, ROOT, Jobs, acting, is_running, make_job
 
@@ -356,21 +357,18 @@ LocalPool(SweepSettings(), 1, slots=slots).run(jobs, jobs.watcher)
 
 
 def test_nothing_is_left_of_a_sweep_that_is_killed(sweep: Path) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(sweep)], cwd=ROOT)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(sweep)], cwd=ROOT, text=True)
     try:
         marks = [sweep / str(number) / "acted" for number in range(2)]
-        deadline = time.monotonic() + 120
-        while not all(mark.exists() for mark in marks):
-            assert parent.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: all(mark.exists() for mark in marks), 120, parent)
         family = descendants(parent.pid)
         assert len(family) >= 5  # a server and its job, a job, and a loader of each
     finally:
         parent.kill()
         parent.wait()
+    deadline = time.monotonic() + 60
     while any(is_running(pid) for pid in family):
-        assert time.monotonic() < deadline + 60, [pid for pid in family if is_running(pid)]
+        assert time.monotonic() < deadline, [pid for pid in family if is_running(pid)]
         time.sleep(0.05)
 
 

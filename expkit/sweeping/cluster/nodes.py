@@ -185,8 +185,9 @@ class Nodes:
         while self._listens:
             listening = [actor for _, actor in calls.values()]
             for place in list(self._places):
-                if place.process is not None and not any(place.process is one for one in listening):
-                    calls[place.process.tell.remote(place.known, _WAIT)] = (place, place.process)
+                actor = place.process  # read once: the main thread may let go of it
+                if actor is not None and not any(actor is one for one in listening):
+                    calls[actor.tell.remote(place.known, _WAIT)] = (place, actor)
             if not calls:
                 time.sleep(0.05)
                 continue

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from expkit.sweeping.jobs import CRASHED, KILLED, Job, Outcome, Report
+from expkit.sweeping.jobs import CRASHED, Job, Outcome, Report
 from expkit.sweeping.place import Running
 from expkit.sweeping.slots import Slot
 from expkit.sweeping.wire import pack_job, unpack
@@ -144,6 +144,6 @@ class FarPlace:
             return None
         status, reason = told.status, told.reason
         if running.asked and status == CRASHED:
-            status, reason = running.asked or KILLED, reason or running.why
+            status, reason = running.asked, reason or running.why
         value, metrics = (told.value, told.metrics) if told.value is not None else (running.best, running.best_metrics)
         return Outcome(status, reason, value, metrics, time.monotonic() - running.since, running.attempt)

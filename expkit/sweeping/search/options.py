@@ -60,9 +60,9 @@ class SearchOptions:
                 _one_of(key, direction, ("minimize", "maximize"))
         if self.trials is None and self.sampler != "grid":
             raise ConfigError(f"{NODE}.trials=null: only sampler=grid comes to an end by itself. Give a number.")
-        for key, low, number in (("trials", 1, self.trials), ("max_failures", 1, self.max_failures)):
-            if number is not None and number < low:
-                raise ConfigError(f"{NODE}.{key}={number}: must be at least {low}.")
+        for key, number in (("trials", self.trials), ("max_failures", self.max_failures)):
+            if number is not None and number < 1:
+                raise ConfigError(f"{NODE}.{key}={number}: must be at least 1.")
         if self.seed is not None and not 0 <= self.seed < 2**32:
             raise ConfigError(f"{NODE}.seed={self.seed}: must be from 0 to 4294967295, or null.")
         if self.timeout is not None and not self.timeout > 0:

@@ -138,10 +138,10 @@ class Search:
             )
 
     def _count(self, trials: int | None) -> int:
-        size = self._space.size()
         if self._grid is not None:
             return len(self._grid) if trials is None else min(trials, len(self._grid))
         assert trials is not None  # of the options' own check
+        size = self._space.size()
         if size is not None and trials > size:
             self._note(
                 f"There are {size} combinations, and {trials} trials will try some again. "

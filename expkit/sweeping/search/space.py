@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -37,12 +37,16 @@ class Numbers:
     log: bool = False
     whole: bool = False
 
+    @property
+    def count(self) -> int | None:
+        """How many there are; None where there is no end of them."""
+        return None if self.step is None else math.floor((self.high - self.low) / self.step + 1e-9) + 1
+
     def values(self) -> list[int | float] | None:
         """Return all of them; None where there is no end of them."""
-        if self.step is None:
+        if self.step is None or self.count is None:
             return None
-        count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        numbers = [self.low + n * self.step for n in range(count)]
+        numbers = [self.low + n * self.step for n in range(self.count)]
         return [int(n) for n in numbers] if self.whole else [float(f"{n:.12g}") for n in numbers]
 
 
@@ -72,6 +76,15 @@ class Parameter:
     key: str
     domain: Choices | Numbers
     when: tuple[Condition, ...] = field(default=())
+
+    @property
+    def count(self) -> int | None:
+        """How many values it has; None where there is no end of them."""
+        return len(self.domain.values) if isinstance(self.domain, Choices) else self.domain.count
+
+    def exists_in(self, picked: Mapping[str, Value]) -> bool:
+        """Whether the values that were picked for others fulfil its conditions."""
+        return all(str(picked.get(one.key)) in one.values for one in self.when)
 
 
 class Space:
@@ -108,7 +121,7 @@ class Space:
         """Make one combination; `pick` is asked only for the parameters that exist in it."""
         picked: dict[str, Value] = {}
         for parameter in self:
-            if all(str(picked.get(one.key)) in one.values for one in parameter.when):
+            if parameter.exists_in(picked):
                 picked[parameter.key] = pick(parameter)
         return picked
 
@@ -118,24 +131,20 @@ class Space:
         Raises:
             ConfigError: there is no end of them.
         """
-        found: list[dict[str, Value]] = [{}]
-        for parameter in self:
-            found = [
-                {**one, **chosen}
-                for one in found
-                for chosen in (
-                    [{parameter.key: value} for value in _all(parameter)]
-                    if all(str(one.get(condition.key)) in condition.values for condition in parameter.when)
-                    else [{}]
-                )
-            ]
-        return found
+        return _combined(self.parameters)
 
     def size(self) -> int | None:
         """Return how many combinations there are; None where there is no end of them."""
-        if any(isinstance(one.domain, Numbers) and one.domain.values() is None for one in self):
+        counts = {parameter.key: parameter.count for parameter in self}
+        known = {key: count for key, count in counts.items() if count is not None}
+        if len(known) < len(counts):
             return None
-        return len(self.combinations())
+        deciding = {one.key for parameter in self for one in parameter.when}  # only these are gone through one by one
+        rest = [parameter for parameter in self if parameter.key not in deciding]
+        return sum(
+            math.prod(known[parameter.key] for parameter in rest if parameter.exists_in(picked))
+            for picked in _combined([parameter for parameter in self if parameter.key in deciding])
+        )
 
     def corners(self) -> list[dict[str, Value]]:
         """Return a few combinations in which each choice, and the ends of each range, are used at least once."""
@@ -170,6 +179,17 @@ def numbers(key: str, low: float, high: float, *, step: float | None, log: bool,
             "tag(log,int(interval(16,256))) or choice(16,32,64,128,256)."
         )
     return Numbers(low, high, step, log, whole)
+
+
+def _combined(parameters: Sequence[Parameter]) -> list[dict[str, Value]]:
+    found: list[dict[str, Value]] = [{}]
+    for parameter in parameters:
+        found = [
+            {**one, **chosen}
+            for one in found
+            for chosen in ([{parameter.key: v} for v in _all(parameter)] if parameter.exists_in(one) else [{}])
+        ]
+    return found
 
 
 def _all(parameter: Parameter) -> list[Value]:
