@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,21 @@ def read_record(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError) as error:  # TypeError: a JSON value that is no object
         raise RunNotFoundError(f"{folder} is not a run folder: {RECORD} cannot be read ({error}).") from error
+
+
+def monitored(record: Mapping[str, Any]) -> float | None:
+    """Return the value by which the best epoch of a run was chosen; None where it has no result."""
+    value: float | None = record.get("metrics", {}).get(record.get("monitor", {}).get("name"))
+    return value
+
+
+def seconds_of(record: Mapping[str, Any]) -> float | None:
+    """Return how long a run took, from its first start to its end; None where it has none."""
+    try:
+        began, ended = (datetime.fromisoformat(record[key]) for key in ("started", "ended"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (ended - began).total_seconds()
 
 
 def all_runs(runs_dir: Path) -> Iterator[Path]:

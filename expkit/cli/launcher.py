@@ -44,7 +44,7 @@ from expkit.sweeping.grid import (
     varying,
     without_twins,
 )
-from expkit.sweeping.jobs import FINISHED, PRUNED, Executor, Job, Outcome
+from expkit.sweeping.jobs import FINISHED, PENDING, PRUNED, Executor, Job, Outcome
 from expkit.sweeping.ledger import Head, Row
 from expkit.sweeping.parent_run import import_ahead
 from expkit.sweeping.pool import LocalPool
@@ -131,6 +131,8 @@ class SweepLauncher(Launcher):
         known = {task.number: task.outcome for task in tasks if task.outcome is not None}
         self.conductor.add([(job, task.combination.whole) for job, task in zip(jobs, tasks, strict=True)], known)
         self.conductor.conduct(Grid([job for job in jobs if job.number not in known]))
+        if self.knows_all:  # our own sweeper has no use for what others learn from, and reading each config takes time
+            return []
         numbers = {task.combination.whole: task.number for task in tasks}
         return [self.returned(numbers[one.whole]) for one in combinations]
 
@@ -203,7 +205,7 @@ class SweepLauncher(Launcher):
     def returned(self, number: int) -> JobReturn:
         """Return how a job ended in Hydra's terms."""
         job = self.conductor.jobs[number]
-        outcome = self.conductor.outcomes.get(number, Outcome("PENDING", "it was not begun"))
+        outcome = self.conductor.outcomes.get(number, Outcome(PENDING, "it was not begun"))
         composed = cast(DictConfig, OmegaConf.create(job.config))
         returned = JobReturn(list(job.overrides), composed, task_name="expkit")
         if outcome.status in (FINISHED, PRUNED):

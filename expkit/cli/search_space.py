@@ -12,9 +12,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig, IntegerNode, ListConfig, OmegaConf
 
 from expkit.errors import ConfigError, did_you_mean
+from expkit.sweeping.search.options import NODE
 from expkit.sweeping.search.space import Choices, Condition, Numbers, Parameter, Space, numbers
-
-NODE = "hydra.sweeper"
 
 
 @dataclass(frozen=True)

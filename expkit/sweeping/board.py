@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from expkit.sweeping.jobs import FINISHED, KILLED, PRUNED, Job, Outcome, Report
+from expkit.sweeping.jobs import KILLED, PRUNED, Job, Outcome, Report, came_to_nothing
 from expkit.sweeping.names import short_name
 
 
@@ -40,7 +40,7 @@ class Row:
     @property
     def failed(self) -> bool:
         """Whether it came to nothing."""
-        return self.outcome is not None and self.outcome.status not in (FINISHED, PRUNED, KILLED)
+        return self.outcome is not None and came_to_nothing(self.outcome.status)
 
     def fraction(self) -> float:
         """Part of its training that is done."""

@@ -15,8 +15,7 @@ from expkit.config import ExperimentConfig
 from expkit.interrupts import SAVED
 from expkit.lock import RunLock
 from expkit.report import quote_path
-from expkit.sweeping.grid import failed
-from expkit.sweeping.jobs import KILLED, Executor, Job, Outcome, Report, Source, Watcher
+from expkit.sweeping.jobs import KILLED, Executor, Job, Outcome, Report, Source, Watcher, came_to_nothing
 from expkit.sweeping.ledger import LEDGER, Head, Ledger, Row, read_ledger
 from expkit.sweeping.parent_run import NoParent, Sweep, open_parent
 from expkit.sweeping.ranking import conclude
@@ -182,7 +181,7 @@ class Conductor:
                 return 0
             self._conclude(error)
             self._ledger.close()
-        if not self._made_up_for and any(map(failed, self.outcomes.values())):
+        if not self._made_up_for and any(came_to_nothing(one.status) for one in self.outcomes.values()):
             return 1
         return SAVED if any(outcome.status == KILLED for outcome in self.outcomes.values()) else 0
 
@@ -209,7 +208,7 @@ class Conductor:
 
     def _say_how_to_go_on(self, stopped: str, broken: str) -> None:
         states = [outcome.status for outcome in self.outcomes.values()]
-        bad = sum(map(failed, self.outcomes.values()))
+        bad = sum(map(came_to_nothing, states))
         done, saved, left = len(states) - bad - states.count(KILLED), states.count(KILLED), len(self.jobs) - len(states)
         command = f"python -m expkit resume-sweep {quote_path(self.folder)}"
         if stopped or broken or saved or left:

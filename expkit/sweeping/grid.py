@@ -16,7 +16,7 @@ from expkit.errors import ConfigError
 from expkit.identity import differences, flat
 from expkit.report import quote_path
 from expkit.runs import RECORD
-from expkit.sweeping.jobs import FINISHED, KILLED, PRUNED, Job, Outcome, Report
+from expkit.sweeping.jobs import FINISHED, PRUNED, Job, Outcome, Report
 from expkit.sweeping.ledger import Row, outcome_of
 
 _SWEEPS_OWN = ("sweep.", "tracking.", "runs_dir", "trainer.auto_resume", "trainer.progress")
@@ -189,8 +189,3 @@ def _refuse_shared_folders(tasks: Sequence[Task], known: Mapping[Path, int]) -> 
                 f"hydra.sweep.subdir: jobs {other} and {task.number} would both be written to {task.folder}. Name "
                 "folders by what varies, or leave it alone: each job's folder is then its number."
             )
-
-
-def failed(outcome: Outcome) -> bool:
-    """Whether a job came to nothing, and not because somebody stopped it."""
-    return outcome.status not in (FINISHED, PRUNED, KILLED)

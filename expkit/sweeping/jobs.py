@@ -8,6 +8,15 @@ from pathlib import Path
 from typing import Protocol
 
 FINISHED, FAILED, KILLED, CRASHED, TIMEOUT, PRUNED = "FINISHED", "FAILED", "KILLED", "CRASHED", "TIMEOUT", "PRUNED"
+PENDING = "PENDING"
+"""It was not begun."""
+OUTPUT = "output.log"
+"""In a job's folder: what its process printed."""
+
+
+def came_to_nothing(status: str) -> bool:
+    """Whether a job that ended so came to nothing, and not because somebody stopped it."""
+    return status not in (FINISHED, PRUNED, KILLED, PENDING)
 
 
 @dataclass(frozen=True)

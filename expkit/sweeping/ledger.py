@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from expkit.errors import ConfigError, RunNotFoundError
 from expkit.files import write_whole
-from expkit.runs import read_record
+from expkit.runs import monitored, read_record
 from expkit.sweeping.jobs import FAILED, FINISHED, PRUNED, TIMEOUT, Job, Outcome, Report
 
 LEDGER = "sweep.jsonl"
@@ -38,7 +38,6 @@ class Head:
         folder: of the sweep when it was written; absolute.
         cwd: folder where the command was typed.
         arguments: of the command, without passwords.
-        kind: who thinks of its jobs, such as "grid".
         started: when it was begun.
         version: of the format.
     """
@@ -47,7 +46,6 @@ class Head:
     folder: str
     cwd: str
     arguments: Sequence[str]
-    kind: str = "grid"
     started: str = ""
     version: int = VERSION
 
@@ -90,7 +88,7 @@ class Ledger:
 
     Args:
         folder: of the sweep, which is there.
-        head: of the sweep; when it was begun and its kind are taken over from an earlier start.
+        head: of the sweep; when it was begun is taken over from an earlier start.
 
     Raises:
         ConfigError: what lies there is no ledger that this version can read.
@@ -202,9 +200,7 @@ def outcome_of(row: Row, folder: Path) -> Outcome | None:
     except RunNotFoundError:  # it failed before it had one, or somebody removed it
         record = {}
     if record.get("status") == FINISHED:
-        metrics = dict(record.get("metrics", {}))
-        value = metrics.get(record.get("monitor", {}).get("name"))
-        return Outcome(FINISHED, "", value, metrics, row.seconds, row.attempts)
+        return Outcome(FINISHED, "", monitored(record), dict(record.get("metrics", {})), row.seconds, row.attempts)
     if row.status == PRUNED and record:
         return Outcome(PRUNED, row.reason, row.value, row.metrics, row.seconds, row.attempts)
     if row.status in (FAILED, TIMEOUT) or record.get("status") == FAILED:

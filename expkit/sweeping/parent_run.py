@@ -17,10 +17,10 @@ from expkit.errors import TrackingError
 from expkit.files import write_whole
 from expkit.lock import is_locked
 from expkit.sweeping.board import Board
-from expkit.sweeping.jobs import FINISHED, KILLED, PRUNED, Job, Outcome, Report
+from expkit.sweeping.jobs import Job, Outcome, Report, came_to_nothing
 from expkit.sweeping.names import short_name
 from expkit.sweeping.ranking import LOSSES, RESULTS, order
-from expkit.sweeping.results import PENDING, Entry, metric_names, rules
+from expkit.sweeping.results import Entry, metric_names, rules, typed_values
 from expkit.sweeping.summary import METRICS, summary
 from expkit.tracking import nested
 from expkit.tracking.view import sweep_page
@@ -177,7 +177,7 @@ class ParentRun(NoParent):
             files: further ones to keep.
             made_up_for: whether others took the place of the jobs that failed, as in a search.
         """
-        bad = [one for one in entries if one.status not in (FINISHED, PRUNED, PENDING, KILLED)]
+        bad = [one for one in entries if came_to_nothing(one.status)]
         best = entries[0] if entries and entries[0].metrics and rules(entries) else None
         if best is not None:
             ranks = {} if best.value is None else {"sweep/best": best.value}
@@ -224,7 +224,7 @@ def open_parent(sweep: Sweep) -> NoParent:
         except TrackingError as error:  # the store is another one, or somebody deleted the run
             log.warning("The sweep gets a new MLflow run: %s", error)
     if tracker is None:
-        tracker = tracking.open_tracker(settings, params=_params(sweep), tags=_tags(sweep))
+        tracker = tracking.open_tracker(settings, params=typed_values(sweep.shared), tags=_tags(sweep))
     write_whole(sweep.folder / PARENT, json.dumps({"run_id": tracker.run_id, "uri": tracking.masked(tracker.uri)}))
     tracker.set_tags(_tags(sweep))
     tracker.children().show(sweep.id, sweep.varies, ())
@@ -241,7 +241,7 @@ def import_ahead() -> None:
 
 def _settings(sweep: Sweep) -> tracking.StoreSettings:
     chosen, runs_dir = sweep.config.tracking, sweep.config.runs_dir
-    own = _params(sweep).get("tracking.run_name", "")
+    own = typed_values(sweep.shared).get("tracking.run_name", "")
     told = ", ".join(short_name([f"{key}=?" for key in sweep.varies], {}).replace("=?", "").split(" "))
     name = " ".join(part for part in ("sweep", told) if part)
     return tracking.StoreSettings(
@@ -252,10 +252,6 @@ def _settings(sweep: Sweep) -> tracking.StoreSettings:
         artifact_root=(runs_dir / "mlartifacts").absolute(),
         metrics=tuple(sweep.config.metrics),
     )
-
-
-def _params(sweep: Sweep) -> dict[str, str]:
-    return {key.lstrip("+~"): value for key, _, value in (one.partition("=") for one in sweep.shared)}
 
 
 def _tags(sweep: Sweep) -> dict[str, str]:

@@ -69,11 +69,6 @@ class Process:
         """Whether it has not ended."""
         return self._popen.poll() is None
 
-    def ask(self) -> None:
-        """Ask it to end, with SIGTERM."""
-        if self.is_alive():
-            self._popen.terminate()
-
     def kill(self) -> None:
         """Kill it, and all of its group."""
         if self.is_alive():

@@ -18,9 +18,9 @@ from expkit.files import write_whole
 from expkit.plotting import MOST_CURVES, Curve
 from expkit.progress import show_seconds, show_value
 from expkit.report import make_console, quote_path
-from expkit.sweeping.jobs import FINISHED
+from expkit.sweeping.jobs import FINISHED, PENDING
 from expkit.sweeping.names import short_value, status_word
-from expkit.sweeping.results import PENDING, Entry, folders_of, metric_names, of_folders, rules
+from expkit.sweeping.results import Entry, folders_of, metric_names, of_folders, rules
 
 RESULTS, LOSSES = "results.csv", "losses.png"
 BEST = 20

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import yaml
 
 from expkit.errors import RunNotFoundError
 from expkit.identity import flat, is_left_out
-from expkit.runs import RECORD, read_record
-from expkit.sweeping.jobs import FINISHED, PRUNED, Job, Outcome
+from expkit.runs import RECORD, monitored, read_record, seconds_of
+from expkit.sweeping.jobs import FINISHED, PENDING, PRUNED, Job, Outcome
 from expkit.tracking.text import as_text
 
-PENDING = "PENDING"
 """Status of a job that was not begun."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # twenty times faster, where PyYAML has it
 _ORDER = {FINISHED: 0, PRUNED: 1}
@@ -72,8 +70,9 @@ def of_folders(folders: Sequence[Path]) -> list[Entry]:
     Raises:
         RunNotFoundError: a folder is no run.
     """
-    entries = [_entry(folder, read_record(folder)) for folder in folders]
-    configs = [_config(folder) for folder in folders]
+    records = [read_record(folder) for folder in folders]
+    entries = [_entry(*pair) for pair in zip(folders, records, strict=True)]
+    configs = [_config(*pair) for pair in zip(folders, records, strict=True)]
     return ranked(_told_apart(entries, configs, [_overrides(folder) for folder in folders]))
 
 
@@ -135,8 +134,8 @@ def _entry(folder: Path, record: Mapping[str, Any]) -> Entry:
         reason=str(record.get("reason", "")),
         metrics=metrics,
         monitor=monitor,
-        value=metrics.get(monitor.get("name")),
-        seconds=_seconds(record),
+        value=monitored(record),
+        seconds=seconds_of(record),
         mlflow_run_id=str(record.get("mlflow_run_id") or ""),
     )
 
@@ -154,19 +153,11 @@ def _ended(entry: Entry, outcome: Outcome) -> Entry:
     )
 
 
-def _seconds(record: Mapping[str, Any]) -> float | None:
-    try:
-        began, ended = (datetime.fromisoformat(record[key]) for key in ("started", "ended"))
-    except (KeyError, TypeError, ValueError):
-        return None
-    return (ended - began).total_seconds()
-
-
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return options and choices of a run by name, as it recorded them."""
     try:
         tree = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), _LOADER)
-        return {**flat(tree), **read_record(folder).get("choices", {})}
+        return {**flat(tree), **record.get("choices", {})}
     except (OSError, AttributeError, yaml.YAMLError):  # what was typed is told from overrides.yaml
         return {}
 
@@ -182,7 +173,7 @@ def _told_apart(
     entries: Sequence[Entry], configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequence[str]]
 ) -> list[Entry]:
     """Add the parameters in which the entries differ."""
-    typed = [_typed(one) for one in overrides]
+    typed = [typed_values(one) for one in overrides]
     texts = [
         {**by_hand, **{key: as_text(value) for key, value in config.items()}}
         for config, by_hand in zip(_all_or_none(configs), typed, strict=True)
@@ -203,7 +194,8 @@ def _all_or_none(configs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]
     return list(configs) if all(configs) else [{} for _ in configs]
 
 
-def _typed(overrides: Sequence[str]) -> dict[str, str]:
+def typed_values(overrides: Sequence[str]) -> dict[str, str]:
+    """Return overrides by name: {"optimizer": "adam", "seed": "1"}."""
     return {key.lstrip("+~"): value for key, _, value in (one.partition("=") for one in overrides)}
 
 

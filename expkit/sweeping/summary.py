@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from expkit.progress import show_value
 from expkit.sweeping.names import status_word
+from expkit.sweeping.ranking import BEST, RESULTS
 from expkit.sweeping.results import Entry, metric_names
 
-BEST = 20
 METRICS = 4
 
 
@@ -29,7 +29,7 @@ def summary(command: str, order: str, entries: Sequence[Entry], page: str) -> st
         rows.append([one.number, *(one.parameters.get(key, "-") for key in keys), status_word(one.status), *values])
     lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
     lines.insert(1, "|---" * len(rows[0]) + "|")
-    more = [f"\n... and {len(entries) - BEST} more: results.csv among the artifacts."] if len(entries) > BEST else []
+    more = [f"\n... and {len(entries) - BEST} more: {RESULTS} among the artifacts."] if len(entries) > BEST else []
     return "\n".join(
         [
             f"## {len(entries)} jobs, {order}",

@@ -11,11 +11,10 @@ from rich.text import Text
 from expkit.progress import show_seconds, show_value
 from expkit.report import quote_path
 from expkit.sweeping.board import Board, Row, told
-from expkit.sweeping.jobs import KILLED, Job, Outcome, Report
+from expkit.sweeping.jobs import KILLED, OUTPUT, Job, Outcome, Report
 from expkit.sweeping.names import status_word
 from expkit.sweeping.screen import Screen
 
-OUTPUT = "output.log"
 LINE_SECONDS = 30.0
 """A job that trains gets a line at most so often."""
 REDRAW_SECONDS = 0.25
@@ -75,10 +74,6 @@ class View:
 
     def tick(self) -> None:
         """Nothing moves."""
-
-    def say(self, text: str) -> None:
-        """Show a line of the sweep's own, such as that it is being stopped."""
-        self.console.print(Text(text), soft_wrap=True)
 
     def _show_failure(self, row: Row, outcome: Outcome) -> None:
         tries = f" in {outcome.attempts} tries" if outcome.attempts > 1 else ""

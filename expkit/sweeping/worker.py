@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from expkit.sweeping.jobs import FAILED, FINISHED, KILLED, PRUNED, Job, Outcome, Report
+from expkit.sweeping.jobs import FAILED, FINISHED, KILLED, OUTPUT, PRUNED, Job, Outcome, Report
 from expkit.sweeping.ties import die_with_parent, kill_group, pin
 from expkit.sweeping.wire import Line, pack, unpack_job
 
@@ -29,18 +29,16 @@ if TYPE_CHECKING:
     from expkit.config import ExperimentConfig
     from expkit.sweeping.reporter import Reporter
 
-OUTPUT = "output.log"
-"""In a job's folder: what its process printed."""
 _EVERY = 0.5
+"""Seconds from one report within an epoch to the next."""
 
 
-def work(job: Job, report: Callable[[Report], bool], *, every: float = _EVERY) -> Outcome:
+def work(job: Job, report: Callable[[Report], bool]) -> Outcome:
     """Train one job in this process; what a user sees of a run goes to stdout, its errors to stderr.
 
     Args:
         job: to train; it goes on where it left off, if `job.resume` says so and its folder holds a run.
         report: called with each report, in this thread; of an epoch's, a true answer ends a job that has `prunes`.
-        every: seconds from one report within an epoch to the next.
 
     Returns:
         How it ended; nothing is raised, whatever happened.
@@ -52,7 +50,7 @@ def work(job: Job, report: Callable[[Report], bool], *, every: float = _EVERY) -
     started, reporter = time.monotonic(), None
     try:
         made = config.stored(job.config, choices=job.choices, overrides=job.overrides)
-        reporter = Reporter(made, report, prunes=job.prunes, every=every)
+        reporter = Reporter(made, report, prunes=job.prunes, every=_EVERY)
         reason, value, metrics = _train(job, made, reporter)
         return Outcome(FINISHED, reason, value, metrics, time.monotonic() - started)
     except Pruned as pruned:
@@ -115,14 +113,14 @@ def _train(job: Job, made: ExperimentConfig, reporter: Reporter) -> tuple[str, f
     """Run or resume; returns why it is not over, if so, the value that says how good it is, and its metrics."""
     from expkit import experiment
     from expkit.errors import RunNotFoundError
-    from expkit.runs import read_record
+    from expkit.runs import monitored, read_record
 
     record: dict[str, Any] = {}
     if job.resume:
         with contextlib.suppress(RunNotFoundError):  # it had not begun
             record = read_record(job.folder)
     if record.get("status") == "FINISHED":  # its process died after that
-        return "", record["metrics"].get(record["monitor"]["name"]), record["metrics"]
+        return "", monitored(record), record["metrics"]
     if record:
         result = experiment.resume(job.folder, further=[reporter])
     else:

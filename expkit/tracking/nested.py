@@ -16,7 +16,9 @@ PARENT = "mlflow.parentRunId"
 """Tag of a child; MLflow's table nests by it."""
 BEST, BEST_CHILD = "sweep.best", "sweep.best_run_id"
 FOLDER, HOST = "sweep.folder", "sweep.host"
-_RUN_FOLDER, _REASON = "run.folder", "status.reason"
+RUN_FOLDER = "run.folder"
+REASON = "status.reason"
+"""Tag that says why a run did not finish."""
 _MOST = 1000
 
 
@@ -78,7 +80,7 @@ def settle_dead(client: Any, is_alive: Callable[[Path], bool], *, but: str = "")
             continue
         nested = f"{running}tags.`{PARENT}` = '{parent.info.run_id}'"
         for child in client.search_runs(experiments, nested, max_results=_MOST):
-            if not is_alive(Path(child.data.tags.get(_RUN_FOLDER, ""))):
+            if not is_alive(Path(child.data.tags.get(RUN_FOLDER, ""))):
                 _fail(client, child.info.run_id, "its process died")
         _fail(
             client,
@@ -91,5 +93,5 @@ def settle_dead(client: Any, is_alive: Callable[[Path], bool], *, but: str = "")
 
 def _fail(client: Any, run_id: str, reason: str) -> None:
     if client.get_run(run_id).info.status == "RUNNING":
-        client.set_tag(run_id, _REASON, shortened(reason, 5000))
+        client.set_tag(run_id, REASON, shortened(reason, 5000))
         client.set_terminated(run_id, "FAILED")

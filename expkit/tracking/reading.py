@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.errors import RunNotFoundError, TrackingError
-from expkit.tracking.nested import settle_dead
+from expkit.tracking.nested import REASON, RUN_FOLDER, settle_dead
 from expkit.tracking.store import (
     StoreSettings,
     database_file,
@@ -22,9 +22,6 @@ from expkit.tracking.store import (
 )
 from expkit.tracking.text import clean_key, explain, masked, shortened
 
-_FOLDER = "run.folder"
-REASON = "status.reason"
-"""Tag that says why a run did not finish."""
 _PAGE = 500
 _MAX_TAG = 8000
 
@@ -203,8 +200,8 @@ class Reader:
                 experiments, order_by=["attributes.start_time DESC"], max_results=_PAGE, page_token=token
             )
             for run in page:
-                if _FOLDER in run.data.tags:
-                    yield StoredRun(run.info.run_id, Path(run.data.tags[_FOLDER]), run.info.status)
+                if RUN_FOLDER in run.data.tags:
+                    yield StoredRun(run.info.run_id, Path(run.data.tags[RUN_FOLDER]), run.info.status)
             token = page.token
             if not token:
                 return

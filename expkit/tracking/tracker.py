@@ -14,9 +14,8 @@ import numpy.typing as npt
 from expkit.errors import TrackingError
 from expkit.spec import DataSpec
 from expkit.tracking.model import log_model
-from expkit.tracking.nested import Children
+from expkit.tracking.nested import REASON, Children
 from expkit.tracking.null import NullTracker
-from expkit.tracking.reading import REASON
 from expkit.tracking.store import Store, StoreSettings, import_mlflow, logger, open_store, user_name
 from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
 from expkit.tracking.view import COLOR, next_color

@@ -8,12 +8,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expkit.errors import ConfigError, ExpkitError, RunNotFoundError, TrainingStoppedError
-from expkit.runs import read_record
+from expkit.runs import monitored, read_record, seconds_of
 from expkit.sweeping.jobs import FAILED, FINISHED, KILLED, PRUNED, Job, Outcome, Report
 from expkit.sweeping.search.objectives import Objective
 from expkit.sweeping.search.options import NODE, SearchOptions
@@ -245,14 +244,12 @@ def _outcome(folder: Path) -> Outcome | None:
     except RunNotFoundError:
         return None
     status = record.get("status")
-    if status not in (FINISHED, PRUNED, FAILED):
+    if status not in (FINISHED, FAILED):
         return None
-    metrics = dict(record.get("metrics", {}))
-    began, ended = (datetime.fromisoformat(record[key]) for key in ("started", "ended"))
     return Outcome(
         status,
         reason=str(record.get("reason", "")),
-        value=metrics.get(record.get("monitor", {}).get("name")),
-        metrics=metrics,
-        seconds=(ended - began).total_seconds(),
+        value=monitored(record),
+        metrics=dict(record.get("metrics", {})),
+        seconds=seconds_of(record) or 0.0,
     )
