@@ -69,11 +69,12 @@ class SweepLauncher(Launcher):
     conductor: Conductor
 
     @abstractmethod
-    def executor(self, devices: Sequence[DeviceSettings]) -> Executor:
+    def executor(self, devices: Sequence[DeviceSettings], jobs: int | None) -> Executor:
         """Return who runs the jobs, by `settings`.
 
         Args:
             devices: what the jobs ask for.
+            jobs: how many are left to run; None where that is not known.
 
         Raises:
             ConfigError: there is no such device here; nothing was started.
@@ -170,7 +171,7 @@ class SweepLauncher(Launcher):
             TrackingError: the store cannot be used; nothing was written.
             ConfigError: there is no such device here; nothing was written.
         """
-        self.conductor.begin(plan, self.executor(devices or [plan.config.device]))
+        self.conductor.begin(plan, self.executor(devices or [plan.config.device], plan.left))
         (self.folder / "multirun.yaml").write_text(masked(OmegaConf.to_yaml(self.config)), encoding="utf-8")
 
     def _begin_grid(self, tasks: Sequence[Task]) -> None:
@@ -248,13 +249,13 @@ class LocalLauncher(SweepLauncher):
 
     __module__ = "hydra_plugins.expkit"  # Hydra takes plugins from packages of this name; ours is registered by hand
 
-    def executor(self, devices: Sequence[DeviceSettings]) -> Executor:
-        """Return the processes of this machine.
+    def executor(self, devices: Sequence[DeviceSettings], jobs: int | None) -> Executor:
+        """Return the processes of this machine; few jobs share all of its cores.
 
         Raises:
             ConfigError: a device is not here.
         """
-        pool = LocalPool(self.settings, max(device.threads for device in devices), self._console)
+        pool = LocalPool(self.settings, max(device.threads for device in devices), self._console, jobs=jobs)
         for device in devices:
             pool.refuse_unfit(device)
         return pool

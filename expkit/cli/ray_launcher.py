@@ -36,8 +36,8 @@ class RayLauncher(SweepLauncher):
             raise ConfigError(f"hydra.launcher.{error.full_key}: {str(error).splitlines()[0]}") from error
         self._cluster = cast(ClusterSettings, OmegaConf.to_object(made))
 
-    def executor(self, devices: Sequence[DeviceSettings]) -> Executor:
-        """Return the places of the cluster.
+    def executor(self, devices: Sequence[DeviceSettings], jobs: int | None) -> Executor:
+        """Return the places of the cluster, whose size is that of the cluster.
 
         Raises:
             ConfigError: Ray is not installed, there is no such cluster, or jobs could not run there.

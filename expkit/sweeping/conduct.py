@@ -42,6 +42,11 @@ class Plan:
     jobs: int | None = None
     before: int = 0
 
+    @property
+    def left(self) -> int | None:
+        """How many are to be run, at least 1; None where a search decides."""
+        return None if self.jobs is None else max(self.jobs - self.before, 1)
+
 
 class Ending(Protocol):
     """What a search adds to the end of its sweep."""
