@@ -146,7 +146,7 @@ def next_commands(config: ExperimentConfig, folder: str, *, tracked: bool, expor
     if tracked and config.tracking.uri is None:
         runs = [] if str(config.runs_dir) == "runs" else ["--runs-dir", str(config.runs_dir)]
         commands.append(("compare runs in the browser", shlex.join(["python", "-m", "expkit", "ui", *runs])))
-    if config.overrides:
+    if config.overrides and not any(one.startswith("+search=") for one in config.overrides):  # that would search
         others = [o for o in config.overrides if not o.startswith(("seed=", "trainer.stop_after="))]
         again = shlex.join(["-m", *others, "seed=0,1,2"])
         commands.append(("see how much is chance", f"python -m expkit {again}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.plugins import Plugins
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from expkit.cli.launcher import SweepLauncher
 from expkit.cli.search import SearchSettings, read_settings
 from expkit.cli.search_space import Wanted, as_text, read
+from expkit.cli.sweep_folder import is_of_this_start
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError, ExpkitError
 from expkit.identity import differences
@@ -67,6 +69,7 @@ class OptunaSweeper(Sweeper):
         launcher, conductor = self._launcher, self._launcher.conductor
         settings = self._settings
         wanted = read(settings.params, settings.conditions, arguments, self.config, self._loader)
+        wanted = replace(wanted, fixed=tuple(one for one in wanted.fixed if not is_of_this_start(one)))
         rows = conductor.lock()
         self._refuse_grid(rows)
 
@@ -102,6 +105,8 @@ class OptunaSweeper(Sweeper):
         """
         typed = overrides(wanted.space.corners()[0])
         without = [one for one in wanted.fixed if not one.startswith("+search=")]
+        # The file chooses the sweeper, without which `hydra.sweeper.trials=3` on the command line is an error.
+        typed += ["hydra/sweeper=expkit_optuna"] if len(without) < len(wanted.fixed) else []
         try:
             then = self._launcher.compose(0, [*wanted.fixed, *typed])
             now = self._launcher.compose(0, [*without, *typed])

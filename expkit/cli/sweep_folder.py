@@ -43,8 +43,12 @@ def find_folder(config: DictConfig, wanted: str | None, arguments: Sequence[str]
 
 def recorded(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of a command that repeat it, without passwords and without what only this start wanted."""
-    own = ("sweep.resume=", "sweep.retry_failed=")
-    return [masked(one) for one in arguments if not one.startswith(own)]
+    return [masked(one) for one in arguments if not is_of_this_start(one)]
+
+
+def is_of_this_start(override: str) -> bool:
+    """Whether an override says how a sweep goes on, so that no job of it is to remember it."""
+    return override.startswith(("sweep.resume=", "sweep.retry_failed="))
 
 
 def _is_of_this_command(sweep: Path, arguments: Sequence[str]) -> bool:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from expkit.cli.launcher import LocalLauncher, SweepLauncher
 from expkit.cli.ray_launcher import RayLauncher
 from expkit.cli.search_sweeper import OptunaSweeper
+from expkit.cli.sweep_folder import is_of_this_start
 from expkit.errors import ConfigError
 
 
@@ -63,7 +64,8 @@ class GridSweeper(Sweeper):
                 f"hydra.sweeper.max_batch_size={most}: jobs are not run in batches, one begins when a place is free. "
                 f"At most {most} at a time: sweep.jobs={most}."
             )
-        (combinations,) = self._basic.split_arguments(overrides, None)
+        kept = [one for one in overrides if not is_of_this_start(str(one.input_line))]
+        (combinations,) = self._basic.split_arguments(kept, None)
         self.launcher.knows_all = True
         return [self.launcher.launch(combinations, initial_job_idx=0)]
 

@@ -93,6 +93,9 @@ def show(console: Console, entries: Sequence[Entry]) -> None:
         style = "bold" if number == 0 and one.metrics and rules(entries) else "" if one.metrics else "dim"
         table.add_row(*(escape(column.cell(one)) for column in columns), style=style)
     console.print(table)
+    for data, wanted in sorted({(one.data, one.stand_in_for) for one in entries if one.stand_in_for}):
+        told = f"STAND-IN DATA: this is NOT {wanted}; {data} was used. Results say nothing about {wanted}."
+        console.print(told, style="bold yellow", markup=False)
     hidden = len(good[BEST:]) + len(bad[FAILED:])
     if hidden:
         console.print(f"... and {hidden} more, all of them in {RESULTS}", markup=False)

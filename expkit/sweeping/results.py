@@ -40,6 +40,7 @@ class Entry:
         seconds: it took.
         attempts: processes that were started for it.
         mlflow_run_id: of its run in the tracking store; empty where there is none.
+        stand_in_for: the data that its data takes the place of; empty where it is what it is called.
     """
 
     number: str
@@ -56,6 +57,7 @@ class Entry:
     seconds: float | None = None
     attempts: int = 1
     mlflow_run_id: str = ""
+    stand_in_for: str = ""
 
     @property
     def label(self) -> str:
@@ -137,6 +139,7 @@ def _entry(folder: Path, record: Mapping[str, Any]) -> Entry:
         value=monitored(record),
         seconds=seconds_of(record),
         mlflow_run_id=str(record.get("mlflow_run_id") or ""),
+        stand_in_for=str(record.get("data", {}).get("source", {}).get("stand_in_for") or ""),
     )
 
 

@@ -171,6 +171,7 @@ def test_a_multirun_trains_each_combination_in_a_folder_of_its_own(expkit: Comma
     runs = expkit.runs()
     assert len(runs) == 2
     ending = done.stdout.partition("2 jobs, the best valid/accuracy first")[2]
+    assert "STAND-IN DATA: this is NOT mnist; digits (stand-in for mnist) was used." in ending
     scores = [float(row.split("│")[4]) for row in re.findall(r"^│ .*(?:sgd|momentum).*$", ending, re.M)]
     assert len(scores) == 2
     assert scores == sorted(scores, reverse=True)

@@ -34,6 +34,21 @@ def trials_of(sweep: Path) -> list[str]:
 
 
 @pytest.mark.slow
+def test_the_best_trial_of_a_search_file_is_repeated_by_a_command_without_it(expkit):
+    search = (
+        "-m",
+        "+experiment=housing_linear",
+        "+search=housing_linear",
+        "dataset.download=false",
+        "trainer.epochs=1",
+    )
+    done = expkit(*search, "tracking=none", "plots=none", "export=none", "hydra.sweeper.trials=1")
+    command = done.stdout.partition("Repeat it:")[2].split()
+    assert command[:3] == ["python", "-m", "expkit"]
+    assert "valid/mse" in expkit(*command[3:]).stdout
+
+
+@pytest.mark.slow
 def test_a_search_names_its_best_run_keeps_pictures_and_can_be_extended(expkit):
     done = expkit(*SEARCH, "trainer.epochs=3", "hydra.sweeper.trials=2", "hydra.sweeper.pruner=median")
     assert "minimize valid/mse by tpe in 2 trials" in done.stdout

@@ -105,6 +105,7 @@ def test_a_sweep_whose_process_is_killed_goes_on_and_grows(gated: CommandLine) -
     assert ": 1 done, 1 to begin, 3 that this command leaves out" in grown.stdout
     assert statuses(gated) == ["FINISHED"] * 5
     assert record(gated, 4)["seed"] == 4
+    assert "sweep.resume" not in (sweep(gated) / "4" / "overrides.yaml").read_text()
 
 
 @pytest.mark.slow
