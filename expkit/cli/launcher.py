@@ -30,9 +30,10 @@ from expkit.cli.composing import Composer
 from expkit.cli.hydra_callbacks import HydraCallbacks
 from expkit.cli.sweep_folder import find_folder, recorded
 from expkit.cli.task import Task as CommandTask
+from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError, TrainingStoppedError
 from expkit.report import quote_path
-from expkit.settings import DeviceSettings, SweepSettings
+from expkit.settings import SweepSettings
 from expkit.sweeping.conduct import Conductor, Plan
 from expkit.sweeping.console import lasting_console
 from expkit.sweeping.grid import (
@@ -46,6 +47,7 @@ from expkit.sweeping.grid import (
 )
 from expkit.sweeping.jobs import FINISHED, PENDING, PRUNED, Executor, Job, Outcome
 from expkit.sweeping.ledger import Head, Row
+from expkit.sweeping.needs import Need, need_of, widest
 from expkit.sweeping.parent_run import import_ahead
 from expkit.sweeping.pool import LocalPool
 from expkit.tracking import masked
@@ -69,11 +71,11 @@ class SweepLauncher(Launcher):
     conductor: Conductor
 
     @abstractmethod
-    def executor(self, devices: Sequence[DeviceSettings], jobs: int | None) -> Executor:
+    def executor(self, needs: Sequence[Need], jobs: int | None) -> Executor:
         """Return who runs the jobs, by `settings`.
 
         Args:
-            devices: what the jobs ask for.
+            needs: what the jobs ask for.
             jobs: how many are left to run; None where that is not known.
 
         Raises:
@@ -160,18 +162,19 @@ class SweepLauncher(Launcher):
         subfolder = str(number) if one.subfolder is None else one.subfolder
         return self._job(Task(one, number, self.folder / subfolder), tuple(varies) or tuple(overrides))
 
-    def begin(self, plan: Plan, devices: Sequence[DeviceSettings] = ()) -> None:
+    def begin(self, plan: Plan, configs: Sequence[ExperimentConfig] = ()) -> None:
         """Begin to write: the ledger, the run that stands for the sweep, and Hydra's own `multirun.yaml`.
 
         Args:
             plan: what is known of the sweep.
-            devices: what its jobs ask for; by default what `plan.config` does.
+            configs: of all jobs that differ in the devices they ask for; by default that of the plan.
 
         Raises:
             TrackingError: the store cannot be used; nothing was written.
             ConfigError: there is no such device here; nothing was written.
         """
-        self.conductor.begin(plan, self.executor(devices or [plan.config.device], plan.left))
+        needs = list(dict.fromkeys(map(need_of, configs or [plan.config])))
+        self.conductor.begin(plan, self.executor(needs, plan.left))
         (self.folder / "multirun.yaml").write_text(masked(OmegaConf.to_yaml(self.config)), encoding="utf-8")
 
     def _begin_grid(self, tasks: Sequence[Task]) -> None:
@@ -180,9 +183,8 @@ class SweepLauncher(Launcher):
         first = tasks[0].combination
         shared = [one for one in first.overrides if one not in different[0]]
         before = sum(task.outcome is not None for task in tasks)
-        devices = [task.combination.config.device for task in tasks]
         jobs = len(tasks) if self.knows_all else None
-        self.begin(Plan(first.config, shared, tuple(names), jobs, before), devices)
+        self.begin(Plan(first.config, shared, tuple(names), jobs, before), [task.combination.config for task in tasks])
 
     def _job(self, task: Task, varies: tuple[str, ...]) -> Job:
         one, made, parent = task.combination, task.combination.config, self.conductor.parent
@@ -249,13 +251,13 @@ class LocalLauncher(SweepLauncher):
 
     __module__ = "hydra_plugins.expkit"  # Hydra takes plugins from packages of this name; ours is registered by hand
 
-    def executor(self, devices: Sequence[DeviceSettings], jobs: int | None) -> Executor:
+    def executor(self, needs: Sequence[Need], jobs: int | None) -> Executor:
         """Return the processes of this machine; few jobs share all of its cores.
 
         Raises:
             ConfigError: a device is not here.
         """
-        pool = LocalPool(self.settings, max(device.threads for device in devices), self._console, jobs=jobs)
-        for device in devices:
-            pool.refuse_unfit(device)
+        pool = LocalPool(self.settings, widest(needs), self._console, jobs=jobs)
+        for need in needs:
+            pool.refuse_unfit(need)
         return pool

@@ -11,10 +11,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expkit.cli.launcher import SweepLauncher
 from expkit.errors import ConfigError
-from expkit.settings import DeviceSettings, TrackingSettings
+from expkit.settings import TrackingSettings
 from expkit.sweeping.cluster.pool import RayPool
 from expkit.sweeping.cluster.settings import ClusterSettings, check
 from expkit.sweeping.jobs import Executor
+from expkit.sweeping.needs import Need, widest
 
 
 class RayLauncher(SweepLauncher):
@@ -36,19 +37,18 @@ class RayLauncher(SweepLauncher):
             raise ConfigError(f"hydra.launcher.{error.full_key}: {str(error).splitlines()[0]}") from error
         self._cluster = cast(ClusterSettings, OmegaConf.to_object(made))
 
-    def executor(self, devices: Sequence[DeviceSettings], jobs: int | None) -> Executor:
+    def executor(self, needs: Sequence[Need], jobs: int | None) -> Executor:
         """Return the places of the cluster, whose size is that of the cluster.
 
         Raises:
             ConfigError: Ray is not installed, there is no such cluster, or jobs could not run there.
         """
-        for device in devices:
-            check(self._cluster, self.settings, device)
+        check(self._cluster, self.settings, needs)
         tracking = OmegaConf.merge(OmegaConf.structured(TrackingSettings), self.config.tracking)
         return RayPool(
             self._cluster,
             self.settings,
-            max(device.threads for device in devices),
+            widest(needs),
             Path(self.config.runs_dir),
             cast(TrackingSettings, OmegaConf.to_object(tracking)),
             self._console,

@@ -78,7 +78,7 @@ class OptunaSweeper(Sweeper):
 
         ready = prepare(wanted.space, settings.options, compose, launcher.folder)
         try:
-            launcher.begin(self._plan(wanted, ready), [one.device for one in ready.configs])
+            launcher.begin(self._plan(wanted, ready), ready.configs)
         except ExpkitError:
             ready.discard()
             raise

@@ -44,12 +44,17 @@ def look_around(
         proc: where the kernel tells of processes and drivers.
         cgroups: where it tells of a container's limits.
     """
-    cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
-    cores = cores or tuple(range(os.cpu_count() or 1))
+    cores = usable_cores()
     quota = cpu_quota(proc, cgroups)
     cpus = len(cores) if quota is None else max(1, min(len(cores), int(quota)))
     gpus, source = find_gpus(environment, proc)
     return Machine(cores, cpus, gpus, source, paddle_has_gpu())
+
+
+def usable_cores() -> tuple[int, ...]:
+    """Return the numbers of the cores that this process may use."""
+    cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+    return cores or tuple(range(os.cpu_count() or 1))
 
 
 def find_gpus(environment: Mapping[str, str] = os.environ, proc: Path = Path("/proc")) -> tuple[tuple[str, ...], str]:

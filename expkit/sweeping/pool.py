@@ -9,9 +9,11 @@ from typing import Any
 from rich.console import Console
 
 from expkit.interrupts import StopRequests
-from expkit.settings import DeviceSettings, SweepSettings
+from expkit.settings import SweepSettings
 from expkit.sweeping.dispatch import Dispatch
 from expkit.sweeping.jobs import Source, Watcher
+from expkit.sweeping.machine import usable_cores
+from expkit.sweeping.needs import Need, Width
 from expkit.sweeping.place import Place
 from expkit.sweeping.slots import Slot, find_slots, refuse_unfit
 
@@ -21,7 +23,7 @@ class LocalPool:
 
     Args:
         settings: the node `sweep` of the config.
-        threads: most `device.threads` of the jobs.
+        width: of the widest job.
         console: where it says that it waits for jobs to end; stderr by default.
         jobs: there are at most, where that is known: few jobs share all cores.
         slots: where to run; found by `settings` by default.
@@ -33,7 +35,7 @@ class LocalPool:
     def __init__(
         self,
         settings: SweepSettings,
-        threads: int,
+        width: Width,
         console: Console | None = None,
         *,
         jobs: int | None = None,
@@ -41,7 +43,7 @@ class LocalPool:
     ) -> None:
         self._settings = settings
         most = min((limit for limit in (settings.jobs, jobs) if limit), default=None)
-        self._slots = find_slots(replace(settings, jobs=most), threads) if slots is None else slots
+        self._slots = find_slots(replace(settings, jobs=most), width) if slots is None else slots
         self._console = console or Console(stderr=True, highlight=False)
 
     @property
@@ -49,13 +51,13 @@ class LocalPool:
         """Names of the places that run one job each at a time."""
         return [slot.name for slot in self._slots]
 
-    def refuse_unfit(self, device: DeviceSettings) -> None:
-        """Refuse a job that asks for a device which it may not get here; to be asked before any job starts.
+    def refuse_unfit(self, need: Need) -> None:
+        """Refuse a job that asks for devices which it may not get here; to be asked before any job starts.
 
         Raises:
-            ConfigError: it wants a GPU where a slot has none, or one by its number.
+            ConfigError: it wants a GPU where a slot has none, or one by its number, or more devices than cores.
         """
-        refuse_unfit(self._slots, device.name, device.index)
+        refuse_unfit(self._slots, need, len(usable_cores()))
 
     def run(self, source: Source, watcher: Watcher) -> None:
         """Run jobs until the source has none and all have ended.

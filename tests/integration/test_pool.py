@@ -23,6 +23,7 @@ from expkit.past import check_resumable, read_past
 from expkit.runs import read_record
 from expkit.settings import SweepSettings
 from expkit.sweeping.jobs import CRASHED, FAILED, FINISHED, KILLED, PRUNED, TIMEOUT, Job, Outcome, Report
+from expkit.sweeping.needs import Width
 from expkit.sweeping.pool import LocalPool
 from expkit.sweeping.slots import Slot
 from tests.integration.conftest import wait_for
@@ -48,7 +49,7 @@ def sweep(tmp_path: Path) -> Path:
 
 def pool(slots: list[Slot] = ONE, **settings: Any) -> tuple[LocalPool, io.StringIO]:
     said = io.StringIO()
-    return LocalPool(SweepSettings(**settings), 1, Console(file=said, width=200), slots=slots), said
+    return LocalPool(SweepSettings(**settings), Width(), Console(file=said, width=200), slots=slots), said
 
 
 def run(jobs: Jobs, slots: list[Slot] = ONE, **settings: Any) -> str:
@@ -344,6 +345,7 @@ PARENT = """
 import sys
 from pathlib import Path
 from expkit.settings import SweepSettings
+from expkit.sweeping.needs import Width
 from expkit.sweeping.pool import LocalPool
 from expkit.sweeping.slots import Slot
 from tests.integration.sweeps import *
@@ -352,7 +354,7 @@ slots = [Slot("cpu (1)", "cpu", None, 1), Slot("gpu:0", "gpu", None, 1, "")]
 loaders = ("dataset.loading=workers", "dataset.workers=1")
 made = [make_job(n, Path(sys.argv[1]), *MLP, *loaders, "tracking=none", acting("hang", 5)) for n in range(2)]
 jobs = Jobs(*made)
-LocalPool(SweepSettings(), 1, slots=slots).run(jobs, jobs.watcher)
+LocalPool(SweepSettings(), Width(), slots=slots).run(jobs, jobs.watcher)
 """
 
 

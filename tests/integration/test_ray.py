@@ -19,6 +19,7 @@ from expkit.settings import SweepSettings, TrackingSettings
 from expkit.sweeping.cluster.pool import RayPool
 from expkit.sweeping.cluster.settings import ClusterSettings
 from expkit.sweeping.jobs import CRASHED, FAILED, FINISHED, KILLED, PRUNED, Job, Report
+from expkit.sweeping.needs import Width
 from expkit.sweeping.pool import LocalPool
 from tests.integration.ray_cluster import ENVIRONMENT, RayCluster, RayNode, ray_cluster
 from tests.integration.sweeps import MLP, Jobs, make_job
@@ -56,7 +57,9 @@ def sweep(tmp_path: Path) -> Path:
 
 def pool(cluster: RayCluster, sweep: Path, **settings: float) -> RayPool:
     made = SweepSettings(**settings)  # type: ignore[arg-type]
-    return RayPool(ClusterSettings(address=cluster.address), made, 1, sweep.parents[1], TrackingSettings(kind="none"))
+    return RayPool(
+        ClusterSettings(address=cluster.address), made, Width(), sweep.parents[1], TrackingSettings(kind="none")
+    )
 
 
 def run(made: RayPool, jobs: Jobs) -> None:
@@ -75,7 +78,7 @@ def test_the_jobs_of_two_nodes_learn_what_those_of_one_machine_do(
 
     far, near = jobs(sweep), jobs(tmp_path / "local" / "mnist_cnn" / "sweep-1")
     run(pool(cluster, sweep), far)
-    LocalPool(SweepSettings(), 1).run(near, near.watcher)
+    LocalPool(SweepSettings(), Width()).run(near, near.watcher)
     assert len({slot for _, slot, _ in far.starts}) == 2
     for number in range(3):
         one, other = far.outcomes[number], near.outcomes[number]
@@ -128,9 +131,9 @@ def test_a_job_is_pruned_and_a_killed_one_is_not_run_again_unasked(
 def test_what_no_node_has_is_refused(cluster: RayCluster, sweep: Path) -> None:
     wanted = ClusterSettings(address=cluster.address, num_gpus=1)
     with pytest.raises(ConfigError, match=r"no node .* needs 1 CPU, 1 GPU: .* has 1 CPU, 0 GPU"):
-        RayPool(wanted, SweepSettings(), 1, sweep.parents[1], TrackingSettings(kind="none"))
+        RayPool(wanted, SweepSettings(), Width(), sweep.parents[1], TrackingSettings(kind="none"))
     with pytest.raises(ConfigError, match="nothing answers there"):
-        RayPool(ClusterSettings(address="127.0.0.1:1"), SweepSettings(), 1, sweep, TrackingSettings(kind="none"))
+        RayPool(ClusterSettings(address="127.0.0.1:1"), SweepSettings(), Width(), sweep, TrackingSettings(kind="none"))
     assert not sweep.parents[1].exists()
 
 
@@ -166,7 +169,7 @@ def test_when_a_node_dies_its_job_goes_on_from_its_checkpoint_on_another(
 
     folder = tmp_path / "local" / "mnist_cnn" / "sweep-1"
     whole = Jobs(*(make_job(n, folder, *MLP, *epochs, f"seed={n}") for n in range(count)))
-    LocalPool(SweepSettings(), 1).run(whole, whole.watcher)
+    LocalPool(SweepSettings(), Width()).run(whole, whole.watcher)
     for number in range(count):
         assert jobs.outcomes[number].status == FINISHED
         assert jobs.outcomes[number].metrics == whole.outcomes[number].metrics

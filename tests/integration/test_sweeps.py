@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,7 @@ def test_what_failed_is_tried_again_only_when_asked(gated: CommandLine) -> None:
         (["seed=0,1", "hydra.sweep.subdir=x"], "jobs 0 and 1 would both be written to"),
         (["seed=0,1", "sweep.resume=last"], "there are no sweeps in runs/housing_numpy_gd."),
         (["seed=0,1", "sweep.devices=[gpu:99]"], "sweep.devices"),
+        (["seed=0,1", "sweep.devices=cpu", "trainer.devices=1,9999"], "trainer.devices=9999: a job needs 9999 cores"),
     ],
 )
 def test_a_sweep_is_refused_as_a_whole_before_anything_is_written(
@@ -181,6 +183,21 @@ def test_a_sweep_is_refused_as_a_whole_before_anything_is_written(
     assert main([*SMALL[:-1], "-m", *arguments]) == 2
     assert told in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores")
+def test_jobs_of_several_devices_have_cores_for_each(expkit: CommandLine) -> None:
+    small = ("model=mlp", "model.hidden=[8]", "dataset.limit=160", "dataset.batch_size=16", *SMALL[1:-1])
+    done = expkit(
+        "+experiment=mnist_cnn",
+        *small,
+        *("trainer.epochs=1", "trainer.stop_after=null", "sweep.devices=cpu", "trainer.devices=2", "-m", "seed=0,1"),
+    )
+    assert statuses(expkit) == ["FINISHED", "FINISHED"]
+    assert "cpu x 2" in (sweep(expkit) / "1" / "output.log").read_text()
+    slots = [line.split(" on ")[1].split(":")[0] for line in done.stdout.splitlines() if " started on " in line]
+    assert all("-" in slot or "," in slot or slot.startswith("cpu (") for slot in slots)  # never one core
 
 
 @pytest.mark.slow

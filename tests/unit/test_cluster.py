@@ -14,12 +14,13 @@ from expkit.cli.ray_launcher import RayLauncher
 from expkit.config import from_yaml
 from expkit.errors import ConfigError
 from expkit.paths import conf_dir
-from expkit.settings import DeviceSettings, SweepSettings, TrackingSettings
+from expkit.settings import SweepSettings, TrackingSettings
 from expkit.sweeping.cluster.connection import connected
 from expkit.sweeping.cluster.place import FarPlace
 from expkit.sweeping.cluster.placement import check_store, differences, facts_of_machine
 from expkit.sweeping.cluster.settings import ClusterSettings, check, fitting
 from expkit.sweeping.jobs import CRASHED, FINISHED, KILLED, Job, Outcome, Report
+from expkit.sweeping.needs import Need, Width, widest
 from expkit.sweeping.slots import Slot
 from expkit.sweeping.wire import pack
 
@@ -45,33 +46,44 @@ def test_as_many_jobs_fit_a_node_as_its_scarcest_resource_allows(
 
 
 def test_a_job_takes_as_many_cores_as_it_has_threads() -> None:
-    assert ClusterSettings().needs(threads=2) == {"CPU": 2.0}
-    assert ClusterSettings(num_cpus=0.5, num_gpus=1, resources={"big": 1}).needs(4) == {"CPU": 0.5, "GPU": 1, "big": 1}
+    four = Width(threads=4, cores=4)
+    assert ClusterSettings().needs(four) == {"CPU": 4.0}
+    chosen = ClusterSettings(num_cpus=0.5, num_gpus=1, resources={"big": 1})
+    assert chosen.needs(four) == {"CPU": 0.5, "GPU": 1, "big": 1}
+
+
+def test_a_job_of_several_devices_takes_cores_and_gpus_for_each() -> None:
+    width = widest([Need(threads=4, devices=2)])
+    assert ClusterSettings().needs(width) == {"CPU": 8.0}
+    assert ClusterSettings(num_gpus=1).needs(width) == {"CPU": 8.0, "GPU": 2.0}
+    assert ClusterSettings(num_gpus=2).needs(width) == {"CPU": 8.0, "GPU": 2.0}
 
 
 @pytest.mark.parametrize(
-    ("cluster", "sweep", "device", "match"),
+    ("cluster", "sweep", "need", "match"),
     [
-        (ClusterSettings(num_cpus=-1), SweepSettings(), DeviceSettings(), r"num_cpus=-1: must be at least 0"),
-        (ClusterSettings(num_cpus=0), SweepSettings(), DeviceSettings(), r"num_cpus=0: a job needs something"),
-        (ClusterSettings(num_gpus=2), SweepSettings(), DeviceSettings(), r"num_gpus=2: a job trains on one GPU"),
-        (ClusterSettings(resources={"a": math.nan}), SweepSettings(), DeviceSettings(), r"resources.a=nan"),
-        (ClusterSettings(), SweepSettings(devices="cpu"), DeviceSettings(), r"sweep.devices=cpu: .*num_gpus=1"),
-        (ClusterSettings(), SweepSettings(jobs_per_device=2), DeviceSettings(), r"jobs_per_device=2: .*0.5 for two"),
+        (ClusterSettings(num_cpus=-1), SweepSettings(), Need(), r"num_cpus=-1: must be at least 0"),
+        (ClusterSettings(num_cpus=0), SweepSettings(), Need(), r"num_cpus=0: a job needs something"),
+        (ClusterSettings(num_gpus=2), SweepSettings(), Need(), r"num_gpus=2: a job trains on one GPU"),
+        (ClusterSettings(num_gpus=3), SweepSettings(), Need(devices=2), r"num_gpus=3: .*on trainer.devices=2 GPUs"),
+        (ClusterSettings(num_gpus=0.5), SweepSettings(), Need(devices=2), r"num_gpus=0.5: .*takes a whole GPU"),
+        (ClusterSettings(resources={"a": math.nan}), SweepSettings(), Need(), r"resources.a=nan"),
+        (ClusterSettings(), SweepSettings(devices="cpu"), Need(), r"sweep.devices=cpu: .*num_gpus=1"),
+        (ClusterSettings(), SweepSettings(jobs_per_device=2), Need(), r"jobs_per_device=2: .*0.5 for two"),
         (
             ClusterSettings(),
             SweepSettings(),
-            DeviceSettings(name="gpu"),
+            Need("gpu"),
             r"device=gpu: .*Add hydra.launcher.num_gpus=1",
         ),
-        (ClusterSettings(num_gpus=1), SweepSettings(), DeviceSettings(index=1), r"device.index=1: .*as number 0"),
+        (ClusterSettings(num_gpus=1), SweepSettings(), Need(index=1), r"device.index=1: .*as number 0"),
     ],
 )
 def test_what_a_cluster_cannot_give_is_refused(
-    cluster: ClusterSettings, sweep: SweepSettings, device: DeviceSettings, match: str
+    cluster: ClusterSettings, sweep: SweepSettings, need: Need, match: str
 ) -> None:
     with pytest.raises(ConfigError, match=match):
-        check(cluster, sweep, device)
+        check(cluster, sweep, [Need(), need])
 
 
 def test_the_launcher_has_an_option_for_each_setting_and_refuses_values_of_other_types() -> None:
@@ -88,14 +100,17 @@ def test_the_launcher_has_an_option_for_each_setting_and_refuses_values_of_other
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'expkit[ray]'")
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "http://head:6379"])
 def test_an_address_that_is_none_is_refused_before_ray_waits_for_it(address: str) -> None:
-    with pytest.raises(ConfigError, match="must be HOST:PORT, auto"), connected(ClusterSettings(address=address), 1):
+    with (
+        pytest.raises(ConfigError, match="must be HOST:PORT, auto"),
+        connected(ClusterSettings(address=address), Width()),
+    ):
         pass
 
 
 def test_without_ray_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
-    with pytest.raises(ConfigError, match=r"pip install 'expkit\[ray\]'"), connected(ClusterSettings(), 1):
+    with pytest.raises(ConfigError, match=r"pip install 'expkit\[ray\]'"), connected(ClusterSettings(), Width()):
         pass
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from expkit.errors import ConfigError
 from expkit.sweeping.cluster.settings import ClusterSettings
+from expkit.sweeping.machine import usable_cores
+from expkit.sweeping.needs import Width
 
 _QUIET = {
     # Ray prints what happens to its nodes and workers between the lines of whoever uses it; we tell what matters.
@@ -65,12 +67,12 @@ def import_ray() -> Any:
 
 
 @contextlib.contextmanager
-def connected(settings: ClusterSettings, threads: int) -> Iterator[Any]:
+def connected(settings: ClusterSettings, width: Width) -> Iterator[Any]:
     """Within this context Ray is connected, as a driver of its own.
 
     Args:
         settings: of the launcher.
-        threads: most `device.threads` of the jobs.
+        width: of the widest job.
 
     Yields:
         The module `ray`.
@@ -83,8 +85,7 @@ def connected(settings: ClusterSettings, threads: int) -> Iterator[Any]:
     options: dict[str, Any] = {"address": address}
     if address == "local":
         options.update(include_dashboard=False, object_store_memory=_OBJECTS, resources=settings.resources or None)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        options.update(num_cpus=max(cores, threads))
+        options.update(num_cpus=max(len(usable_cores()), width.threads))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(

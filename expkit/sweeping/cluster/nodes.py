@@ -255,7 +255,7 @@ class Nodes:
         )
         return (
             f"no node of the cluster has room for a job, which needs {needs}: {have or 'there are no nodes'}. Ask for "
-            "less with hydra.launcher.num_cpus and num_gpus, or device.threads, or add a node."
+            "less with hydra.launcher.num_cpus and num_gpus, device.threads or trainer.devices, or add a node."
         )
 
     def _tell_of_waiting(self) -> None:

@@ -15,6 +15,7 @@ from expkit.sweeping.cluster.place import FarPlace
 from expkit.sweeping.cluster.settings import ClusterSettings
 from expkit.sweeping.dispatch import Dispatch
 from expkit.sweeping.jobs import Source, Watcher
+from expkit.sweeping.needs import Width
 
 
 class RayPool:
@@ -23,7 +24,7 @@ class RayPool:
     Args:
         cluster: options of the launcher.
         settings: the node `sweep` of the config.
-        threads: most `device.threads` of the jobs.
+        width: of the widest job.
         runs_dir: where the folders of runs are, for all machines.
         tracking: node `tracking` of the jobs' config.
         console: where it tells of nodes that come and go; stderr by default.
@@ -36,7 +37,7 @@ class RayPool:
         self,
         cluster: ClusterSettings,
         settings: SweepSettings,
-        threads: int,
+        width: Width,
         runs_dir: Path,
         tracking: TrackingSettings,
         console: Console | None = None,
@@ -44,9 +45,11 @@ class RayPool:
         self._settings = settings
         self._console = console or Console(stderr=True, highlight=False)
         self._held = contextlib.ExitStack()
-        self.ray = self._held.enter_context(connected(cluster, threads))
+        self.ray = self._held.enter_context(connected(cluster, width))
         try:
-            self._nodes = Nodes(self.ray, cluster.needs(threads), threads, settings, runs_dir.absolute(), self._console)
+            self._nodes = Nodes(
+                self.ray, cluster.needs(width), width.threads, settings, runs_dir.absolute(), self._console
+            )
             self._nodes.check(tracking)
         except BaseException:
             self._held.close()
