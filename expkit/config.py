@@ -104,10 +104,6 @@ def register() -> None:
     config_source.register()
     store = ConfigStore.instance()
     store.store(name="expkit_schema", node=Settings, provider="expkit")
-    # In the place of Hydra's own, which is the default: a line `override hydra/sweeper` in expkit.yaml would go before
-    # that of a file in conf/search or conf/experiment, and make it mean nothing.
-    grid = {"_target_": "hydra_plugins.expkit.GridSweeper", "max_batch_size": None, "params": None}
-    store.store(group="hydra/sweeper", name="basic", node=grid, provider="expkit")
     if not OmegaConf.has_resolver("expkit.id"):
         # Three runs started in one second would otherwise share a folder.
         OmegaConf.register_new_resolver("expkit.id", lambda: secrets.token_hex(3), use_cache=True)

@@ -247,9 +247,16 @@ class SweepLauncher(Launcher):
 
 
 class LocalLauncher(SweepLauncher):
-    """Runs each job in a process of its own on this machine: as many at a time as `sweep.devices` has places for."""
+    """Runs each job in a process of its own on this machine: as many at a time as `sweep.devices` has places for.
+
+    Args:
+        options: of another launcher, which a file sets that chooses it and that the command line outvotes.
+    """
 
     __module__ = "hydra_plugins.expkit"  # Hydra takes plugins from packages of this name; ours is registered by hand
+
+    def __init__(self, **options: Any) -> None:
+        """Take no notice of them."""
 
     def executor(self, needs: Sequence[Need], jobs: int | None) -> Executor:
         """Return the processes of this machine; few jobs share all of its cores.

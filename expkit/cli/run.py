@@ -39,6 +39,7 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
     from hydra.errors import HydraException
 
     from expkit import config
+    from expkit.cli.sweeper import chosen_by_default
     from expkit.cli.sweeper import register as register_plugins
 
     config.register()
@@ -48,7 +49,8 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
     sys.argv = ["expkit", *flags_first(arguments)]
     task = Task(act, arguments)
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=ROOT_CONFIG)(task)()
+        with chosen_by_default():
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=ROOT_CONFIG)(task)()
     except OSError as error:  # not of an experiment, whose errors are in `failures`: Hydra makes the run's folder
         _close(task, error)
         if task.failures or isinstance(error, HydraException):

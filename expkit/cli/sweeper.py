@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -70,6 +72,7 @@ class GridSweeper(Sweeper):
         return [self.launcher.launch(combinations, initial_job_idx=0)]
 
 
+_DEFAULTS = {"launcher": "expkit_local", "sweeper": "expkit_grid"}
 PLUGINS: tuple[type[Plugin], ...] = (LocalLauncher, RayLauncher, GridSweeper, OptunaSweeper)
 
 
@@ -86,6 +89,25 @@ def register() -> None:
     for plugin in PLUGINS:
         setattr(module, plugin.__name__, plugin)
         plugins.register(plugin)
+
+
+@contextmanager
+def chosen_by_default() -> Iterator[None]:
+    """Within this context Hydra's defaults are our launcher and sweeper.
+
+    A line `override hydra/launcher` in expkit.yaml would go before that of a file in conf/experiment or conf/search,
+    and make it mean nothing. Hydra's own `basic` ones stay what they are.
+    """
+    store = ConfigStore.instance()
+    hydras = store.load("hydra/config.yaml")
+    ours = store.load("hydra/config.yaml").node
+    for entry in ours.defaults:
+        entry.update({group: name for group, name in _DEFAULTS.items() if group in entry})
+    store.store(group="hydra", name="config", node=ours, provider=hydras.provider)
+    try:
+        yield
+    finally:  # others may use Hydra in this process
+        store.store(group="hydra", name="config", node=hydras.node, provider=hydras.provider)
 
 
 def _package() -> ModuleType:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.conftest import CommandLine, wait_for
 
@@ -151,6 +152,81 @@ def test_what_failed_is_tried_again_only_when_asked(gated: CommandLine) -> None:
     gated("resume-sweep", "last", "sweep.retry_failed=true")
     assert statuses(gated) == ["FINISHED", "FINISHED"]
     assert len(record(gated, 1)["resumed"]) == 1
+
+
+CHOOSING = """\
+# @package _global_
+defaults:
+{}
+  - override /hydra/launcher: {}
+hydra:
+  launcher: {}
+"""
+
+
+@pytest.fixture
+def choosing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose files choose their launcher."""
+    monkeypatch.chdir(tmp_path)
+    for name, first, launcher, options in (
+        ("experiment/on_ray", "  - housing_numpy_gd", "expkit_ray", "{num_cpus: 3}"),
+        ("experiment/in_one", "  - housing_numpy_gd", "basic", "{}"),
+        ("search/on_ray", "  - override /hydra/sweeper: expkit_optuna", "expkit_ray", "{num_cpus: 3}"),
+    ):
+        file = tmp_path / "conf" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(CHOOSING.format(first, launcher, options))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "launcher", "sweeper"),
+    [
+        (["+experiment=housing_numpy_gd"], "expkit.LocalLauncher", "expkit.GridSweeper"),
+        (["+experiment=on_ray"], "expkit.RayLauncher", "expkit.GridSweeper"),
+        (["+experiment=on_ray", "hydra/launcher=expkit_local"], "expkit.LocalLauncher", "expkit.GridSweeper"),
+        (["+experiment=housing_numpy_gd", "+search=on_ray"], "expkit.RayLauncher", "expkit.OptunaSweeper"),
+        (["+experiment=in_one", "hydra/launcher=expkit_ray"], "expkit.RayLauncher", "expkit.GridSweeper"),
+        (["+experiment=in_one", "hydra/sweeper=basic"], "basic_launcher.BasicLauncher", "basic_sweeper.BasicSweeper"),
+    ],
+)
+def test_files_and_the_command_line_choose_launcher_and_sweeper(
+    choosing: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], launcher: str, sweeper: str
+) -> None:
+    from expkit.cli import main
+
+    assert main([*arguments, "--cfg", "hydra"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)["hydra"]
+    assert shown["launcher"]["_target_"].endswith(launcher)
+    assert shown["sweeper"]["_target_"].endswith(sweeper)
+    assert main([*arguments, "--cfg", "job"]) == 0
+    assert "hydra" not in yaml.safe_load(capsys.readouterr().out)
+    assert main([*arguments, "--info", "defaults"]) == 0
+    chosen = [line for line in capsys.readouterr().out.splitlines() if "| hydra/launcher/" in line]
+    assert len(chosen) == 1
+
+
+def test_an_experiment_file_has_its_sweeps_run_as_it_says(choosing: Path) -> None:
+    from expkit.cli import main
+
+    assert main(["+experiment=in_one", *SMALL[1:-1], "-m", "seed=0,1"]) == 0
+    assert list(choosing.glob("runs/*/*/sweep.jsonl")) == []
+    assert len(list(choosing.glob("runs/*/sweep-*/*/run.json"))) == 2
+
+
+def test_others_find_hydra_as_they_know_it(choosing: Path) -> None:
+    from hydra import compose, initialize_config_dir
+
+    from expkit.cli import main
+
+    assert main(["+experiment=on_ray", "--cfg", "job"]) == 0
+    (choosing / "theirs").mkdir()
+    (choosing / "theirs" / "app.yaml").write_text("x: 1")
+    with initialize_config_dir(str(choosing / "theirs"), version_base="1.3"):
+        composed = compose("app", return_hydra_config=True)
+    assert (
+        composed.hydra.runtime.choices["hydra/launcher"] == composed.hydra.runtime.choices["hydra/sweeper"] == "basic"
+    )
 
 
 @pytest.mark.parametrize(
