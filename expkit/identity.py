@@ -52,6 +52,30 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tu
     }
 
 
+def going_on(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the resolved config of a run that goes on: what is `LEFT_OUT` as another one has it, all else as it was.
+
+    Args:
+        then: of the run.
+        now: of the command that goes on with it.
+    """
+    return _going_on(then, now, "")
+
+
+def _going_on(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key in dict.fromkeys((*then, *now)):
+        name, before, after = f"{prefix}{key}", then.get(key), now.get(key)
+        if is_left_out(name) or is_left_out(f"{name}."):
+            if key in now:
+                made[key] = after
+        elif isinstance(before, Mapping) and isinstance(after, Mapping):
+            made[key] = _going_on(before, after, f"{name}.")
+        elif key in then:
+            made[key] = before
+    return made
+
+
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a tree of plain values by dotted name: {"model.hidden": [64, 64], ...}; empty branches are left out."""
     found: dict[str, Any] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from expkit import config
 from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError, RunNotFoundError, did_you_mean
-from expkit.identity import LEFT_OUT, flat
+from expkit.identity import LEFT_OUT, config_hash, flat, going_on, is_left_out
 from expkit.preprocess import from_description
 from expkit.runs import read_record
 from expkit.spec import DataSource, DataSpec
@@ -130,6 +130,28 @@ def read_changed(folder: Path, changes: Sequence[str] = ()) -> PastRun:
         raise RunNotFoundError(f"{folder} does not say how its run was made: {error}.") from error
     made = config.stored(text, choices=choices, overrides=overrides, changes=changes)
     return PastRun(folder, record, made, tuple(changes))
+
+
+def read_followed(folder: Path, now: ExperimentConfig) -> PastRun:
+    """Read a run folder as `read_past` does, for another command that goes on with the run.
+
+    Args:
+        folder: of the run.
+        now: the config of that command, whose options are taken where they change nothing of what is learned.
+
+    Raises:
+        RunNotFoundError: the folder is none, or its files cannot be read.
+    """
+    past = read_changed(folder)
+    if config_hash(past.config.resolved) == config_hash(now.resolved):
+        return replace(past, config=now)
+    own = {group: name for group, name in now.choices.items() if is_left_out(f"{group}.")}
+    made = config.stored(
+        config.to_yaml(going_on(past.config.resolved, now.resolved)),
+        choices={**past.config.choices, **own},
+        overrides=past.config.overrides,
+    )
+    return replace(past, config=made)
 
 
 def check_resumable(past: PastRun, checkpoint: str | None = None) -> None:

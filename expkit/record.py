@@ -132,8 +132,8 @@ class Recorder:
         recorder = cls(config, prepared, folder, tracker, visualdl)
         kept = {key: value for key, value in record.items() if key not in ("ended", "reason")}
         resumed = [*record.get("resumed", ()), _now()]
-        now = {"status": "RUNNING", "resumed": resumed, "config_hash": config_hash(config.resolved)}
-        recorder._record = {**kept, **now}
+        now: dict[str, Any] = {"status": "RUNNING", "resumed": resumed, "config_hash": config_hash(config.resolved)}
+        recorder._record = {**kept, **now, "choices": dict(config.choices)}
         changed = _changed_since(folder, config, prepared)
         warn_of_changes(changed.get("environment", {}))
         if changed:
@@ -142,7 +142,7 @@ class Recorder:
         write_record(folder, recorder._record)
         store_made(tracker, folder)
         tracker.log_data(prepared.data.spec, prepared.sizes)
-        tracker.set_tags({"resumed": ", ".join(resumed), "config.hash": config_hash(config.resolved)})
+        tracker.set_tags({"resumed": ", ".join(resumed), "config.hash": now["config_hash"], **config.tracking.tags})
         tracker.put_back(pending)
         return recorder
 

@@ -122,7 +122,7 @@ def _train(job: Job, made: ExperimentConfig, reporter: Reporter) -> tuple[str, f
     if record.get("status") == "FINISHED":  # its process died after that
         return "", monitored(record), record["metrics"]
     if record:
-        result = experiment.resume(job.folder, further=[reporter])
+        result = experiment.resume(job.folder, further=[reporter], now=made)
     else:
         result = experiment.run(made, job.folder, further=[reporter])
     return result.paused, result.monitored, result.metrics

@@ -16,10 +16,12 @@ from expkit import experiment
 from expkit.api import Callback, ConfigError, StepEnd
 from expkit.callbacks import read_epochs, read_steps
 from expkit.cli.resume import main as resume_verb
+from expkit.config import compose
 from expkit.errors import CheckpointError, RunNotFoundError
 from expkit.interrupts import Stopped
+from expkit.runs import read_record
 from expkit.tracking.store import import_mlflow
-from tests.integration.resuming import choose, console, same
+from tests.integration.resuming import QUICK, choose, console, same
 
 
 def test_a_paused_run_goes_on_bit_identically(train: Callable[..., Path]) -> None:
@@ -138,6 +140,25 @@ def test_the_same_run_of_the_store_goes_on_without_a_point_twice_or_missing(trai
     epochs = [point.step for point in client.get_metric_history(run_id, "valid/loss")]
     assert sorted(epochs) == [1, 2, 3]
     assert tracked.data.metrics.keys() >= {"test/accuracy", "valid/best_accuracy"}
+
+
+@pytest.mark.parametrize("seed", [0, 1], ids=["the same run", "one that learns otherwise"])
+def test_a_run_that_a_sweep_goes_on_with_has_its_options_where_they_change_nothing_that_is_learned(
+    train: Callable[..., Path], seed: int
+) -> None:
+    paused = train("paused", "trainer.stop_after=1")
+    now = compose(
+        [*QUICK, "+tracking.tags.by=me", "export=paddle", "plots=default", "plots.mistakes=3", f"seed={seed}"]
+    )
+    experiment.resume(paused, (), console(), now=now)
+    record = read_record(paused)
+    assert (record["status"], record["epochs"], record["seed"]) == ("FINISHED", 3, 0)
+    assert (record["choices"]["plots"], record["choices"]["model"]) == ("default", "mlp")
+    assert (paused / "plots").is_dir()
+    assert (paused / "export").is_dir()
+    assert "mistakes: 3" in (paused / "config.yaml").read_text()
+    client = import_mlflow().MlflowClient(f"sqlite:///{Path('runs/mlflow.db').absolute()}")
+    assert client.get_run(record["mlflow_run_id"]).data.tags["by"] == "me"
 
 
 def test_a_finished_run_trains_on_for_more_epochs_only(train: Callable[..., Path]) -> None:

@@ -98,8 +98,11 @@ def test_a_sweep_whose_process_is_killed_goes_on_and_grows(gated: CommandLine) -
     for number in (1, 2):
         (gated.folder / f"hold{number}").unlink()
     done = (sweep(gated) / "0" / "run.json").stat().st_mtime_ns
-    went_on = gated("resume-sweep", "last")
+    went_on = gated("resume-sweep", "last", "plots.mistakes=9", "+tracking.tags.by=me")
     assert ": 1 done, 2 to go on with, 1 to begin" in went_on.stdout
+    configs = [yaml.safe_load((sweep(gated) / str(number) / "config.yaml").read_text()) for number in range(4)]
+    assert [config["plots"]["mistakes"] for config in configs] == [25, 9, 9, 9]
+    assert [config["tracking"]["tags"].get("by") for config in configs] == [None, "me", "me", "me"]
     assert statuses(gated) == ["FINISHED"] * 4
     assert (sweep(gated) / "0" / "run.json").stat().st_mtime_ns == done
     assert [len(record(gated, number).get("resumed", [])) for number in range(4)] == [0, 1, 1, 0]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from expkit.identity import LEFT_OUT, config_hash, differences, flat
+from expkit.identity import LEFT_OUT, config_hash, differences, flat, going_on
 
 CONFIG = {
     "name": "mine",
@@ -58,3 +58,23 @@ def test_the_options_that_are_left_out_exist():
     resolved = flat(compose(["+experiment=mnist_mlp"]).resolved)
     missing = [name for name in LEFT_OUT if not any(key == name or key.startswith(name) for key in resolved)]
     assert missing in ([], ["trainer.auto_resume"])
+
+
+def test_who_goes_on_decides_what_changes_nothing_of_what_is_learned_and_nothing_else():
+    now = {
+        **CONFIG,
+        "seed": 5,
+        "runs_dir": "elsewhere",
+        "trainer": {"epochs": 9, "progress": "off", "stop_after": 2},
+        "tracking": {"uri": "http://there"},
+        "plots": {"mistakes": 9},
+        "model": {"hidden": [4]},
+    }
+    assert going_on(CONFIG, now) == {
+        **CONFIG,
+        "runs_dir": "elsewhere",
+        "trainer": {"epochs": 3, "progress": "off", "stop_after": 2},
+        "tracking": {"uri": "http://there"},
+        "plots": {"mistakes": 9},
+    }
+    assert config_hash(going_on(CONFIG, now)) == config_hash(CONFIG)
