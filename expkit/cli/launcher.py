@@ -45,7 +45,7 @@ from expkit.sweeping.grid import (
     varying,
     without_twins,
 )
-from expkit.sweeping.jobs import FINISHED, PENDING, PRUNED, Executor, Job, Outcome
+from expkit.sweeping.jobs import FINISHED, PENDING, PRUNED, Executor, Job, Outcome, has_checkpoint
 from expkit.sweeping.ledger import Head, Row
 from expkit.sweeping.needs import Need, need_of, widest
 from expkit.sweeping.parent_run import import_ahead
@@ -227,7 +227,7 @@ class SweepLauncher(Launcher):
             return
         done = sum(task.outcome is not None and task.outcome.status in (FINISHED, PRUNED) for task in tasks)
         bad = sum(task.outcome is not None for task in tasks) - done
-        again = sum(task.resume for task in tasks)
+        again = sum(task.resume and has_checkpoint(task.folder) for task in tasks)
         counts = {
             "done": done,
             "failed (sweep.retry_failed=true tries them again)": bad,

@@ -15,7 +15,17 @@ from expkit.config import ExperimentConfig
 from expkit.interrupts import SAVED
 from expkit.lock import RunLock
 from expkit.report import quote_path
-from expkit.sweeping.jobs import KILLED, Executor, Job, Outcome, Report, Source, Watcher, came_to_nothing
+from expkit.sweeping.jobs import (
+    KILLED,
+    Executor,
+    Job,
+    Outcome,
+    Report,
+    Source,
+    Watcher,
+    came_to_nothing,
+    has_checkpoint,
+)
 from expkit.sweeping.ledger import LEDGER, Head, Ledger, Row, read_ledger
 from expkit.sweeping.parent_run import NoParent, Sweep, open_parent
 from expkit.sweeping.ranking import conclude
@@ -214,10 +224,14 @@ class Conductor:
     def _say_how_to_go_on(self, stopped: str, broken: str) -> None:
         states = [outcome.status for outcome in self.outcomes.values()]
         bad = sum(map(came_to_nothing, states))
-        done, saved, left = len(states) - bad - states.count(KILLED), states.count(KILLED), len(self.jobs) - len(states)
+        stopped_jobs = [number for number, outcome in self.outcomes.items() if outcome.status == KILLED]
+        saved = sum(has_checkpoint(self.jobs[number].folder) for number in stopped_jobs)
+        early, left = len(stopped_jobs) - saved, len(self.jobs) - len(states)
+        done = len(states) - bad - len(stopped_jobs)
         command = f"python -m expkit resume-sweep {quote_path(self.folder)}"
-        if stopped or broken or saved or left:
-            counts = {"done": done, "failed": bad, "stopped": saved, "not begun": left}
+        if stopped or broken or stopped_jobs or left:
+            counts = {"done": done, "failed": bad, "stopped": saved}
+            counts |= {"stopped before a first checkpoint": early, "not begun": left}
             told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
             why = f"{stopped[:1].upper()}{stopped[1:]}. " if stopped else ""
             self.console.print(f"{why}{told or 'No job was begun'}. To go on: {command}", soft_wrap=True, markup=False)

@@ -14,6 +14,13 @@ OUTPUT = "output.log"
 """In a job's folder: what its process printed."""
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a job that was interrupted has something to go on from; else it begins, though its folder is there."""
+    from expkit.checkpoint import CheckpointFolder  # with NumPy, which a sweep need not wait for
+
+    return not CheckpointFolder(folder / "checkpoints").is_empty()
+
+
 def came_to_nothing(status: str) -> bool:
     """Whether a job that ended so came to nothing, and not because somebody stopped it."""
     return status not in (FINISHED, PRUNED, KILLED, PENDING)

@@ -11,7 +11,7 @@ from rich.text import Text
 from expkit.progress import show_seconds, show_value
 from expkit.report import quote_path
 from expkit.sweeping.board import Board, Row, told
-from expkit.sweeping.jobs import KILLED, OUTPUT, Job, Outcome, Report
+from expkit.sweeping.jobs import KILLED, OUTPUT, Job, Outcome, Report, has_checkpoint
 from expkit.sweeping.names import status_word
 from expkit.sweeping.screen import Screen
 
@@ -100,7 +100,7 @@ class LineView(View):
         """Print where it runs, and what it is."""
         super().started(job, slot, attempt)
         self._printed[job.number] = time.perf_counter()
-        again = "resumed" if job.resume else "started"
+        again = "resumed" if job.resume and has_checkpoint(job.folder) else "started"
         self._print(job, f"{again if attempt == 1 else f'tried again ({attempt})'} on {slot}: {told(job)}")
 
     def reported(self, job: Job, report: Report) -> None:

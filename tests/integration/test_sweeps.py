@@ -24,10 +24,13 @@ from pathlib import Path
 from expkit.api import Callback
 
 class Gate(Callback):
-    '''Waits behind the first epoch, or fails there, as long as a file says so.'''
+    '''Waits before the run begins or behind its first epoch, or fails there, as long as a file says so.'''
 
     def __init__(self, job: int = 0):
         self.job = job
+        while Path(f"early{self.job}").exists():
+            Path(f"at{self.job}").touch()
+            time.sleep(0.05)
 
     def on_epoch_end(self, event):
         while event.epoch == 2 and Path(f"hold{self.job}").exists():
@@ -116,23 +119,33 @@ def test_a_sweep_whose_process_is_killed_goes_on_and_grows(gated: CommandLine) -
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_sweep_that_is_stopped_goes_on_by_the_same_command(gated: CommandLine) -> None:
-    for number in (0, 1):
-        (gated.folder / f"hold{number}").touch()
+    gates = [gated.folder / "hold0", gated.folder / "early1"]
+    for gate in gates:
+        gate.touch()
     arguments = (*SMALL, "callbacks=[gate]", "trainer.auto_resume=true", "-m", "seed=0,1,2")
     process = gated.start(*arguments)
     try:
-        begun = "runs/*/*/[01]/checkpoints/index.json"
-        wait_for(lambda: len(list(gated.folder.glob(begun))) == 2, 120, process)
+        wait_for(
+            lambda: list(gated.folder.glob("runs/*/*/0/checkpoints/index.json")) and (gated.folder / "at1").exists(),
+            120,
+            process,
+        )
         process.send_signal(signal.SIGTERM)
-        for number in (0, 1):  # the gate is no place where a run can stop
-            (gated.folder / f"hold{number}").unlink()
+        assert process.stdout is not None
+        while "Still running: 2" not in process.stdout.readline():  # both are asked to stop
+            assert process.poll() is None
+        for gate in gates:  # the first is no place where a run can stop
+            gate.unlink()
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 75, err
-    assert "Stopped by SIGTERM. 2 stopped, 1 not begun. To go on: python -m expkit resume-sweep runs/" in out
-    assert statuses(gated) == ["KILLED", "KILLED"]
+    assert process.returncode == 75, err  # nothing is lost of a job that had nothing to save
+    assert "Stopped by SIGTERM. 1 stopped, 1 stopped before a first checkpoint, 1 not begun. To go on: python" in out
+    assert statuses(gated) == ["KILLED", ""]
     done = gated(*arguments)
+    assert ": 1 to go on with, 2 to begin" in done.stdout
+    assert "job 0  resumed on" in done.stdout
+    assert "job 1  started on" in done.stdout
     assert statuses(gated) == ["FINISHED"] * 3
     assert "auto_resume  " not in (sweep(gated) / "2" / "output.log").read_text()
     again = gated(*arguments)

@@ -44,7 +44,7 @@ def states(search) -> list[str]:
 def interrupted(folder: Path, number: int, *, checkpoint: bool = True, **record: object) -> None:
     """Leave the folder of a job as a killed sweep does."""
     run = folder / str(number)
-    (run / "checkpoints").mkdir(parents=True) if checkpoint else run.mkdir()
+    (run / "checkpoints" / ("epoch-0001-step-00000010" if checkpoint else "")).mkdir(parents=True)
     (run / "run.json").write_text(json.dumps({"status": "RUNNING", "started": "2026-01-01T00:00:00", **record}))
 
 

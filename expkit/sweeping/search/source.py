@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from expkit.errors import ConfigError, ExpkitError, RunNotFoundError, TrainingStoppedError
 from expkit.runs import monitored, read_record, seconds_of
-from expkit.sweeping.jobs import FAILED, FINISHED, KILLED, PRUNED, Job, Outcome, Report
+from expkit.sweeping.jobs import FAILED, FINISHED, KILLED, PRUNED, Job, Outcome, Report, has_checkpoint
 from expkit.sweeping.search.objectives import Objective
 from expkit.sweeping.search.options import NODE, SearchOptions
 from expkit.sweeping.search.space import Space, overrides
@@ -187,7 +187,7 @@ class Search:
         outcome = _outcome(job.folder)
         if outcome is not None:  # it ended, and nobody was left to tell
             self._tell(trial, job.folder, outcome)
-        elif (job.folder / "checkpoints").is_dir():
+        elif has_checkpoint(job.folder):
             self._waiting.append((trial, replace(job, resume=True)))
         else:
             self._fail(trial, "interrupted before its first checkpoint", counts=False)
