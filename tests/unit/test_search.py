@@ -212,6 +212,22 @@ def test_hopeless_trials_end_early_and_count(tmp_path, pruner):
     assert worst.state.name == "PRUNED" or worst.number < 5
 
 
+@pytest.mark.parametrize(
+    ("pruner", "options"),
+    [
+        ("median", {"n_startup_trials": 1, "n_warmup_steps": EPOCHS}),
+        ("asha", {"min_resource": EPOCHS, "reduction_factor": 2}),
+    ],
+)
+def test_a_trial_that_has_trained_wholly_is_not_pruned(tmp_path, pruner, options):
+    worse = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    search = make_search(tmp_path, sampler="random", pruner=pruner, pruner_options=options, trials=6)
+    FakeRuns(lambda values: next(worse)).run(search)
+    assert states(search) == ["COMPLETE"] * 6
+    last = search.study.get_trials(deepcopy=False)[-1]
+    assert EPOCHS in last.intermediate_values
+
+
 def test_without_a_pruner_no_job_waits_for_an_answer(tmp_path):
     assert not make_search(tmp_path).next().prunes
 

@@ -109,7 +109,8 @@ class Search:
         if report.epoch not in known:  # a run that goes on tells some epochs again
             known.add(report.epoch)
             trial.report(float(value), report.epoch)
-        return job.prunes and bool(trial.should_prune())
+        prune = job.prunes and bool(trial.should_prune())  # asked in any case: others are held against what it notes
+        return prune and report.epoch < report.epochs  # one that has trained wholly costs nothing more
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Tell the study how a job ended; one that somebody stopped stays open, for the sweep that goes on."""
