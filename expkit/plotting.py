@@ -1,4 +1,4 @@
-"""The pictures of a run. Figures are made without pyplot, so nothing global is touched and no window opens."""
+"""The pictures of a run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from expkit.api import Array, Batch, DataSpec, Split
+from expkit.figures import drawn_text, empty_figure, figure_of, save, scale_by_logarithm
 from expkit.preprocess import Classes, ImageInput
 
 TRAIN, VALID, INK = "#2563eb", "#ea580c", "#334155"
@@ -32,7 +33,7 @@ def draw_curves(folder: Path, title: str, steps: Sequence[float], epochs: Sequen
         epochs: metrics of each epoch.
     """
     names = [n.removeprefix("valid/") for n in epochs[0] if n.startswith("valid/")]
-    figure, axes = _figure(len(names), title)
+    figure, axes = figure_of(len(names), title)
     marker = "o-" if len(epochs) <= 30 else "-"  # more of them would hide the steps
     for name, axis in zip(names, axes, strict=True):
         if name == "loss" and len(steps) > len(epochs):
@@ -44,17 +45,17 @@ def draw_curves(folder: Path, title: str, steps: Sequence[float], epochs: Sequen
         axis.plot(x, train, marker, color=TRAIN, markersize=4, label="train")
         axis.plot(x, valid, marker, color=VALID, markersize=4, label="valid")
         if min(train + valid) > 0 and max(train + valid) > 30 * min(train + valid):
-            _scale_by_logarithm(axis)  # else all but the first epochs would lie on the axis
+            scale_by_logarithm(axis)  # else all but the first epochs would lie on the axis
         elif name == "loss" and len(steps) > MANY_STEPS:
             # The first few steps, many times as high, would press everything else flat.
             top = max(1.1 * max(train + valid), float(np.nanpercentile(steps, 99.5)))
             axis.set_ylim(min(0.0, *steps), top)
         axis.set_xlabel("epoch")
-        axis.set_title(_text(name))
+        axis.set_title(drawn_text(name))
         axis.set_xlim(0, 1.03 * x[-1])
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(frameon=False)
-    _save(figure, folder / "curves.png")
+    save(figure, folder / "curves.png")
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,13 @@ def draw_losses(file: Path, title: str, curves: Sequence[Curve]) -> None:
         title: above the picture.
         curves: of the runs; of more than `MOST_CURVES` the first are drawn.
     """
-    figure, (left, right) = _figure(2, title, size=6.0)
+    figure, (left, right) = figure_of(2, title, size=6.0)
     most = _most_loss(curves[:MOST_CURVES])
     for number, curve in enumerate(curves[:MOST_CURVES]):
         style: dict[str, Any] = {"color": f"C{number % 10}", "linestyle": "-" if number < 10 else "--"}
         losses = _up_to(np.array(curve.steps, dtype=np.float64), most)
         pieces = np.array_split(losses, min(MEANS, len(losses)))
-        left.plot(*np.array([piece.mean(axis=0) for piece in pieces]).T, label=_text(curve.label, 60), **style)
+        left.plot(*np.array([piece.mean(axis=0) for piece in pieces]).T, label=drawn_text(curve.label, 60), **style)
         epochs = _up_to(np.array(curve.epochs, dtype=np.float64).reshape(-1, 2), most)
         right.plot(*epochs.T, marker="o", markersize=4, **style)
     steps = max(len(curve.steps) for curve in curves)
@@ -94,10 +95,10 @@ def draw_losses(file: Path, title: str, curves: Sequence[Curve]) -> None:
     left.set(xlabel="step")
     right.set(title="validation loss", xlabel="epoch")
     for axis in (left, right):
-        _scale_by_logarithm(axis)
+        scale_by_logarithm(axis)
     right.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    _save(figure, file)
+    save(figure, file)
 
 
 def draw_confusion(folder: Path, title: str, spec: DataSpec, outputs: Array, targets: Array) -> None:
@@ -113,10 +114,10 @@ def draw_confusion(folder: Path, title: str, spec: DataSpec, outputs: Array, tar
     count = spec.outputs
     matrix = np.zeros((count, count), dtype=np.int64)
     np.add.at(matrix, (targets.astype(np.int64), outputs.argmax(axis=1)), 1)
-    labels = [_text(label, 20) for label in spec.labels]
+    labels = [drawn_text(label, 20) for label in spec.labels]
     longest = max(map(len, labels))
     room = min(max(4.5, 0.5 * count + 1), LARGEST) + 0.1 * longest
-    figure, (axis,) = _figure(1, title, size=room)
+    figure, (axis,) = figure_of(1, title, size=room)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(0, count, -(-count // 50))  # more than 50 labels would overlap
@@ -130,7 +131,7 @@ def draw_confusion(folder: Path, title: str, spec: DataSpec, outputs: Array, tar
             if number:
                 shade = "white" if shares[row, column] > 0.5 else INK
                 axis.text(column, row, f"{number}", ha="center", va="center", color=shade, fontsize=8)
-    _save(figure, folder / "confusion.png")
+    save(figure, folder / "confusion.png")
 
 
 def draw_mistakes(
@@ -161,16 +162,16 @@ def draw_mistakes(
     images, _ = split.gather(worst)
     columns = min(5, len(worst))
     rows = -(-len(worst) // columns)
-    figure = _empty((1.7 * columns, 2.0 * rows + 0.6))
-    figure.suptitle(f"{_text(title)}\n{len(wrong):,} mistakes of {len(targets):,}; the surest first", fontsize=9)
+    figure = empty_figure((1.7 * columns, 2.0 * rows + 0.6))
+    figure.suptitle(f"{drawn_text(title)}\n{len(wrong):,} mistakes of {len(targets):,}; the surest first", fontsize=9)
     for place, (image, index) in enumerate(zip(images, worst, strict=True)):
         axis = figure.add_subplot(rows, columns, place + 1)
         axis.imshow(image, cmap="gray")
         axis.set_axis_off()
         guess = predicted[index]
-        true, said = (_text(spec.labels[int(number)], 14) for number in (targets[index], guess))
+        true, said = (drawn_text(spec.labels[int(number)], 14) for number in (targets[index], guess))
         axis.set_title(f"true {true}\nsaid {said} ({probabilities[index, guess]:.0%})", fontsize=8)
-    _save(figure, folder / "mistakes.png")
+    save(figure, folder / "mistakes.png")
     return len(wrong)
 
 
@@ -195,8 +196,8 @@ def draw_augmented(folder: Path, title: str, spec: DataSpec, before: Batch, afte
     columns = min(count, max(1, int(10 / cell)))
     pair = 2 * (head + high) + gap
     width, height = columns * cell, -(-count // columns) * pair
-    figure = _empty((max(width + 0.2, 4.5), height + 0.6))  # the title needs its room, too
-    figure.suptitle(f"{_text(title)}\nabove as they are, below augmented", fontsize=9)
+    figure = empty_figure((max(width + 0.2, 4.5), height + 0.6))  # the title needs its room, too
+    figure.suptitle(f"{drawn_text(title)}\nabove as they are, below augmented", fontsize=9)
     axis = figure.add_subplot()
     for number in range(count):
         middle, top = (number % columns + 0.5) * cell, number // columns * pair + head
@@ -209,7 +210,7 @@ def draw_augmented(folder: Path, title: str, spec: DataSpec, before: Batch, afte
             top += head + high
     axis.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
     axis.set_axis_off()
-    _save(figure, folder / "augmented.png")
+    save(figure, folder / "augmented.png")
 
 
 def _target(spec: DataSpec, target: Array) -> str:
@@ -217,10 +218,10 @@ def _target(spec: DataSpec, target: Array) -> str:
     if not spec.is_classification:
         said = ", ".join(f"{value:.4g}" for value in spec.target.decode(target[None])[0]["values"].values())
     elif target.ndim == 0 or target.max() > 0.995:
-        said = _text(spec.labels[int(target.argmax() if target.ndim else target)], 36)
+        said = drawn_text(spec.labels[int(target.argmax() if target.ndim else target)], 36)
     else:
         shown = [index for index in np.argsort(-target, kind="stable") if target[index] >= 0.005]
-        parts = [f"{_text(spec.labels[index], 12)} {target[index]:.0%}" for index in shown]
+        parts = [f"{drawn_text(spec.labels[index], 12)} {target[index]:.0%}" for index in shown]
         said = " + ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)  # no new line within a part
     return textwrap.fill(said, 18, max_lines=2, placeholder=" …")
 
@@ -237,7 +238,7 @@ def draw_values(folder: Path, title: str, spec: DataSpec, outputs: Array, target
     """
     predicted, true = spec.target.decode(outputs), spec.target.decode(targets)
     names = list(true[0]["values"])
-    figure, axes = _figure(len(names), title)
+    figure, axes = figure_of(len(names), title)
     for name, axis in zip(names, axes, strict=True):
         x = [answer["values"][name] for answer in true]
         y = [answer["values"][name] for answer in predicted]
@@ -246,9 +247,9 @@ def draw_values(folder: Path, title: str, spec: DataSpec, outputs: Array, target
         axis.scatter(x, y, s=10, color=TRAIN, alpha=0.6)
         axis.set_aspect("equal", adjustable="datalim")
         unit = f" ({true[0]['unit']})" if true[0]["unit"] else ""
-        axis.set_xlabel(_text(f"true {name}{unit}"))
+        axis.set_xlabel(drawn_text(f"true {name}{unit}"))
         axis.set_ylabel("predicted")
-    _save(figure, folder / "predictions.png")
+    save(figure, folder / "predictions.png")
 
 
 def _most_loss(curves: Sequence[Curve]) -> float:
@@ -263,42 +264,3 @@ def _up_to(points: Array, most: float) -> Array:
     """Leave out the losses [N, 2] above `most`, and infinite ones, which would set the axis."""
     points[~(points[:, 1] <= most), 1] = np.nan
     return points
-
-
-def _scale_by_logarithm(axis: Any) -> None:
-    """Make the y axis logarithmic, with as many labels as have room, written 0.6 and not 6 x 10^-1."""
-    from matplotlib.ticker import LogFormatter
-
-    class Plain(LogFormatter):
-        def __call__(self, value: float, position: Any = None) -> str:
-            return f"{value:g}" if super().__call__(value, position) else ""
-
-    axis.set_yscale("log")
-    axis.yaxis.set_major_formatter(Plain())
-    axis.yaxis.set_minor_formatter(Plain(labelOnlyBase=False))
-
-
-def _text(text: str, most: int = 200) -> str:
-    """Make a name fit to be drawn: shortened, and with a dollar sign that does not begin a formula."""
-    short = text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
-    return short.replace("$", r"\$")
-
-
-def _empty(size: tuple[float, float]) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=size, layout="constrained")
-
-
-def _figure(count: int, title: str, size: float = 4.5) -> tuple[Any, list[Any]]:
-    figure = _empty((size * min(count, 3), size * 0.85 * -(-count // 3)))
-    figure.suptitle(_text(title), fontsize=10, wrap=True)
-    axes = [figure.add_subplot(-(-count // 3), min(count, 3), n + 1) for n in range(count)]
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)

@@ -301,6 +301,7 @@ def _open_tracker(
         "run.folder": str(folder.absolute()),
         "command": command(config),
         "config.hash": config_hash(config.resolved),
+        "monitor": str(prepared.monitor),
         **{f"version.{name}": version for name, version in environment["versions"].items()},
         **{f"git.{key}": str(value) for key, value in git_facts(git).items() if key != "prefix"},
         **prepared.tuning,
@@ -317,9 +318,8 @@ def _open_tracker(
 def _store_settings(config: ExperimentConfig, prepared: Prepared, folder: Path) -> tracking.StoreSettings:
     spec, chosen = prepared.data.spec, config.tracking
     names = [c.name for c in (config.model, config.optimizer) if c is not None] or [config.learner.name]
-    label = "-".join([*names, run_id(folder).rpartition("-")[2]])
-    if spec.source.stand_in_for:
-        label = f"{spec.name}: {label}"
+    told = f"{spec.name}: " if spec.source.stand_in_for else ""
+    label = told + "-".join([*names, run_id(folder).rpartition("-")[2]])
     return tracking.StoreSettings(
         uri=chosen.uri,
         experiment=chosen.experiment or config.name,

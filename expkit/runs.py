@@ -37,6 +37,11 @@ def monitored(record: Mapping[str, Any]) -> float | None:
     return value
 
 
+def best_name(metric: str) -> str:
+    """Return the name under which a tracking store has the best weights' value: "valid/best_loss" of "valid/loss"."""
+    return f"valid/best_{metric[6:]}" if metric.startswith("valid/") else metric
+
+
 def seconds_of(record: Mapping[str, Any]) -> float | None:
     """Return how long a run took, from its first start to its end; None where it has none."""
     try:

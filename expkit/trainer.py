@@ -47,6 +47,10 @@ class Monitor:
     name: str
     higher_is_better: bool
 
+    def __str__(self) -> str:
+        """Return it as a tracking store has it: "valid/accuracy (max)"."""
+        return f"{self.name} ({'max' if self.higher_is_better else 'min'})"
+
     def improves(self, value: float, best: float | None) -> bool:
         """Whether `value` beats `best`; a tie does not, and NaN never does."""
         if math.isnan(value):

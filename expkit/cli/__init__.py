@@ -23,6 +23,8 @@ VERBS = {
     "reproduce": "whether a run comes out the same again: reproduce last",
     "evaluate": "measure a run's weights again: evaluate last --split test",
     "predict": "answers of a trained model: predict RUN digit.png",
+    "compare": "runs side by side: compare mnist_cnn optimizer=sgd,adam",
+    "runs": "the newest runs, or those that fit: runs status=FAILED",
     "ui": "all runs in MLflow's UI, on this machine",
 }
 _MODULES = {verb: verb.replace("-", "_") for verb in VERBS} | {"list": "listing"}

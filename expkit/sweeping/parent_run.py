@@ -16,6 +16,7 @@ from expkit.config import ExperimentConfig
 from expkit.errors import TrackingError
 from expkit.files import write_whole
 from expkit.lock import is_locked
+from expkit.runs import best_name
 from expkit.sweeping.board import Board
 from expkit.sweeping.jobs import Job, Outcome, Report, came_to_nothing
 from expkit.sweeping.names import short_name
@@ -191,7 +192,7 @@ class ParentRun(NoParent):
             self._children.show(
                 self._sweep.id,
                 self._sweep.varies,
-                [_logged_name(name) for name in metric_names(entries)[:METRICS]],
+                [best_name(name) for name in metric_names(entries)[:METRICS]],
                 higher_is_better=bool(rules(entries).get("higher_is_better", True)),
             )
         for name in (RESULTS, LOSSES):
@@ -268,12 +269,7 @@ def _tags(sweep: Sweep) -> dict[str, str]:
 
 def _as_logged(metrics: Mapping[str, float]) -> dict[str, float]:
     """The names under which a run records the metrics of its best weights."""
-    return {**metrics, **{_logged_name(name): value for name, value in metrics.items()}}
-
-
-def _logged_name(metric: str) -> str:
-    """Return the name of a metric's series that has the best weights' value only."""
-    return f"valid/best_{metric[6:]}" if metric.startswith("valid/") else metric
+    return {**metrics, **{best_name(name): value for name, value in metrics.items()}}
 
 
 def _known(folder: Path) -> str:

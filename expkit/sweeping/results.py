@@ -181,7 +181,7 @@ def _told_apart(
         {**by_hand, **{key: as_text(value) for key, value in config.items()}}
         for config, by_hand in zip(_all_or_none(configs), typed, strict=True)
     ]
-    first, then = _varying(texts, list(dict.fromkeys(key for one in typed for key in one)))
+    first, then = varying(texts, list(dict.fromkeys(key for one in typed for key in one)))
     return [
         replace(
             entry,
@@ -202,10 +202,14 @@ def typed_values(overrides: Sequence[str]) -> dict[str, str]:
     return {key.lstrip("+~"): value for key, _, value in (one.partition("=") for one in overrides)}
 
 
-def _varying(texts: Sequence[Mapping[str, str]], typed: Sequence[str]) -> tuple[list[str], list[str]]:
+def varying(texts: Sequence[Mapping[str, str]], typed: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the names of what varies: what was typed, and what differs with it.
 
     An option that only some jobs have differs where these do: that SGD has no beta1 is told by its name.
+
+    Args:
+        texts: the parameters of each run.
+        typed: names of what was typed for any of them.
     """
     keys = dict.fromkeys(key for one in texts for key in one if not key.endswith("_target_"))
     first = [key for key in typed if len({one.get(key) for one in texts}) > 1]

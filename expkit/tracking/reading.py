@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +19,7 @@ from expkit.tracking.store import (
     remedy,
     resolve_uri,
 )
-from expkit.tracking.text import clean_key, explain, masked, shortened
+from expkit.tracking.text import as_logged, clean_key, explain, masked, shortened
 
 _PAGE = 500
 _MAX_TAG = 8000
@@ -115,7 +114,7 @@ class Reader:
             raise TrackingError(
                 f"tracking store {masked(self.uri)}: the metrics of the run {run_id} cannot be read ({explain(error)})."
             ) from error
-        return {name: [(p.step, _as_logged(p.value)) for p in points] for name, points in histories.items()}
+        return {name: [(p.step, as_logged(p.value)) for p in points] for name, points in histories.items()}
 
     def settle_dead(self, is_alive: Callable[[Path], bool]) -> int:
         """Mark as FAILED the sweeps whose process died before it could; returns how many these were.
@@ -238,8 +237,3 @@ def _is_called(run: StoredRun, reference: str) -> bool:
     if reference in (run.id, identity) or identity.endswith(f"-{reference}"):
         return True
     return len(reference) >= 6 and run.id.startswith(reference)
-
-
-def _as_logged(value: float) -> float:
-    """Undo what a database makes of infinity."""
-    return value if abs(value) < sys.float_info.max else value * 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -46,3 +47,8 @@ def as_text(value: Any) -> str:
 def shortened(text: str, limit: int) -> str:
     """Return at most `limit` characters, the last one an ellipsis when some are missing."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def as_logged(value: float) -> float:
+    """Undo what a database makes of infinity: it keeps the largest number in its place."""
+    return value if abs(value) < sys.float_info.max else value * 2

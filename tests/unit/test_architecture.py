@@ -67,6 +67,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.diagnosis",
         "expkit.evaluation",
         "expkit.export",
+        "expkit.figures",
         "expkit.last_step",
         "expkit.lock",
         "expkit.model_card",
@@ -96,7 +97,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.trainer",
     ),
     5: (
-        *("expkit.checkup", "expkit.checkup.*", "expkit.experiment", "expkit.reproduction", "expkit.reproduction.*"),
+        *("expkit.checkup", "expkit.checkup.*", "expkit.comparison", "expkit.comparison.*"),
+        *("expkit.experiment", "expkit.reproduction", "expkit.reproduction.*"),
         *("expkit.sweeping", "expkit.sweeping.*", "expkit.verification", "expkit.verification.*"),
     ),
     6: ("expkit.cli", "expkit.cli.*"),

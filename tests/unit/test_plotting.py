@@ -168,7 +168,7 @@ def test_mistakes_on_a_table_are_counted_and_not_drawn(tmp_path):
 def drawn_texts(monkeypatch, tmp_path, spec, before, after):
     """What stands above the images, of each sample: before, after."""
     figures = []
-    monkeypatch.setattr("expkit.plotting._save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr("expkit.plotting.save", lambda figure, path: figures.append(figure))
     draw_augmented(tmp_path, TITLE, spec, before, after, 25)
     return [text.get_text() for text in figures[0].axes[0].texts]
 

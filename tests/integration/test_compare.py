@@ -1,0 +1,166 @@
+"""Runs that were made for it are listed, compared, shown and told apart by the verbs of the command line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expkit import experiment
+from expkit.cli import main
+from expkit.config import compose
+from expkit.runs import read_record
+from tests.integration import resuming
+
+pytestmark = pytest.mark.slow
+
+RATES, SEEDS = (0.1, 0.01), (0, 1, 2)
+QUICK = (
+    *("+experiment=housing_numpy_sgd", "dataset.download=false", "trainer.epochs=3"),
+    *("export=none", "plots=none", "tracking.checkpoints=false"),
+)
+Call = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three seeds of two rates, one run that is in no store, and one that failed."""
+    folder = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("EXPKIT_DATA_DIR", raising=False)
+        for rate in RATES:
+            for seed in SEEDS:
+                _train(f"20261126-12000{seed}-a{rate:g}{seed}".replace(".", ""), f"learner.learning_rate={rate}", seed)
+        _train("20261126-130000-bbbbbb", "tracking=none", 7)
+        with pytest.raises(Exception, match="loss"):
+            _train("20261126-140000-cccccc", "learner.learning_rate=1e200", 0)
+    return folder
+
+
+def _train(name: str, override: str, seed: int) -> None:
+    config = compose([*QUICK, override, f"seed={seed}"])
+    experiment.run(config, Path("runs") / "housing_numpy_sgd" / name, resuming.console())
+
+
+@pytest.fixture
+def expkit(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Call the command line in the project's folder; returns what it printed."""
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def call(*arguments: str, code: int = 0) -> str:
+        assert main(list(arguments)) == code
+        out, err = capsys.readouterr()
+        return err if code else out
+
+    return call
+
+
+def records(project: Path, rate: float) -> list[dict[str, Any]]:
+    name = f"a{rate:g}".replace(".", "")
+    return [read_record(folder) for folder in sorted((project / "runs/housing_numpy_sgd").glob(f"*-{name}?"))]
+
+
+def test_seeds_are_one_line_with_mean_and_deviation_of_what_their_folders_say(expkit: Call, project: Path) -> None:
+    out = expkit("compare", "status=FINISHED", "seed<7")
+    assert out.splitlines()[0] == (
+        "housing_numpy_sgd: 6 runs in 2 groups of runs/mlflow.db, the best valid/best_mse first (lower is better)"
+    )
+    values = [one["metrics"]["valid/mse"] for one in records(project, 0.1)]
+    assert len(values) == 3
+    line = next(line for line in out.splitlines() if " 0.1 " in line)
+    assert f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}" in line
+    assert f"{statistics.fmean([one['metrics']['test/mse'] for one in records(project, 0.1)]):.4f} ± " in line
+    assert out.index(" 0.1 ") < out.index(" 0.01 ")
+
+
+def test_without_groups_each_run_has_a_line_and_its_seed(expkit: Call) -> None:
+    out = expkit("compare", "learning_rate=0.1", "seed<3", "--no-group", "--sort", "seed", "--descending", "--limit", "2")
+    assert "3 runs of runs/mlflow.db, by seed, the greatest first" in out
+    assert [line.split()[0] for line in out.splitlines() if line.startswith("a0")] == ["a012", "a011"]
+    assert "... and 1 more line; --limit N shows more" in out
+
+
+def test_the_list_has_every_run_the_newest_first_with_its_true_status(expkit: Call) -> None:
+    out = expkit("runs")
+    assert out.startswith("8 runs of housing_numpy_sgd in runs/mlflow.db\n")
+    assert [line.split()[0] for line in out.splitlines()[3:5]] == ["cccccc", "bbbbbb"]
+    assert "failed" in out
+    assert "one of the runs is in no tracking store" in out
+    assert expkit("runs", "--ids", "status=FAILED") == "20261126-140000-cccccc\n"
+    assert json.loads(expkit("runs", "--json", "bbbbbb"))[0]["mlflow_run_id"] is None
+    assert "... and 5 more" in expkit("runs", "--limit", "3")
+
+
+def test_files_hold_every_run_with_its_values(expkit: Call, project: Path, tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(expkit("compare", "--csv", "-", "--limit", "1"))))
+    assert len(rows) == 8
+    by_id = {row["run"]: row for row in rows}
+    for record in records(project, 0.01):
+        row = by_id[record["id"]]
+        assert float(row["test/mse"]) == record["metrics"]["test/mse"]
+        assert float(row["valid/best_mse"]) == record["metrics"]["valid/mse"]
+        assert (row["learner.learning_rate"], row["seed"]) == ("0.01", str(record["seed"]))
+        assert (row["mlflow_run_id"], Path(row["folder"]).name) == (record["mlflow_run_id"], record["id"])
+    out = expkit("compare", "--json", str(tmp_path / "x.json"), "--parquet", str(tmp_path / "x.parquet"))
+    assert "(8 runs, " in out
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_parquet(tmp_path / "x.parquet")
+    assert frame["seed"].tolist() == [row["seed"] for row in json.loads((tmp_path / "x.json").read_text())]
+
+
+def test_curves_are_drawn_from_folders_and_from_the_store(expkit: Call, project: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    pictures = [tmp_path / "folders.png", tmp_path / "store.png"]
+    expkit("compare", "seed<3", "--plot", str(pictures[0]))
+    moved = project / "runs" / "housing_numpy_sgd"
+    moved.rename(moved.with_name("elsewhere"))
+    try:
+        expkit("compare", "seed<3", "--plot", str(pictures[1]))
+    finally:
+        moved.with_name("elsewhere").rename(moved)
+    first, second = (Image.open(picture).convert("RGB").tobytes() for picture in pictures)
+    assert first == second
+
+
+def test_mlflows_own_conditions_are_understood(expkit: Call) -> None:
+    out = expkit("runs", "--ids", "--where", "params.`learner.learning_rate` = '0.1' and params.seed = '2'")
+    assert out == "20261126-120002-a012\n"
+    said = expkit("runs", "--where", "params.seed ~ 2", code=2)
+    assert said.startswith("error: --where 'params.seed ~ 2': ")
+    assert "It is written as in MLflow's search" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", "housing_nump_sgd"], "called 'housing_nump_sgd'. Did you mean 'housing_numpy_sgd'?"),
+        (["compare", "learnin_rate=1"], "no run has 'learnin_rate'. Did you mean 'learning_rate'"),
+        (["compare", "seed=12345"], "none of the 8 runs of housing_numpy_sgd in runs/mlflow.db fits: seed=12345"),
+        (["runs", "--runs-dir", "nix"], "there are no runs in nix: neither mlflow.db nor a run's folder. Start one"),
+        (["runs", "--uri", "sqlite:///nix.db"], "there is no tracking store"),
+        (["compare", "--csv", "nix/x.csv"], "nix/x.csv cannot be written: No such file or directory"),
+    ],
+)
+def test_mistakes_are_explained(expkit: Call, arguments: list[str], said: str) -> None:
+    out = expkit(*arguments, code=2)
+    assert out.startswith("error: ")
+    assert said in out
+
+
+def test_folders_alone_are_enough(expkit: Call, project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "runs" / "housing_numpy_sgd", tmp_path / "housing_numpy_sgd")
+    alone = expkit("compare", "seed<3", "status=FINISHED", "--csv", "-", "--runs-dir", str(tmp_path))
+    stored = expkit("compare", "seed<3", "status=FINISHED", "--csv", "-")
+    values = ("run", "seed", "learner.learning_rate", "test/mse", "valid/best_mse", "data_fingerprint", "git_commit")
+    both = [[[row[key] for key in values] for row in csv.DictReader(io.StringIO(text))] for text in (alone, stored)]
+    assert both[0] == both[1]
