@@ -83,7 +83,9 @@ def test_seeds_are_one_line_with_mean_and_deviation_of_what_their_folders_say(ex
 
 
 def test_without_groups_each_run_has_a_line_and_its_seed(expkit: Call) -> None:
-    out = expkit("compare", "learning_rate=0.1", "seed<3", "--no-group", "--sort", "seed", "--descending", "--limit", "2")
+    out = expkit(
+        "compare", "learning_rate=0.1", "seed<3", "--no-group", "--sort", "seed", "--descending", "--limit", "2"
+    )
     assert "3 runs of runs/mlflow.db, by seed, the greatest first" in out
     assert [line.split()[0] for line in out.splitlines() if line.startswith("a0")] == ["a012", "a011"]
     assert "... and 1 more line; --limit N shows more" in out
