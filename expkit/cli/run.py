@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from expkit.cli.arguments import flags_first
 from expkit.cli.task import Task
-from expkit.errors import ConfigError
+from expkit.errors import ConfigError, ExpkitError
 from expkit.paths import ROOT_CONFIG, conf_dir
 from expkit.sweeping.ranking import conclude_folders
 
@@ -69,8 +70,7 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
 def _end(task: Task) -> int:
     """Show what came of it; returns the exit code."""
     code = _close(task)
-    for sweep in task.sweeps:
-        conclude_folders(sweep)
+    _conclude(task)
     if task.failures and task.sweeps:
         sys.stderr.write(f"{len(task.failures)} of the sweep's jobs failed.\n")
         return 1
@@ -88,4 +88,12 @@ def _close(task: Task, error: BaseException | None = None) -> int:
             "The sweep ends here: its later jobs are not begun. The same command with trainer.auto_resume=true "
             "goes on with it, and does nothing again that is done.\n"
         )
+    elif error is not None:  # of a job of a launcher that ends with the first that fails
+        with contextlib.suppress(ExpkitError, OSError):
+            _conclude(task)
     return 0
+
+
+def _conclude(task: Task) -> None:
+    for sweep in task.sweeps:
+        conclude_folders(sweep)

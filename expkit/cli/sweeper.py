@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +23,7 @@ from expkit.cli.launcher import LocalLauncher, SweepLauncher
 from expkit.cli.ray_launcher import RayLauncher
 from expkit.cli.search_sweeper import OptunaSweeper
 from expkit.cli.sweep_folder import is_of_this_start
+from expkit.cli.task import Task as CommandTask
 from expkit.errors import ConfigError
 
 
@@ -43,7 +45,7 @@ class GridSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take in what Hydra composed of what all jobs share."""
-        self.hydra_context, self.config = hydra_context, config
+        self.hydra_context, self.config, self._task = hydra_context, config, task_function
         self._basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.launcher = self._basic.launcher
 
@@ -55,10 +57,13 @@ class GridSweeper(Sweeper):
             Stopped: somebody asked to stop.
         """
         assert self.hydra_context is not None
+        assert self.config is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._basic._parse_config(), *arguments])
         _refuse(overrides)
         if not isinstance(self.launcher, SweepLauncher):
+            if isinstance(self._task, CommandTask):  # which does not hear of jobs in other processes
+                self._task.sweeps.add(Path(self.config.hydra.sweep.dir).absolute())
             return self._basic.sweep(arguments)
         most = self._basic.max_batch_size
         if most is not None:

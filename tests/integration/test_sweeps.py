@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -228,6 +229,21 @@ def test_an_experiment_file_has_its_sweeps_run_as_it_says(choosing: Path) -> Non
     assert main(["+experiment=in_one", *SMALL[1:-1], "-m", "seed=0,1"]) == 0
     assert list(choosing.glob("runs/*/*/sweep.jsonl")) == []
     assert len(list(choosing.glob("runs/*/sweep-*/*/run.json"))) == 2
+    assert len(list(choosing.glob("runs/*/sweep-*/results.csv"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("joblib") is None, reason="joblib is not installed")
+@pytest.mark.parametrize(("rates", "code"), [("0.1,0.2", 0), ("0.1,1e30,0.2", 1)])
+def test_a_sweep_of_a_launcher_with_processes_of_its_own_ends_with_the_table(
+    expkit: CommandLine, rates: str, code: int
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    options = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "-m", f"learner.learning_rate={rates}")
+    done = expkit(*SMALL[:-1], *options, code=code)
+    assert f"{rates.count(',') + 1} jobs" in done.stdout
+    assert "the best valid/mse first" in done.stdout
+    assert len(list(expkit.folder.glob("runs/*/sweep-*/results.csv"))) == 1
 
 
 def test_others_find_hydra_as_they_know_it(choosing: Path) -> None:
