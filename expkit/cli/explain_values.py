@@ -40,6 +40,11 @@ def unknown_key(error: OmegaConfBaseException, outer: BaseException) -> str | No
         kind_name = f"{entry.kind.name}/{entry.name}"
         head = f"{where}{path}: {entry.kind.name} {entry.name!r} has no option {key!r}."
         tail = f"\nOptions: {', '.join(keys) or 'none'}. `{COMMAND} show {kind_name}` explains them."
+    elif kind is not None and not keys:
+        return (
+            f"{where}{path}: each job chooses its {kind.config_group}, so that it is no option of the sweep as a whole. "
+            f"Set it in each job: ++{path}=VALUE."
+        )
     else:
         if not prefix:
             keys += [k.config_group for k in registry.KINDS if k.config_group not in keys]

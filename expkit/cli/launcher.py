@@ -191,6 +191,7 @@ class SweepLauncher(Launcher):
         tracking, trainer = dict(made.resolved["tracking"]), dict(made.resolved["trainer"])
         tracking["tags"] = {**tracking["tags"], **parent.tags(task.number)}
         tracking["run_name"] = parent.run_name(task.number, varies, made.choices, tracking["run_name"])
+        tracking["experiment"] = parent.experiment(tracking["experiment"])
         trainer["auto_resume"] = False  # a job belongs to its folder
         return Job(
             number=task.number,

@@ -132,7 +132,16 @@ class Conductor:
         """
         self._plan, self._executor = plan, executor
         command = masked(shlex.join(["python", "-m", "expkit", *self._head.arguments]))
-        known = Sweep(self.folder, plan.config, command, plan.shared, plan.varies, plan.jobs, plan.before)
+        known = Sweep(
+            self.folder,
+            plan.config,
+            command,
+            plan.shared,
+            plan.varies,
+            plan.jobs,
+            plan.before,
+            self._head.name,
+        )
         self.parent = open_parent(known)
         self._ledger = Ledger(self.folder, self._head)
         view: View = open_view(self.console, plan.jobs, before=plan.before, style=plan.config.trainer.progress)

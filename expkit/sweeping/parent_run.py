@@ -44,6 +44,7 @@ class Sweep:
         varies: names of what they do not share, such as "optimizer.learning_rate".
         jobs: how many there are; None where a search decides on them as it goes.
         before: how many of them were done before this start.
+        name: of the experiment that all jobs share; by default that of the job.
     """
 
     folder: Path
@@ -53,11 +54,17 @@ class Sweep:
     varies: Sequence[str] = ()
     jobs: int | None = None
     before: int = 0
+    name: str = ""
 
     @property
     def id(self) -> str:
         """The last part of its folder's name: "ab12cd" of "sweep-20261123-120000-ab12cd"."""
         return self.folder.name.rpartition("-")[2]
+
+    @property
+    def experiment(self) -> str:
+        """Name of its experiment in the store."""
+        return self.config.tracking.experiment or self.name or self.config.name
 
 
 class NoParent:
@@ -73,6 +80,10 @@ class NoParent:
         self, number: int, varies: Sequence[str], choices: Mapping[str, str], own: str | None = None
     ) -> str | None:
         """Return the name that a job's run is to have in the store; `own` is what its config says."""
+        return own
+
+    def experiment(self, own: str | None) -> str | None:
+        """Return the experiment that a job's run is to lie in; `own` is what its config says."""
         return own
 
     def where(self) -> str:
@@ -132,6 +143,10 @@ class ParentRun(NoParent):
         """Return a name that tells a job's run from the others: "adam lr=0.01 · ab12cd.3"."""
         told = short_name(varies, choices)
         return " · ".join(part for part in (own, told, f"{self._sweep.id}.{number}") if part)
+
+    def experiment(self, own: str | None) -> str | None:
+        """Return that of the sweep, whatever the job's own experiment is called: one table has all of its runs."""
+        return own or self._sweep.experiment
 
     def where(self) -> str:
         """Return what shows the sweep in MLflow: a command, or an address where a server is used."""
@@ -247,7 +262,7 @@ def _settings(sweep: Sweep) -> tracking.StoreSettings:
     name = " ".join(part for part in ("sweep", told) if part)
     return tracking.StoreSettings(
         uri=chosen.uri,
-        experiment=chosen.experiment or sweep.config.name,
+        experiment=sweep.experiment,
         run_name=" · ".join(part for part in (own, name, sweep.id) if part and "${" not in part),
         runs_dir=runs_dir.absolute(),
         artifact_root=(runs_dir / "mlartifacts").absolute(),

@@ -155,6 +155,19 @@ def test_a_sweep_that_is_stopped_goes_on_by_the_same_command(gated: CommandLine)
     assert "job 2  " not in again.stdout
 
 
+def test_an_option_of_what_each_job_chooses_is_set_in_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from expkit.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    both = ("-m", "+experiment=housing_numpy_gd,housing_numpy_sgd")
+    assert main([*both, "dataset.download=false"]) == 2
+    assert "each job chooses its dataset" in capsys.readouterr().err
+    assert main([*both, "++dataset.download=false", "trainer.epochs=0"]) == 2  # it is the next that is refused
+    assert "all of them:\n    trainer.epochs=0" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_what_failed_is_tried_again_only_when_asked(gated: CommandLine) -> None:
     (gated.folder / "fail1").touch()
@@ -306,6 +319,15 @@ def test_jobs_of_several_devices_have_cores_for_each(expkit: CommandLine) -> Non
     assert "cpu x 2" in (sweep(expkit) / "1" / "output.log").read_text()
     slots = [line.split(" on ")[1].split(":")[0] for line in done.stdout.splitlines() if " started on " in line]
     assert all("-" in slot or "," in slot or slot.startswith("cpu (") for slot in slots)  # never one core
+
+
+@pytest.mark.slow
+def test_jobs_of_several_experiments_are_in_the_mlflow_experiment_of_their_sweep(expkit: CommandLine) -> None:
+    both = ("-m", "+experiment=housing_numpy_gd,housing_numpy_sgd", "++dataset.download=false")
+    expkit(*both, "trainer.epochs=2", "export=none", "plots=none", "name=both", "sweep.devices=[cpu,cpu]")
+    assert len({run.info.experiment_id for run in expkit.mlflow_runs()}) == 1
+    assert len(expkit.mlflow_runs()) == 3
+    assert sweep(expkit).parent.name == "both"
 
 
 @pytest.mark.slow
