@@ -42,8 +42,8 @@ def unknown_key(error: OmegaConfBaseException, outer: BaseException) -> str | No
         tail = f"\nOptions: {', '.join(keys) or 'none'}. `{COMMAND} show {kind_name}` explains them."
     elif kind is not None and not keys:
         return (
-            f"{where}{path}: each job chooses its {kind.config_group}, so that it is no option of the sweep as a whole. "
-            f"Set it in each job: ++{path}=VALUE."
+            f"{where}{path}: no {kind.config_group} is chosen here. Choose one, {kind.config_group}=NAME; in a sweep "
+            f"whose jobs choose theirs, set it in each: ++{path}=VALUE."
         )
     else:
         if not prefix:

@@ -163,7 +163,7 @@ def test_an_option_of_what_each_job_chooses_is_set_in_each(
     monkeypatch.chdir(tmp_path)
     both = ("-m", "+experiment=housing_numpy_gd,housing_numpy_sgd")
     assert main([*both, "dataset.download=false"]) == 2
-    assert "each job chooses its dataset" in capsys.readouterr().err
+    assert "in a sweep whose jobs choose theirs, set it in each: ++dataset.download=VALUE" in capsys.readouterr().err
     assert main([*both, "++dataset.download=false", "trainer.epochs=0"]) == 2  # it is the next that is refused
     assert "all of them:\n    trainer.epochs=0" in capsys.readouterr().err
 
