@@ -14,7 +14,7 @@ __all__ = ["main", "report"]
 
 VERBS = {
     "list": "what can be chosen: list, list models, list experiments",
-    "show": "one of these with its options: show model/cnn",
+    "show": "one of these: show model/cnn; or a run: show run last",
     "check": "whether data, model and loss fit: check +experiment=mnist_cnn",
     "resume": "go on with an interrupted run: resume last",
     "resume-sweep": "go on with a sweep, or extend it: resume-sweep last",
@@ -25,6 +25,7 @@ VERBS = {
     "predict": "answers of a trained model: predict RUN digit.png",
     "compare": "runs side by side: compare mnist_cnn optimizer=sgd,adam",
     "runs": "the newest runs, or those that fit: runs status=FAILED",
+    "diff": "what differs between two runs: diff ab12cd 34ef56",
     "ui": "all runs in MLflow's UI, on this machine",
 }
 _MODULES = {verb: verb.replace("-", "_") for verb in VERBS} | {"list": "listing"}

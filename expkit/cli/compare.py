@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime, timezone
 from pathlib import Path
 
+from expkit.cli.choosing import add_selection, gathered
 from expkit.comparison import compare as comparing
 from expkit.comparison.curves import lines_of, title
-from expkit.comparison.filters import HELP, parse
-from expkit.comparison.gathering import Gathered, gather
+from expkit.comparison.filters import HELP
 from expkit.comparison.writing import STDOUT, rows, write_csv, write_json, write_parquet
 from expkit.errors import ConfigError
 from expkit.report import make_console, quote_path
@@ -88,35 +87,6 @@ def _draw(file: Path, compared: comparing.Comparison) -> str:
     return f"{'curves':<11} {quote_path(file)}"
 
 
-def gathered(options: argparse.Namespace, *, everywhere: bool = False) -> Gathered:
-    """Return the runs that the options of a verb ask for; see `add_selection`."""
-    selection = parse(options.filters, datetime.now(timezone.utc))
-    return gather(
-        selection, runs_dir=Path(options.runs_dir), uri=options.uri, where=options.where, everywhere=everywhere
-    )
-
-
-def add_selection(parser: argparse.ArgumentParser, limit: int) -> None:
-    """Add the options by which runs are chosen.
-
-    Args:
-        parser: of a verb.
-        limit: most lines where the user says nothing; `options.limit` is None then.
-    """
-    parser.add_argument("filters", nargs="*", default=[], metavar="FILTER", help="which runs; see below")
-    parser.add_argument(
-        "--where", default="", metavar="CONDITION", help="further ones, in the syntax of MLflow's search"
-    )
-    add_place(parser)
-    parser.add_argument("--limit", type=_count, metavar="N", help=f"most lines (default: {limit})")
-
-
-def add_place(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where runs are."""
-    parser.add_argument("--runs-dir", default="runs", metavar="FOLDER", help="where runs are (default: runs)")
-    parser.add_argument("--uri", help="of another tracking store than FOLDER/mlflow.db, such as http://host:5000")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m expkit compare",
@@ -141,10 +111,3 @@ def _parser() -> argparse.ArgumentParser:
     direction.add_argument("--ascending", action="store_const", const=False, dest="descending", help="smallest first")
     direction.add_argument("--descending", action="store_const", const=True, dest="descending", help="greatest first")
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text) if text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of lines; it must be at least 1")
-    return number

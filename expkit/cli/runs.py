@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from expkit.cli.compare import add_selection, gathered
+from expkit.cli.choosing import add_selection, gathered
 from expkit.comparison import listing
 from expkit.comparison.filters import HELP
 from expkit.report import make_console

@@ -1,4 +1,4 @@
-"""`python -m expkit show KIND/NAME`: one component with its options, one preset, or one experiment."""
+"""`python -m expkit show KIND/NAME`: one component with its options, one preset, one experiment, or one run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,17 +14,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from expkit import registry
+from expkit.cli.choosing import add_place
 from expkit.cli.experiments import EXPERIMENT, ConfFile, bases, choices, experiment_names, experiments, presets
 from expkit.cli.listing import EXPERIMENT_WORDS, kind_or_experiments, origin_of
 from expkit.errors import ConfigError, PluginError, did_you_mean
 from expkit.registry import Entry, Kind
+from expkit.runs import RECORD
 from expkit.signature import REQUIRED, Computed, Description, Option, describe
 
 COMMAND = "python -m expkit"
+RUN_WORDS = ("run", "runs")
 
 
 def main(arguments: list[str]) -> int:
-    """Print a component, a preset or an experiment.
+    """Print a component, a preset, an experiment or a run.
 
     Args:
         arguments: behind the verb.
@@ -36,12 +40,20 @@ def main(arguments: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog=f"{COMMAND} show",
-        description="Show a component with its options, a preset, or an experiment.",
-        epilog=f"examples: {COMMAND} show model/cnn; {COMMAND} show experiment/mnist_cnn",
+        description="Show a component with its options, a preset, an experiment, or all that is known of a run.",
+        epilog=f"examples: {COMMAND} show model/cnn; {COMMAND} show experiment/mnist_cnn; {COMMAND} show run last",
     )
-    parser.add_argument("what", nargs="+", metavar="KIND/NAME", help="what to show; NAME alone will do")
+    parser.add_argument(
+        "what", nargs="+", metavar="KIND/NAME", help="what to show; NAME alone will do. Of a run: run RUN"
+    )
     parser.add_argument("--json", action="store_true", help="for scripts: a JSON object")
-    options = parser.parse_args(arguments)
+    add_place(parser)
+    options = parser.parse_intermixed_args(arguments)
+    run = _run(options.what)
+    if run is not None:
+        from expkit.cli.show_run import show_run  # components are shown without all that it imports
+
+        return show_run(run, runs_dir=Path(options.runs_dir), uri=options.uri, json=options.json)
     found = find("/".join(options.what))
     console = None if options.json else Console(highlight=False)
     if isinstance(found, ConfFile):
@@ -49,6 +61,22 @@ def main(arguments: list[str]) -> int:
     else:
         _show_component(found, describe(found, run=False), console)
     return 0
+
+
+def _run(words: list[str]) -> str | None:
+    """Return the run that is meant by `run RUN` or `run/RUN`; None where something else is."""
+    if len(words) == 1 and (Path(words[0]) / RECORD).is_file():  # its folder, typed without the word
+        return words[0]
+    kind, slash, name = words[0].partition("/")
+    if kind not in RUN_WORDS:
+        return None
+    reference = "/".join([*([name] if slash else []), *words[1:]])
+    if not reference:
+        raise ConfigError(
+            f"which run? `{COMMAND} show run last`, or its folder, its id or the end of it, or its MLflow run id. "
+            f"`{COMMAND} runs` lists them."
+        )
+    return reference
 
 
 def find(path: str) -> Entry | ConfFile:
@@ -100,7 +128,8 @@ def _named(name: str) -> Entry | ConfFile:
         return _experiment(name)
     everything = [known for of_kind in names.values() for known in of_kind] + experiment_names()
     raise PluginError(
-        f"nothing is called {name!r}.{did_you_mean(name, everything)} `{COMMAND} list` lists all there is."
+        f"nothing is called {name!r}.{did_you_mean(name, everything)} `{COMMAND} list` lists all there is; a run is "
+        f"shown by `{COMMAND} show run {name}`."
     )
 
 

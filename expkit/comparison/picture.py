@@ -91,8 +91,9 @@ def _legend(figure: Any, lines: Sequence[Line], coloured: int) -> None:
         others = f"{len(lines) - coloured} others"
         handles.append(Line2D([], [], color=GREY, linewidth=1.0, label=others))
     longest = max(len(str(handle.get_label())) for handle in handles)
-    width = figure.get_size_inches()[0]
+    width, height = figure.get_size_inches()
     columns = max(1, min(len(handles), int(width / (0.095 * longest + 0.7))))
+    figure.set_size_inches(width, height + 0.2 * (-(-len(handles) // columns) - 1))  # not at the cost of the panels
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 

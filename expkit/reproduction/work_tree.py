@@ -91,7 +91,7 @@ def code_change(recorded: Recorded, here: Path, runs_dir: Path) -> CodeChange | 
 def _differing(recorded: Recorded, now: provenance.GitState, here: Path, commit: str) -> set[str]:
     """Return the files that differ between then and now: both are described against the commit of then."""
     top = provenance.top_folder(here) or here
-    before, after = _sections(recorded.diff), _sections(provenance.diff(here, commit))
+    before, after = sections(recorded.diff), sections(provenance.diff(here, commit))
     differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     for name, text in recorded.untracked.items():
         same = (top / name).is_file() and (top / name).read_bytes() == text.encode("utf-8", "surrogateescape")
@@ -99,15 +99,15 @@ def _differing(recorded: Recorded, now: provenance.GitState, here: Path, commit:
     return differing | {name for name in now.untracked if name not in recorded.untracked and name not in before}
 
 
-def _sections(patch: str) -> dict[str, str]:
+def sections(patch: str) -> dict[str, str]:
     """Cut a patch into files; the line with abbreviated hashes, whose length varies, is left out."""
-    sections = {}
+    found = {}
     for part in _HEADER.split(patch)[1:]:
         header, _, body = part.partition("\n")
         names = _NAMES.match(header)
         name = names["new"] if names else header
-        sections[name] = "\n".join(line for line in body.split("\n") if not line.startswith("index "))
-    return sections
+        found[name] = "\n".join(line for line in body.split("\n") if not line.startswith("index "))
+    return found
 
 
 def _name(commit: str | None, dirty: bool = False) -> str:

@@ -65,8 +65,8 @@ class Database:
         rows = sorted(self._connection.execute(query), key=lambda row: row[2] or 0, reverse=True)
         return {str(number): name for number, name, _ in rows}
 
-    def runs(self, experiments: Mapping[str, str]) -> list[TrackedRun]:
-        """Return all runs of some experiments, the newest first."""
+    def runs(self, experiments: Mapping[str, str], run_id: str = "") -> list[TrackedRun]:
+        """Return all runs of some experiments, the newest first; only the one of an id where that is given."""
         runs = self._tables["runs"]
         columns = (runs.c.run_uuid, runs.c.experiment_id, runs.c.name, runs.c.status, runs.c.start_time)
         query = (
@@ -75,6 +75,7 @@ class Database:
             .where(runs.c.experiment_id.in_([int(number) for number in experiments]))
             .order_by(runs.c.start_time.desc(), runs.c.run_uuid)
         )
+        query = query.where(runs.c.run_uuid == run_id) if run_id else query
         heads = list(self._connection.execute(query))
         ids = [head[0] for head in heads]
         params, tags = self._texts("params", ids), self._texts("tags", ids)

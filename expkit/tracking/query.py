@@ -61,6 +61,18 @@ class RunQuery:
         found: list[TrackedRun] = self._ask(fast, lambda client: _search(client, experiments, where))
         return [run for run in found if not run.is_parent]
 
+    def run(self, run_id: str) -> TrackedRun | None:
+        """Return the run of an id; None where there is none, or it was deleted.
+
+        Raises:
+            TrackingError: the store does not answer.
+        """
+        experiments = self.experiments()
+        found = self._ask(
+            lambda database: database.runs(experiments, run_id), lambda client: _get(client, experiments, run_id)
+        )
+        return found[0] if found else None
+
     def ids(self) -> set[str]:
         """Return the ids of all runs, also of those that were deleted.
 
@@ -128,6 +140,18 @@ def _experiments(client: Any) -> dict[str, str]:
     newest = client.search_runs(list(known), order_by=["attributes.start_time DESC"], max_results=1) if known else []
     first = [str(run.info.experiment_id) for run in newest]
     return {number: known[number] for number in dict.fromkeys((*first, *known))}
+
+
+def _get(client: Any, experiments: Mapping[str, str], run_id: str) -> list[TrackedRun]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return []
+        raise
+    return [_tracked(run, experiments)] if str(run.info.experiment_id) in experiments else []
 
 
 def _ids(client: Any) -> set[str]:

@@ -166,3 +166,62 @@ def test_folders_alone_are_enough(expkit: Call, project: Path, tmp_path: Path) -
     values = ("run", "seed", "learner.learning_rate", "test/mse", "valid/best_mse", "data_fingerprint", "git_commit")
     both = [[[row[key] for key in values] for row in csv.DictReader(io.StringIO(text))] for text in (alone, stored)]
     assert both[0] == both[1]
+
+
+def test_a_page_tells_all_of_a_run(expkit: Call, project: Path) -> None:
+    record = records(project, 0.1)[1]
+    out = expkit("show", "run", "a011")
+    for text in (
+        "20261126-120001-a011  housing_numpy_sgd",
+        "status      finished",
+        "command     python -m expkit +experiment=housing_numpy_sgd",
+        "STAND-IN DATA: this is NOT housing",
+        "seed        1",
+        "learner     numpy_linear  learning_rate=0.1",
+        f"best epoch {record['best_epoch']} of 3 (valid/mse ",
+        f"{record['metrics']['test/rmse']:.4f}",
+        f"{record['mlflow_run_id']}  (python -m expkit ui, then #/experiments/",
+        "python -m expkit reproduce runs/housing_numpy_sgd/20261126-120001-a011",
+    ):
+        assert text in out, out
+    failed = expkit("show", "run", "cccccc")
+    assert "status      failed: " in failed
+    assert "python -m expkit resume runs/housing_numpy_sgd/20261126-140000-cccccc" in failed
+    untracked = expkit("show", "runs/housing_numpy_sgd/20261126-130000-bbbbbb")
+    assert "MLflow run" not in untracked
+    facts = json.loads(expkit("show", "run", "a011", "--json"))
+    assert (facts["metrics"], facts["parameters"]["seed"]) == (record["metrics"], "1")
+    assert expkit("show", "run", code=2).startswith("error: which run? `python -m expkit show run last`")
+
+
+def test_the_store_alone_is_enough_for_a_page_and_for_a_difference(expkit: Call, project: Path) -> None:
+    page = expkit("show", "run", "a011").split("\n\nrun folder")[0]
+    moved, away = project / "runs" / "housing_numpy_sgd", project / "away"
+    moved.rename(away)
+    try:
+        stored = expkit("show", "run", "a011")
+        between = expkit("diff", "a010", "a011")
+    finally:
+        away.rename(moved)
+    table = page.partition("seed  ")[2].partition("run folder")[0]
+    assert table in stored
+    assert "20261126-120001-a011  (not here)" in stored
+    assert "do it again from what MLflow holds" in stored
+    assert between == expkit("diff", "a010", "a011")
+
+
+def test_a_difference_tells_what_differs_and_what_is_the_same(expkit: Call, project: Path) -> None:
+    one, other = (next(r for r in records(project, rate) if r["seed"] == 0) for rate in RATES)
+    found = json.loads(expkit("diff", "a010", "a0010", "--json"))
+    assert found["options"] == {"learner.learning_rate": ["0.1", "0.01"]}
+    assert found["results"]["test/mse"] == [one["metrics"]["test/mse"], other["metrics"]["test/mse"]]
+    assert (found["data"], found["versions"], found["machine"]) == ({}, {}, {})
+    assert found["code"] is None or found["code"]["not_compared"]  # the second where these tests are in no checkout
+    out = expkit("diff", "a010", "a0010")
+    change = f"{other['metrics']['test/mse'] - one['metrics']['test/mse']:+.4g} worse"
+    assert any(line.split()[0] == "test/mse" and line.rstrip().endswith(change) for line in out.splitlines() if line)
+    assert "training  parts at step " in out
+    assert "choices and options; data (diabetes (stand-in for housing), fingerprint " in out.splitlines()[-1]
+    same = expkit("diff", "a010", "a010")
+    assert "every step and epoch, bit by bit; results" in same
+    assert expkit("diff", "a010", "zzzzzz", code=2).startswith("error: no run 'zzzzzz'")
