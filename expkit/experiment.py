@@ -145,7 +145,7 @@ def _run(
                     held.enter_context(RunLock(folder))
                     recorder = Recorder.open(config, prepared, folder)
                 else:
-                    recorder = Recorder.reopen(config, prepared, folder, past.record, start.step, start.pending)
+                    recorder = Recorder.reopen(config, prepared, folder, past.record, start.step)
                 start.settle(folder)
                 run_log.write_to(folder / "run.log")
             run = _Run(config, prepared, folder, console, recorder, stop, start, last_step, further)

@@ -113,6 +113,14 @@ def is_locked(folder: Path) -> bool:
         return False
 
 
+def holder_is_elsewhere(folder: Path) -> bool:
+    """Whether a lock was left by a process of another machine, of which nothing is known here."""
+    try:
+        return bool(json.loads((folder / LOCK).read_text(encoding="utf-8"))["host"] != socket.gethostname())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _tell(file: IO[bytes]) -> None:
     """Write down who holds the lock, where there is room; it holds without."""
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -30,7 +30,8 @@ from expkit.record_files import (
     write_config,
     write_environment,
 )
-from expkit.runs import RECORD, write_record
+from expkit.record_store import begin_tracker, command, store_settings
+from expkit.runs import RECORD, run_id, write_record
 from expkit.tracking import masked
 
 EXAMPLE_SAMPLES = 2
@@ -50,7 +51,7 @@ class Recorder:
         config: ExperimentConfig,
         prepared: Prepared,
         folder: Path,
-        tracker: tracking.NullTracker,
+        tracker: tracking.Tracker,
         visualdl: Sequence[tracking.VisualDLSink] = (),
     ) -> None:
         self._config, self._prepared, self._folder, self._tracker = config, prepared, folder, tracker
@@ -63,7 +64,7 @@ class Recorder:
             "name": config.name,
             "status": "RUNNING",
             "started": _now(),
-            "mlflow_run_id": self.mlflow_run_id,
+            "mlflow_run_id": self._tracker.run_id or None,
             "choices": dict(config.choices),
             "seed": config.seed,
             "config_hash": config_hash(config.resolved),
@@ -85,7 +86,10 @@ class Recorder:
         environment = provenance.environment(prepared.device)
         git = provenance.git_state(provenance.code_folder(Path.cwd()), leave_out=config.runs_dir)
         visualdl = _visualdl(config, folder)
-        tracker = _open_tracker(config, prepared, folder, environment, git)
+        try:
+            tracker = begin_tracker(config, prepared, folder, environment, git)
+        except OSError as error:
+            raise _not_writable(folder, error) from error
         recorder = cls(config, prepared, folder, tracker, visualdl)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -94,9 +98,7 @@ class Recorder:
             write_record(folder, recorder._record)
         except OSError as error:
             tracker.finish("FAILED", "the run folder cannot be written")
-            raise ConfigError(
-                f"the run folder {folder} cannot be written: {error.strerror}. Choose another: runs_dir=FOLDER."
-            ) from error
+            raise _not_writable(folder, error) from error
         store_made(tracker, folder)
         tracker.log_data(prepared.data.spec, prepared.sizes)
         tracker.set_description(recorder._card({}))
@@ -110,7 +112,6 @@ class Recorder:
         folder: Path,
         record: Mapping[str, Any],
         step: int = 0,
-        pending: Sequence[Sequence[Any]] = (),
     ) -> Recorder:
         """Go on with the record of an interrupted run, and with its run in the store.
 
@@ -120,15 +121,21 @@ class Recorder:
             folder: the run folder.
             record: what `run.json` says.
             step: after which it goes on.
-            pending: points that the store had not taken when the checkpoint was written.
 
         Raises:
-            TrackingError: the store cannot be used, or has no such run; nothing was written.
+            TrackingError: the store cannot be used; nothing was written.
+            ConfigError: the run folder cannot be written.
         """
-        run_id, visualdl = record.get("mlflow_run_id"), _visualdl(config, folder)
-        tracker = tracking.NullTracker()
-        if run_id and config.tracking.kind != "none":
-            tracker = tracking.reopen_tracker(_store_settings(config, prepared, folder), str(run_id))
+        visualdl = _visualdl(config, folder)
+        try:
+            if tracking.is_recorded(folder):
+                tracker = tracking.reopen_tracker(store_settings(config, prepared, folder), folder)
+            else:  # of an older version, or somebody removed it
+                environment = provenance.environment(prepared.device)
+                git = provenance.git_state(provenance.code_folder(Path.cwd()), leave_out=config.runs_dir)
+                tracker = begin_tracker(config, prepared, folder, environment, git)
+        except OSError as error:
+            raise _not_writable(folder, error) from error
         recorder = cls(config, prepared, folder, tracker, visualdl)
         kept = {key: value for key, value in record.items() if key not in ("ended", "reason")}
         resumed = [*record.get("resumed", ()), _now()]
@@ -142,18 +149,19 @@ class Recorder:
         write_record(folder, recorder._record)
         store_made(tracker, folder)
         tracker.log_data(prepared.data.spec, prepared.sizes)
-        tracker.set_tags({"resumed": ", ".join(resumed), "config.hash": now["config_hash"], **config.tracking.tags})
-        tracker.put_back(pending)
+        options = {f"changed.{key}": f"{then} -> {new}" for key, (then, new) in changed.get("config", {}).items()}
+        facts = {"resumed": ", ".join(resumed), "config.hash": now["config_hash"]}
+        tracker.set_tags({**options, **facts, **config.tracking.tags})  # MLflow lets no parameter change
         return recorder
 
     def facts(self) -> dict[str, Any]:
-        """Return what a checkpoint says of its run: which one, and the points that the store has not taken yet."""
+        """Return what a checkpoint says of its run; what was recorded until then lasts through a power cut."""
+        self._tracker.secure()
         return {
             "id": self._record["id"],
-            "mlflow_run_id": self._record["mlflow_run_id"],
+            "mlflow_run_id": self.mlflow_run_id,
             "config_hash": self._record["config_hash"],
             "data_fingerprint": self._record["data"]["fingerprint"],
-            "pending": [list(point) for point in self._tracker.pending()],
         }
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -161,14 +169,9 @@ class Recorder:
         self._sinks.log_metrics(values, step)
 
     @property
-    def tracked(self) -> bool:
-        """Whether there is an MLflow run."""
-        return self.mlflow_run_id is not None
-
-    @property
     def mlflow_run_id(self) -> str | None:
         """Id of the MLflow run, if there is one."""
-        return self._tracker.run_id or None
+        return self._tracker.run_id or self._record["mlflow_run_id"]
 
     @property
     def experiment(self) -> str:
@@ -226,6 +229,7 @@ class Recorder:
             for sink in self._visualdl:
                 sink.close()
             self._tracker.finish("KILLED" if status == "PAUSED" else status, reason)
+        self._record["mlflow_run_id"] = self.mlflow_run_id
         # Last of all: a run that is killed before this can be gone on with, and ends once more.
         attempt(self._folder, lambda: write_record(self._folder, self._record))
 
@@ -258,11 +262,6 @@ class Recorder:
         )
 
 
-def run_id(folder: Path) -> str:
-    """Id of a run from its folder: "20261123-120000-ab12cd", or "sweep-20261123-120000-ab12cd.3" for a sweep's job."""
-    return f"{folder.parent.name}.{folder.name}" if folder.name.isdigit() else folder.name
-
-
 def _changed_since(folder: Path, config: ExperimentConfig, prepared: Prepared) -> dict[str, Any]:
     """Return what is otherwise than when the run began or last went on: {"config": ..., "environment": ...}."""
     git = git_facts(provenance.git_state(provenance.code_folder(Path.cwd()), leave_out=config.runs_dir))
@@ -279,60 +278,12 @@ def _changed_since(folder: Path, config: ExperimentConfig, prepared: Prepared) -
     return {key: values for key, values in changed.items() if values}
 
 
+def _not_writable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"the run folder {folder} cannot be written: {error.strerror}. Choose another: runs_dir=FOLDER.")
+
+
 def _visualdl(config: ExperimentConfig, folder: Path) -> list[tracking.VisualDLSink]:
     return [tracking.VisualDLSink(folder / "visualdl")] if config.tracking.visualdl else []
-
-
-def _open_tracker(
-    config: ExperimentConfig,
-    prepared: Prepared,
-    folder: Path,
-    environment: Mapping[str, Any],
-    git: provenance.GitState | None,
-) -> tracking.NullTracker:
-    if config.tracking.kind == "none":
-        return tracking.NullTracker()
-    spec, chosen = prepared.data.spec, config.tracking
-    tags = {
-        "data.name": spec.name,
-        "data.source": f"{spec.source.kind}: {spec.source.location}",
-        "data.fingerprint": spec.fingerprint,
-        "device": prepared.device,
-        "run.folder": str(folder.absolute()),
-        "command": command(config),
-        "config.hash": config_hash(config.resolved),
-        "monitor": str(prepared.monitor),
-        **{f"version.{name}": version for name, version in environment["versions"].items()},
-        **{f"git.{key}": str(value) for key, value in git_facts(git).items() if key != "prefix"},
-        **prepared.tuning,
-        **chosen.tags,
-    }
-    if spec.source.stand_in_for:
-        tags["data.stand_in_for"] = spec.source.stand_in_for
-    if git is not None:
-        tags["mlflow.source.git.commit"] = git.commit
-    store = _store_settings(config, prepared, folder)
-    return tracking.open_tracker(store, params=config.parameters(), tags=tags)
-
-
-def _store_settings(config: ExperimentConfig, prepared: Prepared, folder: Path) -> tracking.StoreSettings:
-    spec, chosen = prepared.data.spec, config.tracking
-    names = [c.name for c in (config.model, config.optimizer) if c is not None] or [config.learner.name]
-    told = f"{spec.name}: " if spec.source.stand_in_for else ""
-    label = told + "-".join([*names, run_id(folder).rpartition("-")[2]])
-    return tracking.StoreSettings(
-        uri=chosen.uri,
-        experiment=chosen.experiment or config.name,
-        run_name=chosen.run_name or label,
-        runs_dir=config.runs_dir.absolute(),
-        artifact_root=(config.runs_dir / "mlartifacts").absolute(),
-        metrics=tuple(config.metrics),
-    )
-
-
-def command(config: ExperimentConfig) -> str:
-    """Return the command line that repeats a run, without passwords."""
-    return masked(shlex.join(["python", "-m", "expkit", *config.overrides]))
 
 
 def _data_facts(spec: DataSpec) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from expkit.config import ExperimentConfig, to_yaml
 from expkit.files import write_whole
 from expkit.identity import flat
 from expkit.runlog import log
-from expkit.runs import RECORD, write_record
-from expkit.tracking import NullTracker, masked
+from expkit.runs import RECORD, as_json
+from expkit.tracking import Tracker, masked
 
 MADE, HAPPENED = "config", "record"
 """Folders of the run's artifacts; with both, a run can be reproduced when its own folder is gone."""
@@ -58,7 +57,7 @@ def git_facts(git: provenance.GitState | None) -> dict[str, Any]:
     return facts
 
 
-def store_made(tracker: NullTracker, folder: Path) -> None:
+def store_made(tracker: Tracker, folder: Path) -> None:
     """Copy to the store how the run was made; at its start, so that it is there whatever ends the run."""
     for name in OF_MADE:
         if (folder / name).is_file():
@@ -68,7 +67,7 @@ def store_made(tracker: NullTracker, folder: Path) -> None:
     tracker.log_artifact(folder / RECORD, HAPPENED)
 
 
-def store_happened(tracker: NullTracker, folder: Path, record: Mapping[str, Any]) -> None:
+def store_happened(tracker: Tracker, folder: Path, record: Mapping[str, Any]) -> None:
     """Copy to the store what happened: result, metrics of each epoch, loss of each step, log, pictures.
 
     Args:
@@ -76,9 +75,7 @@ def store_happened(tracker: NullTracker, folder: Path, record: Mapping[str, Any]
         folder: of the run.
         record: as it will be in the folder when all is stored.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        write_record(Path(scratch), record)
-        tracker.log_artifact(Path(scratch) / RECORD, HAPPENED)
+    tracker.log_text(as_json(record), f"{HAPPENED}/{RECORD}")
     for name in OF_HAPPENED:
         if (folder / name).is_file():
             tracker.log_artifact(folder / name, HAPPENED)

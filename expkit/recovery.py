@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
 from expkit.errors import CheckpointError
 from expkit.past import PastRun
-from expkit.record import command
+from expkit.record_store import command
 from expkit.report import quote_path
 from expkit.runlog import log
 from expkit.snapshot import Snapshot
@@ -44,11 +43,6 @@ class Start:
     def step(self) -> int:
         """Optimizer steps that are done."""
         return 0 if self.snapshot is None else int(self.snapshot.progress["step"])
-
-    @property
-    def pending(self) -> Sequence[Sequence[Any]]:
-        """Metric points that the tracking store had not taken then."""
-        return () if self.snapshot is None else self.snapshot.run.get("pending", ())
 
     def settle(self, folder: Path) -> None:
         """Give up the checkpoints of a run that came after the one that was named.

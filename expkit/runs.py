@@ -16,7 +16,12 @@ RECORD = "run.json"
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write `run.json`: identity, status and result of a run."""
-    write_whole(folder / RECORD, json.dumps(record, indent=2))
+    write_whole(folder / RECORD, as_json(record))
+
+
+def as_json(record: Mapping[str, Any]) -> str:
+    """Return the text of `run.json`."""
+    return json.dumps(record, indent=2)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -29,6 +34,11 @@ def read_record(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError) as error:  # TypeError: a JSON value that is no object
         raise RunNotFoundError(f"{folder} is not a run folder: {RECORD} cannot be read ({error}).") from error
+
+
+def run_id(folder: Path) -> str:
+    """Id of a run from its folder: "20261123-120000-ab12cd", or "sweep-20261123-120000-ab12cd.3" for a sweep's job."""
+    return f"{folder.parent.name}.{folder.name}" if folder.name.isdigit() else folder.name
 
 
 def monitored(record: Mapping[str, Any]) -> float | None:

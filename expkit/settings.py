@@ -42,6 +42,7 @@ class TrackingSettings:
 
     kind: str = "mlflow"
     uri: Optional[str] = None  # noqa: UP045
+    required: bool = True
     experiment: Optional[str] = None  # noqa: UP045
     run_name: Optional[str] = None  # noqa: UP045
     tags: dict[str, str] = field(default_factory=dict)

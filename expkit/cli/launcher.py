@@ -192,6 +192,7 @@ class SweepLauncher(Launcher):
         tracking["tags"] = {**tracking["tags"], **parent.tags(task.number)}
         tracking["run_name"] = parent.run_name(task.number, varies, made.choices, tracking["run_name"])
         tracking["experiment"] = parent.experiment(tracking["experiment"])
+        tracking["required"] = False  # it was there when the sweep began: a job need not fail while it is down
         trainer["auto_resume"] = False  # a job belongs to its folder
         return Job(
             number=task.number,

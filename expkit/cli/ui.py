@@ -24,9 +24,9 @@ from typing import IO
 from rich.console import Console
 
 from expkit.errors import TrackingError
-from expkit.lock import is_locked
+from expkit.tracking.left_behind import send_left_behind
 from expkit.tracking.reading import open_reader
-from expkit.tracking.store import sqlite_uri
+from expkit.tracking.store import StoreSettings, sqlite_uri
 from expkit.tracking.view import VIEW_KEY, sweep_page, sweep_view, view_tag
 
 DEFAULT_PORT = 5000
@@ -217,7 +217,7 @@ def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], log: I
 def _page_of(database: Path, sweep: str | None) -> str:
     """Return the part of the address that shows a sweep; empty where none was asked for.
 
-    Sweeps whose process died are set right on the way: whoever looks at them is to know.
+    Runs whose process died are set right on the way: whoever looks at them is to know.
 
     Raises:
         TrackingError: there is no such sweep.
@@ -225,11 +225,11 @@ def _page_of(database: Path, sweep: str | None) -> str:
     name = Path(sweep or "").name.rpartition("-")[2]  # its folder is as good
     found = ""
     try:
-        reader = open_reader(sqlite_uri(database), database.parent)
-        reader.settle_dead(is_locked)
+        reader = open_reader(None, database.parent)
+        send_left_behind(StoreSettings(None, "", "", database.parent, database.parent / "mlartifacts"))
         found = reader.experiment_with(view_tag(sweep_view(name))) if name else ""
     except TrackingError as error:
-        log.warning("Sweeps that died may be shown as running: %s", error)
+        log.warning("Runs that died may be shown as running: %s", error)
     if name and not found:
         raise TrackingError(
             f"--sweep {sweep}: the store {database} has no such sweep. Its id is the end of its folder's name: ab12cd "

@@ -19,7 +19,7 @@ from expkit.lock import is_locked
 from expkit.report import quote_path
 from expkit.runs import RECORD, best_name, read_record, seconds_of
 from expkit.tracking import masked
-from expkit.tracking.nested import REASON, RUN_FOLDER
+from expkit.tracking.tags import REASON, RUN_FOLDER
 from expkit.tracking.text import as_text, clean_key
 from expkit.tracking.tracked_run import TrackedRun
 from expkit.trainer import Monitor

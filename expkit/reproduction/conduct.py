@@ -25,10 +25,10 @@ from expkit.reproduction.work_tree import CodeChange, code_change
 from expkit.runlog import log
 from expkit.runs import RECORD
 from expkit.tracking.reading import Reader, open_reader
+from expkit.tracking.text import MASKED
 
 IDENTICAL, DIFFERS = 0, 1
 VERDICT = "reproduction.json"
-MASKED = "***@"
 
 
 def reproduce(

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from expkit.errors import ExpkitError, RunNotFoundError
 from expkit.runs import read_record, write_record
@@ -83,20 +82,13 @@ class Mender:
 
 
 def mend_stored(folder: Path) -> None:
-    """Write into MLflow what `run.json` says of how a run ended."""
-    from expkit.tracking.reading import open_reader
+    """Write into the store what `run.json` says of how a run ended."""
+    from expkit.tracking.left_behind import send, settings_of
 
-    settings = _settings(folder)
-    record = read_record(folder)
-    reader = open_reader(settings.get("tracking", {}).get("uri"), Path(settings.get("runs_dir", "runs")))
-    status = "KILLED" if record["status"] == "PAUSED" else record["status"]
-    reader.end(record["mlflow_run_id"], status, record.get("reason", ""))
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    from expkit import config
-
-    return dict(config.from_yaml((folder / "config.yaml").read_text(encoding="utf-8")))
+    settings, record = settings_of(folder), read_record(folder)
+    if settings is not None:
+        status = "KILLED" if record["status"] == "PAUSED" else record["status"]
+        send(folder, settings, ended=(status, record.get("reason", "")))
 
 
 def main(folders: Sequence[str]) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import shlex
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +10,16 @@ from threading import Thread
 
 from expkit import tracking
 from expkit.config import ExperimentConfig
-from expkit.errors import TrackingError
-from expkit.files import write_whole
-from expkit.lock import is_locked
-from expkit.runs import best_name
+from expkit.runs import best_name, run_id
 from expkit.sweeping.board import Board
 from expkit.sweeping.jobs import Job, Outcome, Report, came_to_nothing
 from expkit.sweeping.names import short_name
 from expkit.sweeping.ranking import LOSSES, RESULTS, order
 from expkit.sweeping.results import Entry, metric_names, rules, typed_values
 from expkit.sweeping.summary import METRICS, summary
-from expkit.tracking import nested
-from expkit.tracking.view import sweep_page
-
-PARENT = "mlflow.json"
-"""File of the sweep's folder that says which run stands for it."""
-
-log = logging.getLogger("expkit")
+from expkit.tracking import tags as names
+from expkit.tracking.operations import EXPERIMENT_ID, RUN_ID
+from expkit.tracking.view import sweep_page, sweep_state, sweep_view
 
 
 @dataclass(frozen=True)
@@ -123,19 +113,15 @@ class ParentRun(NoParent):
         sweep: that it stands for.
         tracker: of the open run.
 
-    Attributes:
-        run_id: of the MLflow run.
     """
 
     def __init__(self, sweep: Sweep, tracker: tracking.Tracker) -> None:
-        self.run_id = tracker.run_id
         self._sweep, self._tracker = sweep, tracker
         self._board = Board(sweep.jobs, sweep.before)
-        self._children = tracker.children()
 
     def tags(self, number: int) -> dict[str, str]:
         """Return the tags that nest a job's run in this one."""
-        return {nested.PARENT: self.run_id, "sweep": self._sweep.id, "sweep.job": str(number)}
+        return {names.PARENT_IDENTITY: self._sweep.folder.name, "sweep": self._sweep.id, "sweep.job": str(number)}
 
     def run_name(
         self, number: int, varies: Sequence[str], choices: Mapping[str, str], own: str | None = None
@@ -151,6 +137,8 @@ class ParentRun(NoParent):
     def where(self) -> str:
         """Return what shows the sweep in MLflow: a command, or an address where a server is used."""
         uri, runs_dir = self._sweep.config.tracking.uri, str(self._sweep.config.runs_dir)
+        if not self._tracker.run_id:
+            return ""
         if uri is None:
             folder = [] if runs_dir == "runs" else ["--runs-dir", runs_dir]
             return shlex.join(["python", "-m", "expkit", "ui", "--sweep", self._sweep.id, *folder])
@@ -198,18 +186,13 @@ class ParentRun(NoParent):
         if best is not None:
             ranks = {} if best.value is None else {"sweep/best": best.value}
             self._tracker.log_metrics({**_as_logged(best.metrics), **ranks}, len(entries))
-            if best.mlflow_run_id:
-                self._children.mark_best(best.mlflow_run_id)
+            self._tracker.mark_best(run_id(best.folder))
         if entries:
-            page = sweep_page(self._tracker.experiment_id, self._sweep.id)
+            page = sweep_page(EXPERIMENT_ID, self._sweep.id)
             self._tracker.set_description(summary(self._sweep.command, order(entries), entries, page))
             self._tracker.set_tags({"sweep.jobs": str(len(entries))})
-            self._children.show(
-                self._sweep.id,
-                self._sweep.varies,
-                [best_name(name) for name in metric_names(entries)[:METRICS]],
-                higher_is_better=bool(rules(entries).get("higher_is_better", True)),
-            )
+            better = bool(rules(entries).get("higher_is_better", True))
+            _show(self._tracker, self._sweep, [best_name(name) for name in metric_names(entries)[:METRICS]], better)
         for name in (RESULTS, LOSSES):
             if (self._sweep.folder / name).is_file():
                 self._tracker.log_artifact(self._sweep.folder / name)
@@ -223,29 +206,27 @@ class ParentRun(NoParent):
             self._tracker.finish("FINISHED")
 
 
-def open_parent(sweep: Sweep) -> NoParent:
+def open_parent(sweep: Sweep) -> ParentRun:
     """Open the run that stands for a sweep, or the one that stood for it when it was begun.
 
     Raises:
         TrackingError: the store cannot be used; nothing was started.
     """
-    if sweep.config.tracking.kind == "none":
-        return NoParent()
-    known = _known(sweep.folder)
     settings = _settings(sweep)
-    tracker = None
-    if known:
-        try:
-            tracker = tracking.reopen_tracker(settings, known, replays=False)
-        except TrackingError as error:  # the store is another one, or somebody deleted the run
-            log.warning("The sweep gets a new MLflow run: %s", error)
-    if tracker is None:
-        tracker = tracking.open_tracker(settings, params=typed_values(sweep.shared), tags=_tags(sweep))
-    write_whole(sweep.folder / PARENT, json.dumps({"run_id": tracker.run_id, "uri": tracking.masked(tracker.uri)}))
-    tracker.set_tags(_tags(sweep))
-    tracker.children().show(sweep.id, sweep.varies, ())
-    tracker.children().settle_others(is_locked)
+    if tracking.is_recorded(sweep.folder):
+        tracker = tracking.reopen_tracker(settings, sweep.folder, replays=False)
+        tracker.set_tags(_tags(sweep))
+    else:
+        params = typed_values(sweep.shared)
+        tracker = tracking.open_tracker(settings, sweep.folder, params=params, tags=_tags(sweep))
+    _show(tracker, sweep, ())
     return ParentRun(sweep, tracker)
+
+
+def _show(tracker: tracking.Tracker, sweep: Sweep, metrics: Sequence[str], higher_is_better: bool = True) -> None:
+    """Make the page that compares the jobs."""
+    state = sweep_state(RUN_ID, sweep.varies, metrics, higher_is_better=higher_is_better)
+    tracker.show_sweep(sweep_view(sweep.id), state)
 
 
 def import_ahead() -> None:
@@ -267,6 +248,8 @@ def _settings(sweep: Sweep) -> tracking.StoreSettings:
         runs_dir=runs_dir.absolute(),
         artifact_root=(runs_dir / "mlartifacts").absolute(),
         metrics=tuple(sweep.config.metrics),
+        enabled=chosen.kind != "none",
+        required=chosen.required,
     )
 
 
@@ -276,8 +259,7 @@ def _tags(sweep: Sweep) -> dict[str, str]:
         "sweep": sweep.id,
         "sweep.varies": ", ".join(sweep.varies),
         "sweep.jobs": "" if sweep.jobs is None else str(sweep.jobs),
-        nested.FOLDER: str(sweep.folder.absolute()),
-        nested.HOST: socket.gethostname(),
+        names.FOLDER: str(sweep.folder.absolute()),
         **sweep.config.tracking.tags,
     }
 
@@ -285,10 +267,3 @@ def _tags(sweep: Sweep) -> dict[str, str]:
 def _as_logged(metrics: Mapping[str, float]) -> dict[str, float]:
     """The names under which a run records the metrics of its best weights."""
     return {**metrics, **{best_name(name): value for name, value in metrics.items()}}
-
-
-def _known(folder: Path) -> str:
-    try:
-        return str(json.loads((folder / PARENT).read_text(encoding="utf-8"))["run_id"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,73 +17,75 @@ import yaml
 
 from expkit.errors import ExportError
 from expkit.preprocess import KINDS, from_description
-from expkit.tracking.store import Store, import_mlflow, logger
+from expkit.tracking.operations import Point
+from expkit.tracking.store import Store, import_mlflow
 from expkit.tracking.text import explain
-from expkit.tracking.writer import Point
 
 SCRIPT = Path(__file__).resolve().parent.parent / "serving_model.py"
 PARTS = ("model.json", "model.pdiparams", "model.yaml", "preprocess.py")
+EXAMPLE = "example.npy"
+"""Raw inputs beside an export, of which MLflow shows what the model takes."""
+_STEP = "expkit.step"
 _REQUIREMENTS = (("paddlepaddle", "paddlepaddle-gpu"), ("numpy",), ("pandas",), ("pillow",), ("pyyaml",))
 
 
-def log_model(
-    store: Store,
-    run_id: str,
-    export_folder: Path,
-    input_example: npt.NDArray[Any],
-    *,
-    name: str,
-    step: int,
-    params: Mapping[str, str],
-    results: Sequence[Point],
-    test_data: tuple[str, str] | None = None,
-) -> str | None:
+class Measured(NamedTuple):
+    """What is shown with a model.
+
+    Attributes:
+        params: of the run.
+        results: points of the run that measure this model.
+        test_data: name and digest of what it was measured on.
+    """
+
+    params: Mapping[str, str]
+    results: Sequence[Point]
+    test_data: tuple[str, str] | None = None
+
+
+def log_model(store: Store, run_id: str, export_folder: Path, about: Measured, *, name: str, step: int) -> None:
     """Record an export as a model of the run; only `MlflowClient` is used, so no "active run" is touched.
+
+    What was recorded before is not recorded twice.
 
     Args:
         store: where.
         run_id: of the run that made it.
-        export_folder: holds `PARTS`.
-        input_example: raw inputs [N, ...].
+        export_folder: holds `PARTS`, and `EXAMPLE`: raw inputs [N, ...].
+        about: what is shown with it.
         name: in the UI.
         step: x of the run's final metrics: the epoch of the weights.
-        params: of the run, shown with the model too.
-        results: points of the run that measure this model.
-        test_data: name and digest of what it was measured on.
-
-    Returns:
-        URI of the model; None when the store fails, or the export is none that `serving_model.py` can serve.
 
     Raises:
-        ExportError: the export does not predict.
+        ExportError: the export does not predict, or is none that `serving_model.py` can serve.
+        Exception: whatever the store raises.
     """
-    reason = _unservable(export_folder)
+    reason = why_not_servable(export_folder)
     if reason:
-        logger.warning("The exported model is not recorded in MLflow: %s.", reason)
-        return None
-    model = store.attempt(
-        f"the model {name!r}",
-        lambda: store.client.create_logged_model(
-            store.experiment_id, name=name, source_run_id=run_id, params=dict(params)
-        ),
+        raise ExportError(f"{reason}.")
+    known = f"source_run_id = '{run_id}' AND name = '{name}'"
+    earlier = store.client.search_logged_models([store.experiment_id], filter_string=known)
+    if any(str(model.status) in ("READY", "LoggedModelStatus.READY") and _is_of(model, step) for model in earlier):
+        return
+    model = store.client.create_logged_model(
+        store.experiment_id, name=name, source_run_id=run_id, params=dict(about.params), tags={_STEP: str(step)}
     )
-    if model is None:
-        return None
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "model"
-        try:
-            _save(folder, export_folder, input_example, run_id=run_id, model=model)
-        except BaseException:
-            store.attempt("the model's status", lambda: _fail(store, model.model_id))
-            raise
-        uploaded = store.attempt(
-            f"the model {name!r}",
-            lambda: _upload(store, run_id, model.model_id, folder, step, _measured(model.model_id, results, test_data)),
-        )
-    return f"models:/{model.model_id}" if uploaded else None
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            _save(folder, export_folder, np.load(export_folder / EXAMPLE), run_id=run_id, model=model)
+            _upload(store, run_id, model.model_id, folder, step, _measured(model.model_id, about))
+    except BaseException:
+        with contextlib.suppress(Exception):  # the error that is on its way says why
+            store.client.finalize_logged_model(model.model_id, "FAILED")
+        raise
 
 
-def _upload(store: Store, run_id: str, model_id: str, folder: Path, step: int, metrics: Sequence[Any]) -> bool:
+def _is_of(model: Any, step: int) -> bool:
+    return bool(model.tags.get(_STEP) == str(step))
+
+
+def _upload(store: Store, run_id: str, model_id: str, folder: Path, step: int, metrics: Sequence[Any]) -> None:
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     store.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=step)])
@@ -90,16 +93,15 @@ def _upload(store: Store, run_id: str, model_id: str, folder: Path, step: int, m
     if metrics:
         store.client.log_batch(run_id, metrics=metrics)
     store.client.finalize_logged_model(model_id, LoggedModelStatus.READY)
-    return True
 
 
-def _measured(model_id: str, results: Sequence[Point], test_data: tuple[str, str] | None) -> list[Any]:
+def _measured(model_id: str, about: Measured) -> list[Any]:
     metric = import_mlflow().entities.Metric
-    name, digest = test_data or (None, None)
-    return [metric(*point, model_id=model_id, dataset_name=name, dataset_digest=digest) for point in results]
+    name, digest = about.test_data or (None, None)
+    return [metric(*point, model_id=model_id, dataset_name=name, dataset_digest=digest) for point in about.results]
 
 
-def _unservable(export_folder: Path) -> str:
+def why_not_servable(export_folder: Path) -> str:
     """Say why the files of an export are not those that `serving_model.py` serves; empty when they are."""
     missing = [part for part in PARTS if not (export_folder / part).is_file()]
     if missing:
@@ -114,10 +116,6 @@ def _unservable(export_folder: Path) -> str:
         except TypeError as error:  # a plugin's class that calls itself "image", with fields of its own
             return f"its {part} has the kind {kind!r}, but not the fields of this kind ({error})"
     return ""
-
-
-def _fail(store: Store, model_id: str) -> None:
-    store.client.finalize_logged_model(model_id, "FAILED")
 
 
 def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_id: str, model: Any) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from expkit.errors import RunNotFoundError, TrackingError
-from expkit.tracking.nested import REASON, RUN_FOLDER, settle_dead
 from expkit.tracking.store import (
     StoreSettings,
     database_file,
@@ -19,6 +18,7 @@ from expkit.tracking.store import (
     remedy,
     resolve_uri,
 )
+from expkit.tracking.tags import REASON, RUN_FOLDER
 from expkit.tracking.text import as_logged, clean_key, explain, masked, shortened
 
 _PAGE = 500
@@ -115,18 +115,6 @@ class Reader:
                 f"tracking store {masked(self.uri)}: the metrics of the run {run_id} cannot be read ({explain(error)})."
             ) from error
         return {name: [(p.step, as_logged(p.value)) for p in points] for name, points in histories.items()}
-
-    def settle_dead(self, is_alive: Callable[[Path], bool]) -> int:
-        """Mark as FAILED the sweeps whose process died before it could; returns how many these were.
-
-        Raises:
-            TrackingError: the store does not answer.
-        """
-        try:
-            with own_call():
-                return settle_dead(self._client, is_alive)
-        except Exception as error:
-            raise TrackingError(f"tracking store {masked(self.uri)}: {explain(error)}. {remedy(error)}") from error
 
     def experiment_with(self, tag: str) -> str:
         """Return the id of the newest experiment that has a tag; empty where there is none.

@@ -11,27 +11,23 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from expkit.errors import TrackingError
 from expkit.lock import try_lock
 from expkit.tracking.text import explain, masked
-from expkit.tracking.view import experiment_tags, show_columns
+from expkit.tracking.view import experiment_tags
 
 logger = logging.getLogger("expkit.tracking")
-
-T = TypeVar("T")
 
 LOCK_SECONDS = 60.0
 """Longest wait for another process that creates the schema (it takes about 2 s)."""
 PROBE_SECONDS = 3.0
 """Longest wait for a database server to accept a connection."""
-REST_SECONDS = 10.0
-"""After a failed call the store is left alone this long: a dead server is not asked for every artifact."""
 
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "1",
@@ -41,7 +37,10 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
 }
-_REMEDY = "Set tracking.uri to a store that works, or train without one: tracking.kind=none."
+_REMEDY = (
+    "Set tracking.uri to a store that works, begin without it (tracking.required=false), or train without one: "
+    "tracking.kind=none. `python -m expkit sync` brings the run there later."
+)
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -57,6 +56,8 @@ class StoreSettings:
         runs_dir: folder of all runs.
         artifact_root: folder for artifacts when the store is a database; a server chooses its own.
         metrics: names of the run's metrics, such as "accuracy", for the columns of the experiment's table.
+        enabled: False for a run that is recorded in its folder only.
+        required: whether a run may not begin without the store.
     """
 
     uri: str | None
@@ -65,6 +66,8 @@ class StoreSettings:
     runs_dir: Path
     artifact_root: Path
     metrics: tuple[str, ...] = ()
+    enabled: bool = True
+    required: bool = True
 
 
 def import_mlflow() -> Any:
@@ -120,60 +123,19 @@ def own_call() -> Iterator[None]:
         _calling.now = False
 
 
+@dataclass(frozen=True)
 class Store:
-    """An open store with one experiment: calls that may fail without ending a training.
+    """An open store with one experiment.
 
     Attributes:
         client: the `MlflowClient`.
         uri: what it was opened with, absolute.
         experiment_id: of the experiment.
-        failures: what was not stored, in words, in order.
     """
 
-    def __init__(self, client: Any, uri: str, experiment_id: str) -> None:
-        self.client = client
-        self.uri = uri
-        self.experiment_id = experiment_id
-        self.failures: list[str] = []
-        self.last_error = ""
-        self._rests_until = {True: 0.0, False: 0.0}  # by `background`
-        self._warned = False
-
-    def attempt(self, what: str, call: Callable[[], T], *, background: bool = False) -> T | None:
-        """Return `call()`, or None when the store fails; the first failure is a warning, the rest are noted.
-
-        Args:
-            what: is being stored, for people ("artifact plots/loss.png").
-            call: does it.
-            background: for the metrics' thread: it tries again by itself, so a failure is not noted, and does not
-                keep other calls from trying.
-        """
-        if time.monotonic() >= self._rests_until[background]:
-            try:
-                with own_call():
-                    return call()
-            except Exception as error:  # noqa: BLE001 - a store may raise anything, and training must go on
-                self._failed(what, error)
-                self._rests_until[background] = time.monotonic() + REST_SECONDS
-        if not background:
-            self.failures.append(what)
-        return None
-
-    def wake(self) -> None:
-        """Ask the store again at once, however it answered last."""
-        self._rests_until = {True: 0.0, False: 0.0}
-
-    def _failed(self, what: str, error: Exception) -> None:
-        self.last_error = explain(error)
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "The tracking store %s does not take %s (%s). Training goes on; "
-                "what was not stored is listed at the end.",
-                masked(self.uri),
-                what,
-                self.last_error,
-            )
+    client: Any
+    uri: str
+    experiment_id: str
 
 
 def open_store(settings: StoreSettings) -> Store:
@@ -198,9 +160,13 @@ def open_store(settings: StoreSettings) -> Store:
         except Exception as error:
             raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {remedy(error)}") from error
     with own_call():
-        store = Store(client, uri, _experiment(client, found, settings, artifacts))
-    store.attempt("the columns of the table", lambda: show_columns(client, store.experiment_id, settings.metrics))
-    return store
+        return Store(client, uri, _experiment(client, found, settings, artifacts))
+
+
+def remember_store(settings: StoreSettings, folder: Path) -> dict[str, Any]:
+    """Return what the journal of a run has to know to find its store again, also when all of it is moved."""
+    uri = None if settings.uri is None else masked(settings.uri)
+    return {"uri": uri, "runs_dir": Path(os.path.relpath(settings.runs_dir, folder.absolute())).as_posix()}
 
 
 def resolve_uri(settings: StoreSettings) -> str:

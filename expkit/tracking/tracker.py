@@ -1,82 +1,92 @@
-"""One run in a tracking store."""
+"""One run on its way to a tracking store."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import shlex
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from expkit.errors import TrackingError
 from expkit.spec import DataSpec
-from expkit.tracking.model import log_model
-from expkit.tracking.nested import REASON, Children
-from expkit.tracking.null import NullTracker
-from expkit.tracking.store import Store, StoreSettings, import_mlflow, logger, open_store, user_name
+from expkit.tracking.delivery import Delivery
+from expkit.tracking.journal import BEGIN, END, JOURNAL, REOPEN, Journal, last_steps, now_ms
+from expkit.tracking.left_behind import Marker, send_left_behind
+from expkit.tracking.model import EXAMPLE, why_not_servable
+from expkit.tracking.operations import MAX_PARAM, RUN_ID, tidy
+from expkit.tracking.sender import Sender
+from expkit.tracking.store import StoreSettings, remember_store, user_name
+from expkit.tracking.tags import DESCRIPTION
 from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
-from expkit.tracking.view import COLOR, next_color
-from expkit.tracking.writer import MetricWriter, Point, now_ms
 
-MAX_PARAM = 6000
-MAX_TAG = 8000
-PER_CALL = 100
-"""MLflow takes at most so many parameters, and so many tags, in one call."""
+logger = logging.getLogger("expkit.tracking")
+
 DIGEST = 8
 """Characters, as in MLflow's own digests (36 at most); the whole fingerprint is a tag."""
-DESCRIPTION = "mlflow.note.content"
 
 
-class Tracker(NullTracker):
+class Tracker:
     """Records one run; `open_tracker` makes it.
 
-    After the run was opened, no method raises because of the store: the first failure is a warning, and
-    `finish` says what was not stored.
+    Everything is written to the journal in the run's folder, and sent to the store in the background. No method waits
+    for the store or raises because of it; `finish` says what was not sent.
 
-    Attributes:
-        run_id: of the MLflow run.
-        experiment_id: of its experiment.
-        uri: of the store, absolute.
+    Args:
+        journal: of the run.
+        delivery: brings it into a store; None where the run is tracked in its folder only.
+        seen: last step of each metric that the journal has: what a run goes through again is not recorded twice.
     """
 
-    def __init__(
-        self, store: Store, run_id: str, params: Mapping[str, str], seen: Mapping[str, int] | None = None
-    ) -> None:
-        self.run_id = run_id
-        self.experiment_id = store.experiment_id
-        self.uri = store.uri
-        self._store = store
+    def __init__(self, journal: Journal, delivery: Delivery | None, seen: Mapping[str, int] | None = None) -> None:
+        self._journal, self._delivery = journal, delivery
+        self._folder = journal.path.parent
+        self._seen = dict(seen or {})
         self._finished = False
-        self._params = params
-        self._seen = seen or {}
-        self._results: dict[str, Point] = {}
-        self._test_data: tuple[str, str] | None = None
-        self._writer = MetricWriter(self._send)
+        self._marker = None if delivery is None else Marker(delivery.settings.runs_dir, self._folder)
+        self._sender: Sender | None = None
+        if delivery is not None:
+            then = partial(send_left_behind, delivery.settings, but=self._folder)
+            self._sender = Sender(delivery, then)
+            self._sender.start()
+
+    @property
+    def run_id(self) -> str:
+        """Id of the MLflow run; empty while there is none."""
+        return "" if self._delivery is None else self._delivery.sent.run_id
+
+    @property
+    def experiment_id(self) -> str:
+        """Id of its MLflow experiment; empty while there is none."""
+        return "" if self._delivery is None else self._delivery.sent.experiment_id
+
+    @property
+    def uri(self) -> str:
+        """URI of the store, absolute; empty where there is none."""
+        return "" if self._delivery is None else self._delivery.uri
+
+    def is_behind(self) -> bool:
+        """Whether something that was recorded has not reached the store yet."""
+        return self._delivery is not None and self._delivery.is_behind()
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Record values at `step`; they are written in the background within about a second.
+        """Record values at `step`; they reach the store within about a second.
 
-        What a run had stored before it was interrupted is not stored twice when it goes that way again.
+        What a run had recorded before it was interrupted is not recorded twice when it goes that way again.
         """
-        now = now_ms()
-        self._put([Point(clean_key(key), float(value), now, step) for key, value in values.items()])
-
-    def pending(self) -> list[Point]:
-        """Return the points that the store has not taken yet; a checkpoint keeps them, so that it need not wait."""
-        return self._writer.pending()
-
-    def put_back(self, points: Sequence[Sequence[Any]]) -> None:
-        """Record points that `pending` gave before the process ended, but for those that the store took after all."""
-        self._put([Point(str(key), float(value), int(time), int(step)) for key, value, time, step in points])
-
-    def _put(self, points: Sequence[Point]) -> None:
+        new = {key: float(value) for key, value in values.items()}
         if self._seen:
-            points = [point for point in points if point.step > self._seen.get(point.key, -1)]
-        self._results.update((point.key, point) for point in points if point.key.startswith("test/"))
-        self._writer.put(points)
+            new = {key: value for key, value in new.items() if step > self._seen.get(key, -1)}
+        if new:
+            self._journal.append_metrics(new, step, now_ms())
+
+    def secure(self) -> None:
+        """Make what was recorded last through a power cut: a checkpoint is never ahead of it."""
+        self._journal.secure()
 
     def log_data(self, spec: DataSpec, sizes: Mapping[str, int]) -> None:
         """Record the data as inputs of the run, one for each split.
@@ -85,10 +95,9 @@ class Tracker(NullTracker):
             spec: of the data.
             sizes: number of samples by split, such as {"train": 50_000, "valid": 10_000, "test": 10_000}.
         """
-        entities = import_mlflow().entities
         location = masked(spec.source.location)
         remote = location.startswith(("http://", "https://"))
-        inputs = []
+        data = []
         for split, size in sizes.items():
             tags = {
                 "mlflow.data.context": split,
@@ -96,39 +105,43 @@ class Tracker(NullTracker):
                 "source": spec.source.kind,
                 "stand_in_for": spec.source.stand_in_for or "",
             }
-            dataset = entities.Dataset(
-                # MLflow keeps one input for each pair of name and digest: the split must be part of the name.
-                name=f"{spec.name}, {split}",
-                digest=spec.fingerprint[:DIGEST],
-                source_type="http" if remote else "local",
-                source=json.dumps({"url" if remote else "uri": location}),
-                profile=json.dumps({"num_rows": size, "input_shape": list(spec.input_shape)}),
+            data.append(
+                {
+                    "split": split,
+                    # MLflow keeps one input for each pair of name and digest: the split must be part of the name.
+                    "name": f"{spec.name}, {split}",
+                    "digest": spec.fingerprint[:DIGEST],
+                    "source_type": "http" if remote else "local",
+                    "source": {"url" if remote else "uri": location},
+                    "profile": {"num_rows": size, "input_shape": list(spec.input_shape)},
+                    "tags": {key: value for key, value in tags.items() if value},
+                }
             )
-            if split == "test":
-                self._test_data = (dataset.name, dataset.digest)
-            pairs = [entities.InputTag(key, value) for key, value in tags.items() if value]
-            inputs.append(entities.DatasetInput(dataset, pairs))
-        self._store.attempt("the data's source", lambda: self._store.client.log_inputs(self.run_id, datasets=inputs))
+        self._journal.append("inputs", {"data": data})
 
     def log_artifacts(self, folder: Path, artifact_path: str | None = None) -> None:
-        """Copy everything in `folder` to the run's artifacts, below `artifact_path`.
+        """Store everything in `folder`, as it is when it is sent, below `artifact_path`.
 
         Raises:
             FileNotFoundError: there is no such folder.
         """
         if not folder.is_dir():
             raise FileNotFoundError(folder)
-        self._copy(f"the artifacts in {folder}", self._store.client.log_artifacts, folder, artifact_path)
+        self._journal.append("folder", {"path": self._place(folder), "into": artifact_path or ""})
 
     def log_artifact(self, file: Path, artifact_path: str | None = None) -> None:
-        """Copy one file to the run's artifacts, into `artifact_path`.
+        """Store one file, as it is when it is sent, in `artifact_path`.
 
         Raises:
             FileNotFoundError: there is no such file.
         """
         if not file.is_file():
             raise FileNotFoundError(file)
-        self._copy(f"the artifact {file}", self._store.client.log_artifact, file, artifact_path)
+        self._journal.append("file", {"path": self._place(file), "into": artifact_path or ""})
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        """Store a text as the file `artifact_file`, such as "happened/run.json"."""
+        self._journal.append("text", {"text": text, "into": artifact_file})
 
     def log_model(
         self,
@@ -143,45 +156,45 @@ class Tracker(NullTracker):
         The run's latest metrics of the test split ("test/...") are shown with the model.
 
         Args:
-            export_folder: model.json, model.pdiparams, model.yaml and preprocess.py.
+            export_folder: model.json, model.pdiparams, model.yaml and preprocess.py, in the run's folder.
             input_example: raw inputs [N, ...]; a few only, they are stored as text.
             name: of the model in the UI.
             step: x of the run's final metrics, which the model shares: the epoch of the weights.
 
         Returns:
-            URI for `mlflow.pyfunc.load_model`; None, after a warning, when the store fails or MLflow cannot serve such
+            URI for `mlflow.pyfunc.load_model`, for a description; None, after a warning, when MLflow cannot serve such
             an export: inputs that only a plugin can read, or files other than Paddle's.
-
-        Raises:
-            ExportError: the export does not predict.
         """
-        return log_model(
-            self._store,
-            self.run_id,
-            export_folder,
-            input_example,
-            name=name,
-            step=step,
-            params=self._params,
-            results=list(self._results.values()),
-            test_data=self._test_data,
-        )
+        reason = why_not_servable(export_folder)
+        if reason:
+            logger.warning("The exported model is not recorded in MLflow: %s.", reason)
+            return None
+        np.save(export_folder / EXAMPLE, input_example)
+        self._journal.append("model", {"path": self._place(export_folder), "name": name, "step": step})
+        return f"runs:/{RUN_ID}/{name}"
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
-        for part in _parts(_tags(tags)):
-            self._store.attempt("tags", partial(self._store.client.log_batch, self.run_id, tags=part))
+        self._journal.append("tags", {"tags": tidy(tags)})
 
     def set_description(self, markdown: str) -> None:
         """Make `markdown` the text of the run's page."""
         self.set_tags({DESCRIPTION: markdown})
 
-    def children(self) -> Children:
-        """Return the runs that are nested in this one."""
-        return Children(self._store, self.run_id)
+    def show_sweep(self, view: str, state: str) -> None:
+        """Make or change a shared view of the experiment's table; see `tracking.view.sweep_state`."""
+        self._journal.append("view", {"name": view, "state": state})
+
+    def mark_best(self, child: str) -> None:
+        """Tag one of the runs nested in this one as the best, and only that one.
+
+        Args:
+            child: its own id, as in `run.json`.
+        """
+        self._journal.append("best", {"child": child})
 
     def finish(self, status: str = "FINISHED", reason: str = "") -> None:
-        """Write what waits, close the run and say what was not stored; later calls do nothing.
+        """Close the run, send what waits and say what could not be sent; later calls do nothing.
 
         A call that was torn by a signal before it closed the run does not count: the next one closes it.
 
@@ -191,123 +204,138 @@ class Tracker(NullTracker):
         """
         if self._finished:
             return
-        self._store.wake()
-        lost = self._writer.close()
-        self._store.wake()
-        if reason:
-            self.set_tags({REASON: reason})
-        self._store.attempt("the run's status", lambda: self._store.client.set_terminated(self.run_id, status))
+        self._journal.append(END, {"status": status, "reason": masked(reason), "time": now_ms()})
+        self._journal.secure()
+        whole = self._sender is None or self._sender.close()
+        self._journal.close()
         self._finished = True
-        missing = [f"{lost:,} metric points"] if lost else []
-        missing += list(dict.fromkeys(self._store.failures))
-        if missing:
+        if self._sender is None or self._delivery is None or self._marker is None:
+            return
+        if whole:
+            self._marker.remove()
+        else:
             logger.warning(
-                "Not stored in %s: %s. The last error: %s.",
+                "Not stored in %s: %s. The last error: %s. It is all in the run's folder; to send it: "
+                "python -m expkit sync %s",
                 masked(self.uri),
-                ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else ""),
-                self._store.last_error or "the store took too long",
+                self._delivery.left() or "the run's end",
+                self._sender.last_error.removesuffix("."),
+                shlex.quote(str(self._folder)),
             )
+        if self._delivery.sent.refused:
+            logger.warning("The store %s refused: %s.", masked(self.uri), "; ".join(self._delivery.sent.refused))
 
-    def _copy(self, what: str, call: Callable[..., None], source: Path, artifact_path: str | None) -> None:
-        self._store.attempt(what, lambda: call(self.run_id, str(source), artifact_path or None))
-
-    def _send(self, points: Sequence[Point]) -> bool:
-        metric = import_mlflow().entities.Metric
-        metrics = [metric(*point) for point in points]
-
-        def call() -> bool:
-            self._store.client.log_batch(self.run_id, metrics=metrics)
-            return True
-
-        return self._store.attempt("metrics", call, background=True) is True
+    def _place(self, path: Path) -> str:
+        """Return a path as it lies in the run's folder, so that the folder can be moved."""
+        whole, folder = path.absolute(), self._folder.absolute()
+        return whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else str(whole)
 
 
 def open_tracker(
-    settings: StoreSettings, *, params: Mapping[str, Any], tags: Mapping[str, str], description: str = ""
+    settings: StoreSettings,
+    folder: Path,
+    *,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    description: str = "",
+    identity: str = "",
 ) -> Tracker:
-    """Open the store, begin a run and record how it was made.
+    """Begin a run: in its folder, and in the store unless `settings.enabled` says otherwise.
 
     Args:
         settings: where.
+        folder: of the run; made where it is not there yet.
         params: every choice and resolved option by dotted name.
         tags: facts to search by: git commit, device, data source.
         description: markdown for the run's page.
+        identity: of the run, which no other has; the name of its folder by default.
 
     Raises:
-        TrackingError: the store cannot be reached or written; says what to do.
+        TrackingError: the store cannot be reached or written, and `settings.required` says that it has to be; says what
+            to do. Nothing was written then.
+        OSError: the folder cannot be written.
     """
-    store = open_store(settings)
+    delivery = _ready(settings, folder)
     texts = {clean_key(key): masked(as_text(value)) for key, value in params.items()}
     long = [key for key, text in texts.items() if len(text) > MAX_PARAM]
-    values = {key: shortened(text, MAX_PARAM) for key, text in texts.items()}
     all_tags = {**_system_tags(), **tags}
     if description:
         all_tags[DESCRIPTION] = description
     if long:
         all_tags["params.shortened"] = ", ".join(long)
-    try:
-        run_id = _begin(store, settings.run_name, values, all_tags)
-    except Exception as error:
-        raise TrackingError(
-            f"tracking store {masked(store.uri)}: no run could be written ({explain(error)}). "
-            "Free its disk or mend its permissions, or train without it: tracking.kind=none."
-        ) from error
-    return Tracker(store, run_id, values)
+    journal = Journal(folder)
+    facts = {
+        "id": identity or folder.name,
+        "time": now_ms(),
+        "experiment": settings.experiment,
+        "name": settings.run_name,
+        "metrics": list(settings.metrics),
+        **remember_store(settings, folder),
+        "params": {key: shortened(text, MAX_PARAM) for key, text in texts.items()},
+        "tags": tidy(all_tags),
+    }
+    journal.append(BEGIN, facts)
+    if delivery is not None and delivery.is_connected:
+        _begin(journal, delivery, str(facts["id"]))
+    return Tracker(journal, delivery)
 
 
-def reopen_tracker(settings: StoreSettings, run_id: str, *, replays: bool = True) -> Tracker:
-    """Open the store and go on with a run in it.
+def reopen_tracker(settings: StoreSettings, folder: Path, *, replays: bool = True) -> Tracker:
+    """Go on with a run, in its folder and in the store; what the store has not got yet, it gets.
 
     Args:
         settings: where.
-        run_id: of the run.
-        replays: it goes again through steps whose points it has stored; these are not stored twice.
+        folder: of the run.
+        replays: it goes again through steps whose points it has recorded; these are not recorded twice.
 
     Raises:
-        TrackingError: the store cannot be reached, or has no such run.
+        TrackingError: as of `open_tracker`, or the run was deleted there.
+        OSError: the folder cannot be written.
     """
-    store = open_store(settings)
-    try:
-        run = store.client.get_run(run_id)
-        keys = run.data.metrics if replays else ()
-        seen = {key: max(p.step for p in store.client.get_metric_history(run_id, key)) for key in keys}
-        store.client.update_run(run_id, status="RUNNING")
-        if REASON in run.data.tags:
-            store.client.delete_tag(run_id, REASON)
-    except Exception as error:
-        raise TrackingError(
-            f"tracking store {masked(store.uri)}: the run {run_id} cannot be gone on with ({explain(error)}). "
-            "Bring the store back, or go on without it: tracking.kind=none."
-        ) from error
-    return Tracker(store, run_id, dict(run.data.params), seen)
+    delivery = _ready(settings, folder)
+    seen = last_steps(folder) if replays else {}
+    if delivery is not None and delivery.is_connected:
+        delivery.find_run(anew=True)
+    journal = Journal(folder)
+    journal.append(REOPEN, {"time": now_ms()})
+    return Tracker(journal, delivery, seen)
 
 
-def _begin(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
-    """Create the run and write what it begins with; a run that cannot be written whole is closed."""
-    colour = {COLOR: next_color(store.client, store.experiment_id)}
-    run_id = str(store.client.create_run(store.experiment_id, run_name=name).info.run_id)
+def is_recorded(folder: Path) -> bool:
+    """Whether a run has a journal that can be gone on with."""
+    return (folder / JOURNAL).is_file()
+
+
+def _ready(settings: StoreSettings, folder: Path) -> Delivery | None:
+    """Open the store; None where there is to be none."""
+    if not settings.enabled:
+        return None
+    delivery = Delivery(folder, settings)
     try:
-        for part in _parts([import_mlflow().entities.Param(key, value) for key, value in params.items()]):
-            store.client.log_batch(run_id, params=part)
-        for part in _parts(_tags({**colour, **tags})):
-            store.client.log_batch(run_id, tags=part)
+        delivery.connect()
+    except TrackingError as error:
+        if settings.required:
+            raise
+        logger.warning("%s The run begins without it: it is tracked in its folder, and sent later.", error)
+    return delivery
+
+
+def _begin(journal: Journal, delivery: Delivery, identity: str) -> None:
+    """Make the run in the store, which has just answered; where that fails, leave nothing behind."""
+    try:
+        delivery.deliver()
     except BaseException as error:
-        status = "FAILED" if isinstance(error, Exception) else "KILLED"
-        with contextlib.suppress(Exception):  # the error that is on its way says why
-            store.client.set_terminated(run_id, status)
+        journal.close()
+        delivery.give_up(identity, "FAILED" if isinstance(error, Exception) else "KILLED")
+        if isinstance(error, TrackingError):
+            why = explain(error.__cause__ or error)
+            raise TrackingError(
+                f"tracking store {masked(delivery.uri)}: no run could be written ({why}). "
+                "Free its disk or mend its permissions, or train without it: tracking.kind=none."
+            ) from error
         raise
-    return run_id
-
-
-def _tags(tags: Mapping[str, Any]) -> list[Any]:
-    tag = import_mlflow().entities.RunTag
-    return [tag(clean_key(key), shortened(masked(str(value)), MAX_TAG)) for key, value in tags.items()]
 
 
 def _system_tags() -> dict[str, str]:
     """Tags that MLflow's UI has columns for."""
     return {"mlflow.user": user_name(), "mlflow.source.name": "expkit", "mlflow.source.type": "LOCAL"}
-
-
-def _parts(items: list[Any]) -> list[list[Any]]:
-    return [items[i : i + PER_CALL] for i in range(0, len(items), PER_CALL)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,16 @@ from typing import Any
 import pytest
 
 from expkit import tracking
+from expkit.cli.sync import main
 from expkit.config import ExperimentConfig, compose
 from expkit.errors import TrackingError
-from expkit.lock import RunLock, is_locked
+from expkit.lock import RunLock
 from expkit.sweeping.jobs import Job, Outcome, Report
 from expkit.sweeping.parent_run import NoParent, Sweep, open_parent
 from expkit.sweeping.results import of_jobs
-from expkit.tracking.reading import open_reader
+from expkit.tracking.left_behind import send_left_behind
 from expkit.tracking.store import import_mlflow, sqlite_uri
+from tests.integration.tracked import wait_for
 
 MONITOR = {"name": "valid/accuracy", "higher_is_better": True}
 
@@ -30,6 +34,8 @@ class Sweeping:
         self.runs = folder / "runs"
         self.folder = self.runs / "mnist_cnn" / "sweep-20260101-120000-ab12cd"
         self.folder.mkdir(parents=True)
+        self.locked = ExitStack()  # as a sweep that runs is
+        self.locked.enter_context(RunLock(self.folder))
         self.sweep = Sweep(
             self.folder,
             config,
@@ -47,9 +53,13 @@ class Sweeping:
         job = Job(number, self.folder / str(number), varies, varies, json.dumps(choices), choices, str(number))
         job.folder.mkdir(exist_ok=True)
         name = str(parent.run_name(number, varies, choices))
-        settings = tracking.StoreSettings(None, "mnist_cnn", name, self.runs, self.runs / "mlartifacts")
+        enabled = self.sweep.config.tracking.kind != "none"
+        settings = tracking.StoreSettings(
+            None, "mnist_cnn", name, self.runs, self.runs / "mlartifacts", enabled=enabled
+        )
         tags = {"run.folder": str(job.folder), **parent.tags(number)}
-        tracker = tracking.open_tracker(settings, params=choices, tags=tags)
+        identity = f"{self.folder.name}.{number}"
+        tracker = tracking.open_tracker(settings, job.folder, params=choices, tags=tags, identity=identity)
         record: dict[str, Any] = {"name": "mnist_cnn", "status": "RUNNING", "mlflow_run_id": tracker.run_id}
         parent.started(job, "cpu 0", 1)
         outcome = Outcome("CRASHED", "killed by SIGKILL")
@@ -71,23 +81,30 @@ class Sweeping:
     def run(self, run_id: str) -> Any:
         return self.client.get_run(run_id)
 
-    def settle_dead(self) -> int:
-        return open_reader(None, self.runs).settle_dead(is_locked)
+    @property
+    def own(self) -> str:
+        """Id of the sweep's own run."""
+        return str(json.loads((self.folder / "tracking.sent.json").read_text())["run_id"])
+
+    def send_left_behind(self) -> int:
+        return send_left_behind(tracking.StoreSettings(None, "", "", self.runs, self.runs / "mlartifacts"))
 
 
 @pytest.fixture
-def sweeping(tmp_path: Path) -> Sweeping:
-    return Sweeping(tmp_path, compose(["+experiment=mnist_cnn", f"runs_dir={tmp_path / 'runs'}"]))
+def sweeping(tmp_path: Path) -> Iterator[Sweeping]:
+    made = Sweeping(tmp_path, compose(["+experiment=mnist_cnn", f"runs_dir={tmp_path / 'runs'}"]))
+    with made.locked:
+        yield made
 
 
 def test_the_runs_of_the_jobs_are_nested_in_that_of_the_sweep_which_has_its_results(sweeping: Sweeping) -> None:
     parent = open_parent(sweeping.sweep)
-    assert sweeping.run(parent.run_id).info.status == "RUNNING"
+    assert sweeping.run(sweeping.own).info.status == "RUNNING"
     first, second = sweeping.job(parent, 0, "sgd", 0.8), sweeping.job(parent, 1, "adam", 0.9)
     (sweeping.folder / "results.csv").write_text("job\n")
     parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
 
-    stored = sweeping.run(parent.run_id)
+    stored = sweeping.run(sweeping.own)
     assert stored.info.status == "FINISHED"
     assert stored.info.run_name == "sweep optimizer · ab12cd"
     assert stored.data.params == {"experiment": "mnist_cnn", "seed": "1"}
@@ -97,10 +114,10 @@ def test_the_runs_of_the_jobs_are_nested_in_that_of_the_sweep_which_has_its_resu
     assert (tags["sweep.varies"], tags["sweep.jobs"], tags["sweep.best_run_id"]) == ("optimizer", "2", second)
     assert "optimizer=sgd,adam" in tags["command"]
     assert "| 1 | adam | finished | 0.9000 |" in tags["mlflow.note.content"]
-    assert [item.path for item in sweeping.client.list_artifacts(parent.run_id)] == ["results.csv"]
+    assert [item.path for item in sweeping.client.list_artifacts(sweeping.own)] == ["results.csv"]
     children = [sweeping.run(one) for one in (first, second)]
     assert [one.info.run_name for one in children] == ["sgd · ab12cd.0", "adam · ab12cd.1"]
-    assert {one.data.tags["mlflow.parentRunId"] for one in children} == {parent.run_id}
+    assert {one.data.tags["mlflow.parentRunId"] for one in children} == {sweeping.own}
     assert [one.data.tags.get("sweep.best") for one in children] == [None, "true"]
 
 
@@ -110,7 +127,7 @@ def test_the_page_of_a_sweep_shows_what_varies_and_the_best_first(sweeping: Swee
     parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
     experiment = sweeping.client.get_experiment_by_name("mnist_cnn")
     view = json.loads(experiment.tags["mlflow.sharedViewState.sweep-ab12cd"])
-    assert parent.run_id in view["searchFilter"]
+    assert sweeping.own in view["searchFilter"]
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`valid/best_accuracy`", False)
     lines, _ = view["compareRunCharts"]
     assert (lines["selectedParams"], lines["selectedMetrics"]) == (["optimizer"], ["valid/best_accuracy"])
@@ -122,7 +139,7 @@ def test_a_sweep_fails_with_one_of_its_jobs(sweeping: Sweeping) -> None:
     sweeping.job(parent, 0, "sgd", 0.8)
     sweeping.job(parent, 1, "adam", None)
     parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
-    stored = sweeping.run(parent.run_id)
+    stored = sweeping.run(sweeping.own)
     assert (stored.info.status, stored.data.tags["status.reason"]) == ("FAILED", "1 of 2 jobs failed")
 
 
@@ -130,16 +147,16 @@ def test_a_resumed_sweep_goes_on_in_its_run_and_has_one_best_job(sweeping: Sweep
     parent = open_parent(sweeping.sweep)
     first = sweeping.job(parent, 0, "sgd", 0.8)
     parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes), stopped="stopped by SIGINT")
-    stored = sweeping.run(parent.run_id)
+    stored = sweeping.run(sweeping.own)
     assert (stored.info.status, stored.data.tags["status.reason"]) == ("KILLED", "stopped by SIGINT")
     assert sweeping.run(first).data.tags["sweep.best"] == "true"
 
+    own = sweeping.own
     again = open_parent(replace(sweeping.sweep, before=1))
-    assert again.run_id == parent.run_id
-    assert sweeping.run(parent.run_id).info.status == "RUNNING"
+    wait_for(lambda: sweeping.run(own).info.status == "RUNNING")
     second = sweeping.job(again, 1, "adam", 0.9)
     again.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
-    stored = sweeping.run(parent.run_id)
+    stored = sweeping.run(sweeping.own)
     assert stored.info.status == "FINISHED"
     assert "status.reason" not in stored.data.tags
     assert stored.data.metrics["test/accuracy"] == 0.9
@@ -147,34 +164,48 @@ def test_a_resumed_sweep_goes_on_in_its_run_and_has_one_best_job(sweeping: Sweep
     assert sweeping.run(second).data.tags["sweep.best"] == "true"
 
 
-def test_a_sweep_whose_run_is_gone_gets_a_new_one(sweeping: Sweeping, caplog: pytest.LogCaptureFixture) -> None:
-    (sweeping.folder / "mlflow.json").write_text(json.dumps({"run_id": "0" * 32}))
+def test_a_sweep_whose_run_was_deleted_gets_a_new_one(sweeping: Sweeping, caplog: pytest.LogCaptureFixture) -> None:
+    open_parent(sweeping.sweep).finish(stopped="the test")
+    gone = sweeping.own
+    sweeping.client.delete_run(gone)
     with caplog.at_level(logging.WARNING):
-        parent = open_parent(sweeping.sweep)
-    assert sweeping.run(parent.run_id).info.status == "RUNNING"
-    assert "gets a new MLflow run" in caplog.text
-    parent.finish()
+        open_parent(sweeping.sweep).finish()
+    assert sweeping.own != gone
+    assert sweeping.run(sweeping.own).info.status == "FINISHED"
+    assert "is made there anew" in caplog.text
 
 
 def test_a_sweep_whose_process_died_is_set_right_by_who_sees_it_next(sweeping: Sweeping) -> None:
     parent = open_parent(sweeping.sweep)
-    child = sweeping.job(parent, 0, "sgd", 0.8)
-    sweeping.client.update_run(child, status="RUNNING")
-    with RunLock(sweeping.folder):
-        assert sweeping.settle_dead() == 0
-        assert sweeping.run(parent.run_id).info.status == "RUNNING"
-    assert sweeping.settle_dead() == 1
-    assert [sweeping.run(one).info.status for one in (parent.run_id, child)] == ["FAILED", "FAILED"]
-    assert "process died" in sweeping.run(parent.run_id).data.tags["status.reason"]
-    parent.finish(stopped="the test")
+    child, own = sweeping.job(parent, 0, "sgd", None), sweeping.own
+    assert sweeping.send_left_behind() == 1, "the job, whose process is dead"
+    assert (sweeping.run(own).info.status, sweeping.run(child).info.status) == ("RUNNING", "FAILED")
+    sweeping.locked.close()
+    assert sweeping.send_left_behind() == 1
+    assert sweeping.run(own).info.status == "FAILED"
+    reason = sweeping.run(own).data.tags["status.reason"]
+    assert "process died" in reason
+    assert "resume-sweep" in reason
+    assert sweeping.send_left_behind() == 0
 
 
-def test_without_tracking_there_is_no_parent(tmp_path: Path) -> None:
+def test_without_tracking_a_sweep_can_be_sent_later(tmp_path: Path) -> None:
     config = compose(["+experiment=mnist_cnn", "tracking=none", f"runs_dir={tmp_path / 'runs'}"])
-    parent = open_parent(Sweep(tmp_path, config, ""))
-    assert (parent.run_id, parent.tags(1), parent.run_name(1, ["seed=1"], {}), parent.where()) == ("", {}, None, "")
-    parent.finish()
-    assert list(tmp_path.iterdir()) == []
+    sweeping = Sweeping(tmp_path, config)
+    parent = open_parent(sweeping.sweep)
+    sweeping.job(parent, 0, "sgd", 0.8)
+    sweeping.job(parent, 1, "adam", 0.9)
+    assert parent.where() == ""
+    parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
+    sweeping.locked.close()
+    assert not (sweeping.runs / "mlflow.db").exists()
+    assert main(["all", "--runs-dir", str(sweeping.runs)]) == 0
+    runs = {run.info.run_name: run for run in sweeping.client.search_runs(["1"])}
+    assert set(runs) == {"sweep optimizer · ab12cd", "sgd · ab12cd.0", "adam · ab12cd.1"}
+    best = runs["adam · ab12cd.1"]
+    assert best.data.tags["mlflow.parentRunId"] == sweeping.own
+    assert best.data.tags["sweep.best"] == "true"
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
 
 
 def test_a_store_that_cannot_be_used_is_a_refusal(tmp_path: Path) -> None:

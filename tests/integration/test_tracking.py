@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import math
+import re
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,11 +21,11 @@ import pytest
 
 from expkit import preprocess
 from expkit.api import Classes, DataSource, DataSpec, EpochEnd, ImageInput, StepEnd, TableInput, Values
-from expkit.errors import ExportError, TrackingError
-from expkit.tracking import NullTracker, StoreSettings, Tracker, TrackingCallback, open_tracker
+from expkit.errors import TrackingError
+from expkit.tracking import StoreSettings, Tracker, TrackingCallback
 from expkit.tracking.store import file_lock, import_mlflow, resolve_uri
 from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
-from expkit.tracking.writer import BATCH, MetricWriter, Point
+from tests.integration.tracked import begin, wait_for
 
 SPEC = DataSpec(
     name="digits (stand-in for mnist)",
@@ -53,7 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tracker(runs: Path) -> Iterator[Tracker]:
-    opened = open_tracker(settings(runs), params={"model": "cnn"}, tags={}, description="")
+    opened = begin(settings(runs), params={"model": "cnn"}, tags={}, description="")
     yield opened
     opened.finish()
 
@@ -69,7 +68,7 @@ def test_run_holds_parameters_tags_description_and_status(runs: Path) -> None:
         "tune": True,
         "learning_rate": 1e-3,
     }
-    tracker = open_tracker(settings(runs), params=params, tags={"data.source": "cache"}, description="# card")
+    tracker = begin(settings(runs), params=params, tags={"data.source": "cache"}, description="# card")
     tracker.finish("KILLED", "interrupted with Ctrl-C")
     run = client(runs).get_run(tracker.run_id)
     assert run.data.params == {
@@ -93,6 +92,7 @@ def test_artifacts_lie_below_the_artifact_root(runs: Path, tracker: Tracker, tmp
     (tmp_path / "run.log").write_text("log")
     tracker.log_artifacts(tmp_path / "plots", "plots")
     tracker.log_artifact(tmp_path / "run.log", "")
+    tracker.finish()
     assert sorted(f.path for f in client(runs).list_artifacts(tracker.run_id)) == ["plots", "run.log"]
     assert (runs / "mlartifacts/mnist_cnn" / tracker.run_id / "artifacts/plots/loss.png").read_bytes() == b"png"
     with pytest.raises(FileNotFoundError):
@@ -101,7 +101,7 @@ def test_artifacts_lie_below_the_artifact_root(runs: Path, tracker: Tracker, tmp
 
 def test_hundreds_of_parameters_long_values_and_odd_names_are_taken(runs: Path) -> None:
     params = {f"p{i}": i for i in range(250)} | {"long": "x" * 7000, "odd@key[1]": 1}
-    tracker = open_tracker(settings(runs), params=params, tags={"big": "y" * 9000}, description="")
+    tracker = begin(settings(runs), params=params, tags={"big": "y" * 9000}, description="")
     tracker.finish()
     run = client(runs).get_run(tracker.run_id)
     assert len(run.data.params) == 252
@@ -152,14 +152,12 @@ def test_nan_and_infinity_are_stored_as_mlflow_does(runs: Path, tracker: Tracker
 
 def test_points_reach_the_store_while_training_goes_on(runs: Path, tracker: Tracker) -> None:
     tracker.log_metrics({"step/loss": 1.0}, step=1)
-    deadline = time.monotonic() + 10
-    while not client(runs).get_metric_history(tracker.run_id, "step/loss"):
-        assert time.monotonic() < deadline, "nothing was written within 10 s"
-        time.sleep(0.1)
+    wait_for(lambda: client(runs).get_metric_history(tracker.run_id, "step/loss"))
 
 
 def test_data_is_an_input_for_each_split(runs: Path, tracker: Tracker) -> None:
     tracker.log_data(SPEC, {"train": 1347, "valid": 200, "test": 250})
+    tracker.finish()
     inputs = client(runs).get_run(tracker.run_id).inputs.dataset_inputs
     seen = {tag.value: i for i in inputs for tag in i.tags if tag.key == "mlflow.data.context"}
     assert set(seen) == {"train", "valid", "test"}
@@ -177,19 +175,11 @@ def test_data_is_an_input_for_each_split(runs: Path, tracker: Tracker) -> None:
 def test_neighbouring_runs_get_different_colours(runs: Path) -> None:
     colours = []
     for _ in range(3):
-        tracker = open_tracker(settings(runs, experiment="colours"), params={}, tags={})
+        tracker = begin(settings(runs, experiment="colours"), params={}, tags={})
         tracker.finish()
         colours.append(client(runs).get_run(tracker.run_id).data.tags["mlflow.runColor"])
         time.sleep(0.01)  # the newest run is found by its start in milliseconds
     assert len(set(colours)) == 3
-
-
-def test_null_tracker_has_every_method_of_the_real_one_that_a_run_calls() -> None:
-    of_sweeps = {"children"}  # for which `NoParent` stands in
-    for name, method in inspect.getmembers(Tracker, inspect.isfunction):
-        if not name.startswith("_") and name not in of_sweeps:
-            assert inspect.signature(method) == inspect.signature(getattr(NullTracker, name)), name
-    TrackingCallback(NullTracker()).on_step_end(StepEnd(1, 1, 1, 1, 0.0, 0.0, {}))
 
 
 def test_importing_the_module_does_not_import_mlflow() -> None:
@@ -208,8 +198,9 @@ settings = StoreSettings(None, "sweep", "job " + number, folder, folder / "mlart
 from expkit.tracking.store import import_mlflow
 import_mlflow()
 time.sleep(max(0.0, start - time.time()))  # all at the same instant
-tracker = open_tracker(settings, params={"job": number}, tags={}, description="")
-for step in range(500):
+run = folder / "runs" / ("20260101-120000-" + number)
+tracker = open_tracker(settings, run, params={"job": number}, tags={})
+for step in range(2000):
     tracker.log_metrics({"loss": step}, step)
 tracker.finish()
 """
@@ -234,7 +225,7 @@ def test_eight_processes_start_together_on_a_fresh_store(tmp_path: Path) -> None
     found = store.search_runs([store.get_experiment_by_name("sweep").experiment_id])
     assert sorted(run.data.params["job"] for run in found) == list("01234567")
     assert {run.info.status for run in found} == {"FINISHED"}
-    assert {len(store.get_metric_history(run.info.run_id, "loss")) for run in found} == {500}
+    assert {len(store.get_metric_history(run.info.run_id, "loss")) for run in found} == {2000}
 
 
 def test_lock_is_released_when_its_holder_is_killed(tmp_path: Path) -> None:
@@ -275,7 +266,7 @@ def test_lock_is_released_when_its_holder_is_killed(tmp_path: Path) -> None:
 def test_bad_store_is_a_quick_error_with_a_remedy(tmp_path: Path, uri: str, message: str) -> None:
     before = time.monotonic()
     with pytest.raises(TrackingError, match=message) as caught:
-        open_tracker(settings(tmp_path, uri), params={}, tags={})
+        begin(settings(tmp_path, uri), params={}, tags={})
     assert time.monotonic() - before < 10
     assert "secret" not in str(caught.value)
 
@@ -284,111 +275,63 @@ def test_server_that_never_answers_is_given_up_within_ten_seconds(tmp_path: Path
     with socket.create_server(("127.0.0.1", 0)) as silent:
         before = time.monotonic()
         with pytest.raises(TrackingError, match="timed out"):
-            open_tracker(settings(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}"), params={}, tags={})
+            begin(settings(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}"), params={}, tags={})
         assert time.monotonic() - before < 10
 
 
 def test_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("hello " * 1000)
     with pytest.raises(TrackingError, match=r"not an SQLite database\. Move it away"):
-        open_tracker(settings(tmp_path), params={}, tags={})
+        begin(settings(tmp_path), params={}, tags={})
 
 
 def test_deleted_experiment_says_how_to_restore_it(runs: Path) -> None:
-    open_tracker(settings(runs, experiment="gone"), params={}, tags={}).finish()
+    begin(settings(runs, experiment="gone"), params={}, tags={}).finish()
     store = client(runs)
     store.delete_experiment(store.get_experiment_by_name("gone").experiment_id)
     with pytest.raises(TrackingError, match="mlflow experiments restore --experiment-id"):
-        open_tracker(settings(runs, experiment="gone"), params={}, tags={})
+        begin(settings(runs, experiment="gone"), params={}, tags={})
 
 
 def test_training_goes_on_when_the_store_breaks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tracker = open_tracker(settings(tmp_path), params={}, tags={})
+    tracker = begin(settings(tmp_path))
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("ALTER TABLE metrics RENAME TO lost")
-    (tmp_path / "a.txt").write_text("a")
     with caplog.at_level(logging.WARNING, logger="expkit.tracking"):
-        before = time.monotonic()
         for step in range(100):
             tracker.log_metrics({"loss": 1.0, "accuracy": 0.5}, step)
-        assert time.monotonic() - before < 0.5
-        time.sleep(2.5)  # two rounds of the background thread
-        assert len(caplog.records) == 1
+        wait_for(lambda: caplog.records)
         assert "Training goes on" in caplog.text
-        tracker.log_artifact(tmp_path / "a.txt")
         tracker.finish()
     assert len(caplog.records) == 2
-    assert "mlflow.db: 200 metric points. The last error" in caplog.records[-1].getMessage()
-    assert "no such table: metrics" in caplog.records[-1].getMessage()
-    assert list((tmp_path / "mlartifacts").rglob("a.txt")), "what the store does take is stored"
+    last = caplog.records[-1].getMessage()
+    assert "mlflow.db: 200 metric points, the run's status. The last error" in last
+    assert "no such table: metrics" in last
+    assert "python -m expkit sync" in last
 
 
 def test_points_wait_for_a_store_that_comes_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tracker = open_tracker(settings(tmp_path), params={}, tags={})
+    tracker = begin(settings(tmp_path))
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("ALTER TABLE metrics RENAME TO lost")
     tracker.log_metrics({"loss": 1.0}, 1)
-    time.sleep(1.5)
+    wait_for(lambda: caplog.records)
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("ALTER TABLE lost RENAME TO metrics")
     tracker.finish()
-    assert "not stored" not in caplog.records[-1].getMessage().lower().replace("was not stored is listed", "")
+    assert "Not stored" not in caplog.text
     assert [m.value for m in client(tmp_path).get_metric_history(tracker.run_id, "loss")] == [1.0]
 
 
 def test_paths_with_spaces_and_percent_signs_are_kept(tmp_path: Path) -> None:
     folder = tmp_path / "my runs 100%20"
-    tracker = open_tracker(settings(folder), params={}, tags={})
+    tracker = begin(settings(folder), params={}, tags={})
     tracker.log_metrics({"loss": 1.0}, 1)
     (tmp_path / "a.txt").write_text("a")
     tracker.log_artifact(tmp_path / "a.txt")
     tracker.finish()
-    assert sorted(p.name for p in folder.iterdir()) == ["mlartifacts", "mlflow.db", "mlflow.db.lock"]
+    assert sorted(p.name for p in folder.iterdir()) == ["mlartifacts", "mlflow.db", "mlflow.db.lock", "runs"]
     assert list(tmp_path.glob("my runs 100%20/mlartifacts/**/a.txt"))
-
-
-# --- the buffer ----------------------------------------------------------------------------------------------------
-
-
-def points(count: int) -> list[Point]:
-    return [Point("loss", 1.0, 0, step) for step in range(count)]
-
-
-def test_batches_are_in_order_and_at_most_a_thousand() -> None:
-    sent: list[list[Point]] = []
-    writer = MetricWriter(lambda batch: bool(sent.append(list(batch))) or True, interval=60)
-    writer.put(points(2500))
-    assert writer.close() == 0
-    assert [len(batch) for batch in sent] == [BATCH, BATCH, 500]
-    assert [p.step for batch in sent for p in batch] == list(range(2500))
-
-
-def test_full_buffer_waits_for_a_healthy_store() -> None:
-    may_send = threading.Event()
-    writer = MetricWriter(lambda batch: may_send.wait(30), capacity=1000, interval=0.01)
-    writer.put(points(1000))
-    putting = threading.Thread(target=writer.put, args=(points(10),))
-    putting.start()
-    putting.join(0.2)
-    assert putting.is_alive()
-    may_send.set()
-    putting.join(10)
-    assert not putting.is_alive()
-    assert writer.close() == 0
-
-
-def test_full_buffer_of_a_failing_store_drops_and_counts() -> None:
-    failed = threading.Event()
-
-    def fail(batch: Sequence[Point]) -> bool:
-        failed.set()
-        return False
-
-    writer = MetricWriter(fail, capacity=1000, interval=0.01)
-    writer.put(points(1000))
-    assert failed.wait(10)
-    writer.put(points(10))
-    assert writer.close() == 1010
 
 
 # --- models --------------------------------------------------------------------------------------------------------
@@ -446,9 +389,15 @@ def test_image_model_predicts_where_there_is_no_expkit(runs: Path, tracker: Trac
     raw = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     tracker.log_data(SPEC, {"test": 250})
     tracker.log_metrics({"test/accuracy": 0.98, "step/loss": 0.1}, step=4)
-    uri = tracker.log_model(tmp_path / "export", raw[:1], step=100)
-    assert uri is not None
+    place = tracker.log_model(tmp_path / "export", raw[:1], step=100)
+    assert place is not None
+    tracker.set_description(f"load {place}")
+    tracker.finish()
     assert import_mlflow().active_run() is None
+    store = client(runs)
+    run = store.get_run(tracker.run_id)
+    uri = run.data.tags["mlflow.note.content"].removeprefix("load ")
+    assert uri == f"runs:/{tracker.run_id}/model"
 
     answers = predict_elsewhere(tracker, uri, raw, tmp_path)
     logits = network(paddle.to_tensor(SPEC.input.normalise(raw))).numpy()
@@ -457,17 +406,13 @@ def test_image_model_predicts_where_there_is_no_expkit(runs: Path, tracker: Trac
         assert answer["probability"] == pytest.approx(expected["probability"], abs=1e-5)
         assert answer["p(3)"] == pytest.approx(expected["probabilities"]["3"], abs=1e-5)
 
-    store = client(runs)
-    run = store.get_run(tracker.run_id)
-    model = store.get_logged_model(uri.removeprefix("models:/"))
-    assert run.info.status == "RUNNING"
+    model = logged_model(runs, tracker)
     assert [(o.model_id, o.step) for o in run.outputs.model_outputs] == [(model.model_id, 100)]
     assert (model.source_run_id, str(model.status)) == (tracker.run_id, "READY")
     assert [(m.key, m.value, m.dataset_name) for m in model.metrics] == [
         ("test/accuracy", 0.98, "digits (stand-in for mnist), test")
     ]
     assert model.params == {"model": "cnn"}
-    tracker.finish()
     assert len(store.get_metric_history(tracker.run_id, "test/accuracy")) == 1, "not recorded twice"
 
     meta = import_mlflow().models.Model.load(Path(model.artifact_location.removeprefix("file://")))
@@ -486,23 +431,32 @@ def test_table_model_takes_named_columns_in_any_order(tracker: Tracker, tmp_path
     target = Values(("price",), (22.5,), (9.2,), "1000 dollars")
     network = export(tmp_path / "export", (3,), 1, {"input": table.describe(), "target": target.describe()})
     raw = np.array([[6.5, 65.0, 296.0], [5.0, 20.0, 300.0]])
-    uri = tracker.log_model(tmp_path / "export", raw)
-    assert uri is not None
+    tracker.log_model(tmp_path / "export", raw)
+    tracker.finish()
+    uri = f"runs:/{tracker.run_id}/model"
     answers = predict_elsewhere(tracker, uri, raw[:, ::-1].copy(), tmp_path, ("tax", "age", "rooms"))
     outputs = network(paddle.to_tensor(table.normalise(raw))).numpy()
     expected = [answer["values"]["price"] for answer in target.decode(outputs)]
     assert [answer["price"] for answer in answers] == pytest.approx(expected, rel=1e-5)
 
 
-def test_export_that_is_damaged_is_an_export_error(runs: Path, tracker: Tracker, tmp_path: Path) -> None:
+def logged_model(runs: Path, tracker: Tracker) -> Any:
+    found = client(runs).search_logged_models([tracker.experiment_id], filter_string="name = 'model'")
+    (mine,) = [model for model in found if model.source_run_id == tracker.run_id]
+    return mine
+
+
+def test_export_that_is_damaged_is_refused(
+    runs: Path, tracker: Tracker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     about = {"input": SPEC.input.describe(), "target": SPEC.target.describe()}
     export(tmp_path / "export", (1, 28, 28), 10, about)
     (tmp_path / "export" / "model.json").write_text("{}")
-    with pytest.raises(ExportError, match=r"does not predict|not a working model"):
-        tracker.log_model(tmp_path / "export", np.zeros((1, 28, 28), np.uint8))
-    found = client(runs).search_logged_models([tracker.experiment_id], filter_string="name = 'model'")
-    mine = [model for model in found if model.source_run_id == tracker.run_id]
-    assert [str(model.status) for model in mine] == ["FAILED"]
+    tracker.log_model(tmp_path / "export", np.zeros((1, 28, 28), np.uint8))
+    tracker.finish()
+    assert re.search(r"refused: the exported model .*(does not predict|not a working model)", caplog.text)
+    assert str(logged_model(runs, tracker).status) == "FAILED"
+    assert client(runs).get_run(tracker.run_id).info.status == "FINISHED", "what comes behind it is sent"
 
 
 # --- small functions -------------------------------------------------------------------------------------------------

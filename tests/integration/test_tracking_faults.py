@@ -12,10 +12,11 @@ import yaml
 
 from expkit.api import Classes, DataSource, DataSpec, ImageInput
 from expkit.errors import TrackingError
-from expkit.tracking import StoreSettings, masked, open_tracker
+from expkit.tracking import StoreSettings, masked
+from expkit.tracking.sender import Sender
 from expkit.tracking.store import database_file, import_mlflow, sqlite_uri
-from expkit.tracking.writer import MetricWriter
 from tests.integration.conftest import QUICK, CommandLine
+from tests.integration.tracked import begin
 
 
 def settings(folder: Path, **more: Any) -> StoreSettings:
@@ -27,14 +28,14 @@ def client(folder: Path) -> Any:
 
 
 def test_a_finish_that_a_signal_tore_is_made_good_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracker = open_tracker(settings(tmp_path), params={}, tags={})
-    close = MetricWriter.close
+    tracker = begin(settings(tmp_path), params={}, tags={})
+    close = Sender.close
 
-    def torn(self: MetricWriter, timeout: float = 0) -> int:
-        monkeypatch.setattr(MetricWriter, "close", close)
+    def torn(self: Sender) -> bool:
+        monkeypatch.setattr(Sender, "close", close)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MetricWriter, "close", torn)
+    monkeypatch.setattr(Sender, "close", torn)
     with pytest.raises(KeyboardInterrupt):
         tracker.finish("FINISHED")
     tracker.finish("KILLED", "twice Ctrl-C")
@@ -46,7 +47,7 @@ def test_a_finish_that_a_signal_tore_is_made_good_by_the_next(tmp_path: Path, mo
 def test_a_run_that_could_not_be_opened_whole_is_closed_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_tracker(settings(tmp_path), params={}, tags={}).finish()
+    begin(settings(tmp_path), params={}, tags={}).finish()
     mlflow = import_mlflow()
 
     def full(*_: Any, **__: Any) -> None:
@@ -54,7 +55,7 @@ def test_a_run_that_could_not_be_opened_whole_is_closed_as_failed(
 
     with monkeypatch.context() as patch, pytest.raises(TrackingError, match="no run could be written \\(disk full\\)"):
         patch.setattr(mlflow.MlflowClient, "log_batch", full)
-        open_tracker(settings(tmp_path), params={"a": 1}, tags={})
+        begin(settings(tmp_path), params={"a": 1}, tags={})
     runs = client(tmp_path).search_runs(["1"])
     assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]
 
@@ -63,7 +64,7 @@ def test_a_run_that_could_not_be_opened_whole_is_closed_as_failed(
 def test_any_folder_name_will_do(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
-    tracker = open_tracker(settings(folder), params={}, tags={})
+    tracker = begin(settings(folder), params={}, tags={})
     (folder / "a.txt").write_text("a")
     tracker.log_artifact(folder / "a.txt")
     tracker.finish()
@@ -74,7 +75,7 @@ def test_any_folder_name_will_do(tmp_path: Path, name: str) -> None:
     assert copy.read_text() == "a"
     assert [path.name for path in tmp_path.iterdir()] == [name], "no stray folder"
     assert database_file(tracker.uri) == folder / "mlflow.db"
-    again = open_tracker(StoreSettings(tracker.uri, "demo", "run", folder, folder / "mlartifacts"), params={}, tags={})
+    again = begin(StoreSettings(tracker.uri, "demo", "run", folder, folder / "mlartifacts"))
     again.finish()
     assert again.uri == tracker.uri
 
@@ -82,20 +83,20 @@ def test_any_folder_name_will_do(tmp_path: Path, name: str) -> None:
 def test_a_run_interrupted_while_it_is_opened_is_closed_as_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_tracker(settings(tmp_path), params={}, tags={}).finish()
+    begin(settings(tmp_path), params={}, tags={}).finish()
 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(import_mlflow().MlflowClient, "log_batch", interrupted)
-        open_tracker(settings(tmp_path), params={"a": 1}, tags={})
+        begin(settings(tmp_path), params={"a": 1}, tags={})
     runs = client(tmp_path).search_runs(["1"])
     assert sorted(run.info.status for run in runs) == ["FINISHED", "KILLED"]
 
 
 def test_a_plugins_metric_gets_a_column(tmp_path: Path) -> None:
-    open_tracker(settings(tmp_path, metrics=("dice",)), params={}, tags={}).finish()
+    begin(settings(tmp_path, metrics=("dice",)), params={}, tags={}).finish()
     tags = client(tmp_path).get_experiment_by_name("demo").tags
     assert "metrics.`test/dice`" in tags["mlflow.sharedViewState.expkit"]
 
@@ -105,11 +106,11 @@ def test_a_metric_that_comes_later_gets_a_column_beside_the_others(tmp_path: Pat
         tags = client(tmp_path).get_experiment_by_name("demo").tags
         return list(json.loads(tags["mlflow.sharedViewState.expkit"])["selectedColumns"])
 
-    open_tracker(settings(tmp_path), params={}, tags={}).finish()
+    begin(settings(tmp_path), params={}, tags={}).finish()
     first = columns()
     assert "metrics.`test/accuracy`" in first, "the shipped metrics are shown without being named"
     for _ in range(2):
-        open_tracker(settings(tmp_path, metrics=("accuracy", "dice")), params={}, tags={}).finish()
+        begin(settings(tmp_path, metrics=("accuracy", "dice")), params={}, tags={}).finish()
         added = columns()
         at = added.index("metrics.`test/dice`")
         assert added[at - 1].startswith("metrics.")
@@ -118,7 +119,7 @@ def test_a_metric_that_comes_later_gets_a_column_beside_the_others(tmp_path: Pat
 
 
 def test_an_export_that_cannot_be_served_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tracker = open_tracker(settings(tmp_path), params={}, tags={})
+    tracker = begin(settings(tmp_path), params={}, tags={})
     export = tmp_path / "export"
     export.mkdir()
     for name in ("model.json", "model.pdiparams", "preprocess.py"):
@@ -159,7 +160,7 @@ def test_passwords_are_masked_anywhere_in_a_text(text: str, expected: str) -> No
 
 def test_passwords_do_not_reach_the_store(tmp_path: Path) -> None:
     secret = "https://me:hunter2@host/data"
-    tracker = open_tracker(
+    tracker = begin(
         settings(tmp_path), params={"dataset.url": secret, "list": [secret]}, tags={"a": secret}, description=secret
     )
     target = Classes(("a", "b"))

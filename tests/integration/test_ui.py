@@ -18,7 +18,10 @@ import pytest
 
 from expkit.cli import ui
 from expkit.errors import TrackingError
-from expkit.tracking import StoreSettings, open_tracker
+from expkit.tracking import StoreSettings
+from expkit.tracking.operations import RUN_ID
+from expkit.tracking.view import sweep_state, sweep_view
+from tests.integration.tracked import begin
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 32
 LAUNCH = "import sys; from expkit.cli.ui import main; sys.exit(main(sys.argv[1:]))"
@@ -48,11 +51,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A store with one run that has a picture."""
     folder = tmp_path_factory.mktemp("ui runs é#1 100%20?")  # all that a URI may be misread for
     settings = StoreSettings(None, "mnist_cnn", "cnn-adam", folder, folder / "mlartifacts")
-    tracker = open_tracker(settings, params={"model": "cnn"}, tags={}, description="# card")
+    tracker = begin(settings, params={"model": "cnn"}, tags={}, description="# card")
     (folder / "loss.png").write_bytes(PNG)
     tracker.log_artifact(folder / "loss.png", "plots")
     tracker.log_metrics({"loss": float("nan"), "accuracy": 0.9}, step=1)
-    tracker.children().show("ab12cd", ["model"], ["valid/best_accuracy"])
+    tracker.show_sweep(sweep_view("ab12cd"), sweep_state(RUN_ID, ["model"], ["valid/best_accuracy"]))
     tracker.finish()
     return folder, tracker.run_id
 
@@ -99,7 +102,7 @@ def test_page_api_and_pictures_are_served(runs: tuple[Path, str], page: tuple[su
 def test_a_run_can_be_tracked_through_the_server(page: tuple[Any, int, str], tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{page[1]}"
     settings = StoreSettings(address, "by_server", "cnn-sgd", tmp_path, tmp_path / "unused")
-    tracker = open_tracker(settings, params={f"p{i}": i for i in range(120)}, tags={}, description="")
+    tracker = begin(settings, params={f"p{i}": i for i in range(120)}, tags={}, description="")
     (tmp_path / "a.txt").write_text("a")
     tracker.log_metrics({"loss": float("inf"), "nan": float("nan")}, step=1)
     tracker.log_artifact(tmp_path / "a.txt")

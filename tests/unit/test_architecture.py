@@ -83,6 +83,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.provenance",
         "expkit.record",
         "expkit.record_files",
+        "expkit.record_store",
         "expkit.recovery",
         "expkit.replay",
         "expkit.report",

@@ -1,0 +1,148 @@
+"""What a run tells the tracking store, written down in its folder first: nothing is lost where the store is not there.
+
+`tracking.jsonl` has one operation a line, in order. From it alone the run can be made in any store, at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+JOURNAL = "tracking.jsonl"
+METRICS, END, REOPEN, BEGIN = "metrics", "end", "reopen", "begin"
+_CHUNK = 1 << 18
+
+
+class Operation(NamedTuple):
+    """One line of a journal.
+
+    Attributes:
+        start: byte at which its line begins.
+        end: byte after its line.
+        what: kind of operation: "metrics", "tags", "file", ...
+        facts: of it.
+    """
+
+    start: int
+    end: int
+    what: str
+    facts: dict[str, Any]
+
+
+class Journal:
+    """Appends to the journal of one run; one thread at a time.
+
+    A line is handed to the system at once, so that a killed process loses none; `secure` makes them last through a
+    power cut. Where the disk is full, lines stay in memory until there is room.
+
+    Args:
+        folder: of the run; made where it is not there yet.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / JOURNAL
+        self._file: int | None = os.open(
+            self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666
+        )
+        self._waiting = b"" if self._ends_well() else b"\n"  # a line that a crash cut short becomes one of its own
+
+    def append(self, what: str, facts: Mapping[str, Any]) -> None:
+        """Write an operation down."""
+        self._write(json.dumps({"do": what, **facts}, separators=(",", ":"), ensure_ascii=False))
+
+    def append_metrics(self, values: Mapping[str, float], step: int, time_ms: int) -> None:
+        """Write metric points of one step down.
+
+        Args:
+            values: by name; NaN and infinity are values like others.
+            step: position on the x axis.
+            time_ms: milliseconds since 1970; makes a second attempt to store the points harmless.
+        """
+        self._write(f'{{"do":"metrics","time":{time_ms},"step":{step},"values":{json.dumps(values)}}}')
+
+    def secure(self) -> None:
+        """Make all of it last through a power cut."""
+        if self._file is not None and not self._waiting:
+            with contextlib.suppress(OSError):  # not every file system can; what is written stays written
+                os.fsync(self._file)
+
+    def close(self) -> None:
+        """Let go of the file; later calls do nothing."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            os.close(file)
+
+    def _write(self, line: str) -> None:
+        if self._file is None:
+            return
+        data = self._waiting + line.encode("utf-8", "surrogateescape") + b"\n"
+        try:
+            written = os.write(self._file, data)
+        except OSError:
+            written = 0
+        self._waiting = data[written:]
+
+    def _ends_well(self) -> bool:
+        assert self._file is not None
+        size = os.fstat(self._file).st_size
+        return size == 0 or os.pread(self._file, 1, size - 1) == b"\n"
+
+
+def read_journal(folder: Path, offset: int = 0) -> Iterator[Operation]:
+    """Yield the operations from a byte on; lines that a crash or a full disk cut short are left out.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with (folder / JOURNAL).open("rb") as file:
+        file.seek(offset)
+        rest = b""
+        while chunk := file.read(_CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                start, offset = offset, offset + len(line) + 1
+                found = _parsed(line)
+                if found is not None:
+                    yield Operation(start, offset, *found)
+
+
+def _parsed(line: bytes) -> tuple[str, dict[str, Any]] | None:
+    try:
+        facts = json.loads(line.decode("utf-8", "surrogateescape"))
+        return facts.pop("do"), facts
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return None
+
+
+def last_steps(folder: Path) -> dict[str, int]:
+    """Return the last step of each metric in a journal."""
+    found: dict[str, int] = {}
+    for operation in read_journal(folder):
+        if operation.what == METRICS:
+            step = operation.facts["step"]
+            for name in operation.facts["values"]:
+                found[name] = max(step, found.get(name, step))
+    return found
+
+
+def is_open(folder: Path) -> bool:
+    """Whether a journal says that its run is running: it has begun or was gone on with since it last ended."""
+    state = ""
+    for operation in read_journal(folder):
+        if operation.what in (BEGIN, REOPEN, END):
+            state = operation.what
+    return state in (BEGIN, REOPEN)
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
