@@ -122,7 +122,8 @@ def _sync(folder: Path, uri: str | None, down: set[str | None]) -> tuple[str, st
     if settings.uri is not None and MASKED in settings.uri:
         raise TrackingError(f"its store is {settings.uri}, and records hold no passwords. Give it: --uri URI")
     before = Delivery(folder, settings).left()
-    if not before and (not is_open(folder) or not is_abandoned(folder)):
+    died = is_open(folder) and is_abandoned(folder)
+    if not before and not died:
         return "had all in the store", ""
     if settings.uri in down:
         return "not sent", f"not sent: {before}"
@@ -131,7 +132,11 @@ def _sync(folder: Path, uri: str | None, down: set[str | None]) -> tuple[str, st
     except TrackingError:
         down.add(settings.uri)
         raise
-    return ("not sent", f"not sent: {left}") if left else ("sent", f"sent: {before or 'how it ended'}")
+    return (
+        ("not sent", f"not sent: {left}")
+        if left
+        else ("sent", f"sent: {', '.join(filter(None, (before, died and 'that its process died')))}")
+    )
 
 
 def _short(folder: Path) -> Path:

@@ -18,13 +18,8 @@ from expkit.tracking.text import explain, masked
 SENT = "tracking.sent.json"
 BATCH = 1000
 """MLflow takes at most so many metric points in one call."""
-_REFUSALS = {
-    "INVALID_PARAMETER_VALUE",
-    "BAD_REQUEST",
-    "RESOURCE_ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "NOT_IMPLEMENTED",
-}
+_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "NOT_IMPLEMENTED"}
+"""What MLflow calls errors that will not pass; a missing permission may, with another token."""
 
 MOST = 10
 """Things that a message names."""
