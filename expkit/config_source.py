@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expkit import registry
 from expkit.conf_folders import distribution_folders, user_conf_dir
-from expkit.errors import PluginError
+from expkit.errors import PluginError, first_line
 from expkit.registry import Entry, Kind
 from expkit.signature import REQUIRED, Computed, Option, describe
 
@@ -47,7 +47,7 @@ def schema(entry: Entry) -> DictConfig:
     except OmegaConfBaseException as error:
         raise PluginError(
             f"{entry.kind.name} {entry.name!r} of {entry.distribution} {entry.version} has an option that "
-            f"cannot be configured: {str(error).splitlines()[0]} ({error.full_key}). Its default has to be "
+            f"cannot be configured: {first_line(error)} ({error.full_key}). Its default has to be "
             "None, a number, string, boolean, list or dict that fits its annotation."
         ) from error
     assert isinstance(config, DictConfig)

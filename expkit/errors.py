@@ -74,6 +74,11 @@ class NotFiniteError(TrainingStoppedError):
         self.text, self.kind, self.undone = text, kind, undone
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of a message that says something; the name of the error's class where none does."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'adam'?`` for a near miss, else an empty string.
 

@@ -7,7 +7,6 @@ gives the same batches, bit by bit.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import io
 import itertools
@@ -26,12 +25,12 @@ from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from expkit.errors import DataError
 from expkit.interrupts import SIGNALS
+from expkit.processes import death_with_parent, killed_by
 
 log = logging.getLogger("expkit")
 
 T = TypeVar("T")
 _REQUESTS = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -160,8 +159,7 @@ class _Worker:
 
     def start(self, make: Callable[[int], Any], numbers: Sequence[int]) -> None:
         """Fork."""
-        # Found here, since a child must not ask the dynamic linker: another thread may have held its lock at the fork.
-        prctl = ctypes.CDLL(None).prctl
+        tie = death_with_parent()
         source, target = os.pipe()
         self._batches = os.fdopen(source, "rb")
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -174,7 +172,7 @@ class _Worker:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._pid = os.fork()
             if self._pid == 0:
-                _serve(make, numbers, target, mask, prctl)
+                _serve(make, numbers, target, mask, tie)
         finally:
             os.close(target)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -210,7 +208,7 @@ class _Worker:
         if ending is None or ending.si_code == os.CLD_EXITED:
             how = "ended early"
         else:
-            how = f"was killed by {signal.Signals(ending.si_status).name}"
+            how = f"was {killed_by(ending.si_status)}"
         return DataError(
             f"dataset.loading=workers: worker process {self._pid} {how}. Often memory has run out: lower "
             "dataset.workers, dataset.prefetch or dataset.batch_size, or choose dataset.loading=prefetch, which makes "
@@ -223,7 +221,7 @@ def _serve(
     numbers: Sequence[int],
     target: int,
     mask: set[int | signal.Signals],
-    prctl: Callable[[int, int], int],
+    tie: Callable[[], None],
 ) -> NoReturn:
     """Be a worker process."""
     code = 1
@@ -234,7 +232,7 @@ def _serve(
         for request in _REQUESTS:
             signal.signal(request, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        tie()
         _talk()
         with os.fdopen(target, "wb") as pipe:
             for number in numbers:

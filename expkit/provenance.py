@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit import registry
+from expkit.processes import usable_cores
 
 PACKAGES = (
     "expkit",
@@ -120,7 +120,7 @@ def environment(device: str) -> dict[str, Any]:
         "executable": sys.executable,
         "platform": platform.platform(),
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(usable_cores()),
         "device": device,
         "gpu": _gpu_name(device),
         "versions": versions,

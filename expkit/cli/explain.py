@@ -27,7 +27,7 @@ from omegaconf.errors import (
 from yaml import MarkedYAMLError
 
 from expkit.cli.explain_choices import refused_composition, unknown_choice, unreadable_override
-from expkit.cli.explain_common import COMMAND, first_line
+from expkit.cli.explain_common import COMMAND
 from expkit.cli.explain_values import (
     missing_value,
     refused_override,
@@ -36,7 +36,7 @@ from expkit.cli.explain_values import (
     unresolved,
     wrong_value,
 )
-from expkit.errors import ExpkitError
+from expkit.errors import ExpkitError, first_line
 
 
 def explain(error: BaseException) -> str | None:

@@ -18,8 +18,8 @@ from omegaconf.errors import (
 )
 
 from expkit import registry
-from expkit.cli.explain_common import COMMAND, first_line, kind_of
-from expkit.errors import did_you_mean
+from expkit.cli.explain_common import COMMAND, kind_of
+from expkit.errors import did_you_mean, first_line
 from expkit.registry import Entry
 from expkit.signature import describe
 

@@ -9,7 +9,7 @@ from typing import Any, Optional  # OmegaConf reads these annotations, on Python
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from expkit.errors import ConfigError, did_you_mean
+from expkit.errors import ConfigError, did_you_mean, first_line
 from expkit.sweeping.search.options import NODE, SearchOptions
 
 
@@ -70,7 +70,7 @@ def read_settings(node: DictConfig | Mapping[str, Any]) -> SearchSettings:
     try:
         settings: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(OptunaSettings), given))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{NODE}.{error.full_key}: {str(error).splitlines()[0]}.") from error
+        raise ConfigError(f"{NODE}.{error.full_key}: {first_line(error)}.") from error
     values = {one.name: getattr(settings, one.name) for one in fields(SearchOptions)}
     values["objectives"] = _objectives(settings.objectives)
     return SearchSettings(SearchOptions(**values), settings.params, settings.conditions)

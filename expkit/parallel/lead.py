@@ -15,6 +15,7 @@ from expkit.parallel.messages import Order
 from expkit.parallel.places import check_shares, cores_of_each
 from expkit.parallel.team import Leader
 from expkit.preparation import Prepared
+from expkit.processes import usable_cores
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def started(config: ExperimentConfig) -> Iterator[Leader | None]:
         yield None
         return
     check_shares(config)
-    if devices * config.device.threads > len(os.sched_getaffinity(0)):
+    if devices * config.device.threads > len(usable_cores()):
         cores_of_each(config)  # that many can only be GPUs; else this says so before anything is started
     with ExitStack() as held:
         # Started first of all, since each takes as long to import Paddle as this process does.

@@ -14,6 +14,7 @@ from typing import Any
 
 from expkit.errors import DeviceLostError
 from expkit.parallel.messages import Failed, Order
+from expkit.processes import killed_by
 from expkit.runlog import log
 
 _GRACE = 5.0
@@ -129,7 +130,7 @@ class Member:
         elif code is None:
             how = "talks no more"
         elif code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
+            how = f"was {killed_by(-code)}"
             advice = " Often memory has run out: each device holds the data and the model." * (code == -signal.SIGKILL)
         else:
             how = f"ended with exit code {code}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 from expkit import cpu_tuning
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError, DeviceError
+from expkit.processes import usable_cores
 
 
 def check_shares(config: ExperimentConfig) -> None:
@@ -44,7 +44,7 @@ def cores_of_each(config: ExperimentConfig) -> list[list[int]] | None:
         if cuda:  # else `expkit.device` says that this Paddle knows no GPU
             _check_gpus(config.trainer.devices, config.device.index, gpus)
         return None
-    return shared_out(sorted(os.sched_getaffinity(0)), config.trainer.devices, config.device.threads)
+    return shared_out(usable_cores(), config.trainer.devices, config.device.threads)
 
 
 def shared_out(cores: Sequence[int], devices: int, threads: int) -> list[list[int]]:

@@ -5,7 +5,6 @@ It is started by `expkit.parallel.member`, with a pipe. It writes nothing, and e
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -19,17 +18,17 @@ import numpy as np
 
 from expkit import config, cpu_tuning
 from expkit.config import ExperimentConfig
-from expkit.errors import DeviceLostError, NotFiniteError
+from expkit.errors import DeviceLostError, NotFiniteError, first_line
 from expkit.interrupts import SIGNALS
 from expkit.parallel.group import Group, connect
 from expkit.parallel.messages import DONE, NOT_FINITE, Failed, Order, Part
 from expkit.parallel.shares import rows_of, share
 from expkit.parallel.team import Follower
 from expkit.preparation import Prepared, prepare
+from expkit.processes import die_with_parent
 from expkit.seeding import seed_everything
 from expkit.spec import Array
 
-_PR_SET_PDEATHSIG = 1
 _RANDOM = 5015
 """Keeps the random numbers of ranks apart from others that are made of the seed."""
 
@@ -52,8 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     except (EOFError, BrokenPipeError):  # rank 0 is gone
         return 1
     except Exception as error:  # noqa: BLE001 - whatever it is, rank 0 is to say it
-        text = next(iter(str(error).strip().splitlines()), "")
-        pipe.send(Failed(f"{type(error).__name__}: {text}", traceback.format_exc()))
+        pipe.send(Failed(f"{type(error).__name__}: {first_line(error)}", traceback.format_exc()))
         return 1
 
 
@@ -61,9 +59,7 @@ def _belong_to(parent: int) -> None:
     # Who asks a run to stop asks rank 0, which ends this process when it has saved.
     for name in SIGNALS:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before that
-        os._exit(1)
+    die_with_parent(parent)
 
 
 def _serve(pipe: Connection, rank: Rank) -> NoReturn:

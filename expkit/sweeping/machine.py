@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from expkit.processes import usable_cores
+
 _SECONDS = 20
 """Longest wait for nvidia-smi, which takes seconds where the driver has to wake up first."""
 
@@ -49,12 +51,6 @@ def look_around(
     cpus = len(cores) if quota is None else max(1, min(len(cores), int(quota)))
     gpus, source = find_gpus(environment, proc)
     return Machine(cores, cpus, gpus, source, paddle_has_gpu())
-
-
-def usable_cores() -> tuple[int, ...]:
-    """Return the numbers of the cores that this process may use."""
-    cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
-    return cores or tuple(range(os.cpu_count() or 1))
 
 
 def find_gpus(environment: Mapping[str, str] = os.environ, proc: Path = Path("/proc")) -> tuple[tuple[str, ...], str]:

@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from expkit.processes import kill_group
 from expkit.sweeping.jobs import CRASHED, FAILED, FINISHED, KILLED, PRUNED, TIMEOUT, Job, Outcome, Report
 from expkit.sweeping.process import Process, ending_of, oom_kills
 from expkit.sweeping.slots import Slot
-from expkit.sweeping.ties import kill_group
 from expkit.sweeping.wire import pack_job, unpack
 
 CAN_FORK = hasattr(os, "fork")

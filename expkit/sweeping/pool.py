@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console
 
 from expkit.interrupts import StopRequests
+from expkit.processes import usable_cores
 from expkit.settings import SweepSettings
 from expkit.sweeping.dispatch import Dispatch
 from expkit.sweeping.jobs import Source, Watcher
-from expkit.sweeping.machine import usable_cores
 from expkit.sweeping.needs import Need, Width
 from expkit.sweeping.place import Place
 from expkit.sweeping.slots import Slot, find_slots, refuse_unfit

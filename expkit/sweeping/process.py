@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,8 +13,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from expkit.processes import kill_group, killed_by
 from expkit.sweeping.slots import Slot
-from expkit.sweeping.ties import kill_group
 
 SERVER, WORKER = "expkit.sweeping.server", "expkit.sweeping.worker"
 _LAST = 3.0
@@ -114,16 +113,14 @@ def ending_of(code: int, out_of_memory: bool = False) -> str:
     """Say how a process ended: "killed by SIGKILL (out of memory?)"."""
     if code >= 0:
         return f"its process ended with exit code {code} before the run was over"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
+    told = killed_by(-code)
+    name = told.rpartition(" ")[2]
     more = {"SIGSEGV": "a fault in native code", "SIGILL": "an instruction that this processor does not have"}
     if name == "SIGBUS":
-        return "killed by SIGBUS (often /dev/shm or the disk is full)"
+        return f"{told} (often /dev/shm or the disk is full)"
     if name == "SIGKILL":
-        return f"killed by SIGKILL ({'out of memory' if out_of_memory else 'out of memory?'})"
-    return f"killed by {name}" + (f" ({more[name]}; output.log may tell more)" if name in more else "")
+        return f"{told} ({'out of memory' if out_of_memory else 'out of memory?'})"
+    return told + (f" ({more[name]}; output.log may tell more)" if name in more else "")
 
 
 def oom_kills() -> int | None:

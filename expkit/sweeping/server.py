@@ -18,8 +18,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from expkit.processes import die_with_parent, kill_group
 from expkit.sweeping import worker
-from expkit.sweeping.ties import die_with_parent, kill_group
 from expkit.sweeping.wire import Line
 
 _ALWAYS = ("expkit.experiment", "expkit.sweeping.reporter", "sklearn.datasets")

@@ -21,8 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from expkit.processes import die_with_parent, kill_group, pin
 from expkit.sweeping.jobs import FAILED, FINISHED, KILLED, OUTPUT, PRUNED, Job, Outcome, Report
-from expkit.sweeping.ties import die_with_parent, kill_group, pin
 from expkit.sweeping.wire import Line, pack, unpack_job
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from expkit.sweeping.ties import kill_group
+from expkit.processes import kill_group
 
 ENVIRONMENT = {
     # A node that died is noticed within seconds, not half a minute.

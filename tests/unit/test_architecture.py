@@ -52,6 +52,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.metrics",
         "expkit.option_types",
         "expkit.parts",
+        "expkit.processes",
         "expkit.registry",
         "expkit.seeding",
         "expkit.settings",

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from expkit.errors import ConfigError
+from expkit.processes import usable_cores
 from expkit.sweeping.cluster.settings import ClusterSettings
-from expkit.sweeping.machine import usable_cores
 from expkit.sweeping.needs import Width
 
 _QUIET = {

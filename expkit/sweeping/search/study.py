@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expkit.errors import ConfigError, did_you_mean
+from expkit.errors import ConfigError, did_you_mean, first_line
 from expkit.sweeping.search.objectives import Objective
 from expkit.sweeping.search.options import NODE, SearchOptions
 from expkit.sweeping.search.space import Choices, Parameter, Space, Value
@@ -82,8 +82,9 @@ def open_study(
             )
             trials = study.get_trials(deepcopy=False)
     except Exception as error:
+        why = f"{type(error).__name__}: {first_line(error).rstrip('.')}"
         raise ConfigError(
-            f"{NODE}.storage={url}: the study cannot be opened: {type(error).__name__}: {_first_line(error)}. It is a "
+            f"{NODE}.storage={url}: the study cannot be opened: {why}. It is a "
             "URL such as sqlite:////home/me/studies.db, postgresql://user@host/name or journal:////shared/studies.log; "
             "null keeps the study in the folder of the sweep."
         ) from error
@@ -231,7 +232,3 @@ def _check_same(
                     f"{where} is of another search: {key} was one of {was}, and is now one of {is_}. Optuna cannot "
                     f"change the choices of a study. {elsewhere}"
                 )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or "no reason given").splitlines()[0].rstrip(".")
