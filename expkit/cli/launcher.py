@@ -255,8 +255,6 @@ class LocalLauncher(SweepLauncher):
         options: of another launcher, which a file sets that chooses it and that the command line outvotes.
     """
 
-    __module__ = "hydra_plugins.expkit"  # Hydra takes plugins from packages of this name; ours is registered by hand
-
     def __init__(self, **options: Any) -> None:
         """Take no notice of them."""
 

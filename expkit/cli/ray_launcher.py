@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit.cli.launcher import SweepLauncher
-from expkit.errors import ConfigError
+from expkit.errors import ConfigError, first_line
 from expkit.settings import TrackingSettings
 from expkit.sweeping.cluster.pool import RayPool
 from expkit.sweeping.cluster.settings import ClusterSettings, check
@@ -28,13 +28,11 @@ class RayLauncher(SweepLauncher):
         ConfigError: one has a value that it cannot have.
     """
 
-    __module__ = "hydra_plugins.expkit"  # as of the local launcher
-
     def __init__(self, **options: Any) -> None:
         try:
             made = OmegaConf.merge(OmegaConf.structured(ClusterSettings), options)
         except OmegaConfBaseException as error:
-            raise ConfigError(f"hydra.launcher.{error.full_key}: {str(error).splitlines()[0]}") from error
+            raise ConfigError(f"hydra.launcher.{error.full_key}: {first_line(error)}") from error
         self._cluster = cast(ClusterSettings, OmegaConf.to_object(made))
 
     def executor(self, needs: Sequence[Need], jobs: int | None) -> Executor:

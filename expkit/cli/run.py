@@ -13,7 +13,6 @@ from expkit.cli.arguments import flags_first
 from expkit.cli.task import Task
 from expkit.errors import ConfigError, ExpkitError
 from expkit.paths import ROOT_CONFIG, conf_dir
-from expkit.sweeping.ranking import conclude_folders
 
 if TYPE_CHECKING:
     from expkit.config import ExperimentConfig
@@ -40,8 +39,8 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
     from hydra.errors import HydraException
 
     from expkit import config
-    from expkit.cli.sweeper import chosen_by_default
-    from expkit.cli.sweeper import register as register_plugins
+    from expkit.cli.plugins import chosen_by_default
+    from expkit.cli.plugins import register as register_plugins
 
     config.register()
     register_plugins()
@@ -95,5 +94,8 @@ def _close(task: Task, error: BaseException | None = None) -> int:
 
 
 def _conclude(task: Task) -> None:
-    for sweep in task.sweeps:
-        conclude_folders(sweep)
+    if task.sweeps:
+        from expkit.sweeping.ranking import conclude_folders  # a single run has no use for it
+
+        for sweep in task.sweeps:
+            conclude_folders(sweep)

@@ -31,8 +31,6 @@ from expkit.sweeping.search.study import STORAGE, import_optuna
 class OptunaSweeper(Sweeper):
     """Asks Optuna what to run next, each time a place is free; its options are those of `hydra.sweeper`."""
 
-    __module__ = "hydra_plugins.expkit"  # as of the launcher
-
     config: DictConfig
 
     def __init__(self, **options: Any) -> None:

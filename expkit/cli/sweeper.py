@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
-from hydra.plugins.plugin import Plugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from expkit.cli.launcher import LocalLauncher, SweepLauncher
-from expkit.cli.ray_launcher import RayLauncher
-from expkit.cli.search_sweeper import OptunaSweeper
+from expkit.cli.launcher import SweepLauncher
 from expkit.cli.sweep_folder import is_of_this_start
 from expkit.cli.task import Task as CommandTask
 from expkit.errors import ConfigError
@@ -34,8 +25,6 @@ class GridSweeper(Sweeper):
         max_batch_size: for other launchers.
         params: values to go through, as on the command line.
     """
-
-    __module__ = "hydra_plugins.expkit"  # as of the launcher
 
     def __init__(self, max_batch_size: int | None = None, params: Mapping[str, str] | None = None) -> None:
         # Not to be imported before Hydra has looked for plugins, when it makes this class anew.
@@ -75,51 +64,6 @@ class GridSweeper(Sweeper):
         (combinations,) = self._basic.split_arguments(kept, None)
         self.launcher.knows_all = True
         return [self.launcher.launch(combinations, initial_job_idx=0)]
-
-
-_DEFAULTS = {"launcher": "expkit_local", "sweeper": "expkit_grid"}
-PLUGINS: tuple[type[Plugin], ...] = (LocalLauncher, RayLauncher, GridSweeper, OptunaSweeper)
-
-
-def register() -> None:
-    """Tell Hydra of our launcher and sweepers; doing so again changes nothing.
-
-    Hydra takes plugins from packages below `hydra_plugins` only, and imports all of these for each program that uses
-    it. Ours are of use to expkit alone, so that it makes such a module when it starts rather than installing one.
-    """
-    plugins = Plugins.instance()  # looks for the installed ones
-    package = _package()
-    module = sys.modules.setdefault("hydra_plugins.expkit", ModuleType("hydra_plugins.expkit"))
-    setattr(package, "expkit", module)  # noqa: B010 - mypy knows of no such module
-    for plugin in PLUGINS:
-        setattr(module, plugin.__name__, plugin)
-        plugins.register(plugin)
-
-
-@contextmanager
-def chosen_by_default() -> Iterator[None]:
-    """Within this context Hydra's defaults are our launcher and sweeper.
-
-    A line `override hydra/launcher` in expkit.yaml would go before that of a file in conf/experiment or conf/search,
-    and make it mean nothing. Hydra's own `basic` ones stay what they are.
-    """
-    store = ConfigStore.instance()
-    hydras = store.load("hydra/config.yaml")
-    ours = store.load("hydra/config.yaml").node
-    for entry in ours.defaults:
-        entry.update({group: name for group, name in _DEFAULTS.items() if group in entry})
-    store.store(group="hydra", name="config", node=ours, provider=hydras.provider)
-    try:
-        yield
-    finally:  # others may use Hydra in this process
-        store.store(group="hydra", name="config", node=hydras.node, provider=hydras.provider)
-
-
-def _package() -> ModuleType:
-    try:
-        return importlib.import_module("hydra_plugins")
-    except ImportError:  # none is installed
-        return sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
 
 
 def _refuse(overrides: Sequence[Override]) -> None:

@@ -200,3 +200,13 @@ def test_completion_says_nothing_when_it_fails(ran, monkeypatch, capsys) -> None
     raising(monkeypatch, ConfigError("broken"))
     assert main(["-sc", "query=bash"]) == 1
     assert capsys.readouterr().err == ""
+
+
+def test_who_runs_no_sweep_imports_nothing_of_sweeps(tmp_path: Path) -> None:
+    code = (
+        "import sys; from expkit.cli import main; main(['--cfg', 'job', '+experiment=mnist_cnn'])\n"
+        "slow = ('expkit.sweeping', 'expkit.cli.launcher', 'expkit.cli.search', 'numpy', 'paddle', 'optuna')\n"
+        "print([name for name in sys.modules if name.startswith(slow)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
