@@ -132,11 +132,7 @@ def _sync(folder: Path, uri: str | None, down: set[str | None]) -> tuple[str, st
     except TrackingError:
         down.add(settings.uri)
         raise
-    return (
-        ("not sent", f"not sent: {left}")
-        if left
-        else ("sent", f"sent: {', '.join(filter(None, (before, died and 'that its process died')))}")
-    )
+    return ("not sent", f"not sent: {left}") if left else ("sent", f"sent: {', '.join(told)}")
 
 
 def _short(folder: Path) -> Path:
