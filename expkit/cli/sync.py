@@ -132,6 +132,7 @@ def _sync(folder: Path, uri: str | None, down: set[str | None]) -> tuple[str, st
     except TrackingError:
         down.add(settings.uri)
         raise
+    told = [*([before] if before else []), *(["that its process died"] if died else [])]
     return ("not sent", f"not sent: {left}") if left else ("sent", f"sent: {', '.join(told)}")
 
 
