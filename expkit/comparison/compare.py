@@ -87,7 +87,10 @@ def main_metrics(runs: Sequence[Run]) -> list[str]:
             names.update({run.main_metric: None, f"test/{run.main_metric.removeprefix('valid/best_')}": None})
     if not names:  # not ours: nobody said what counts
         names = dict.fromkeys(name for name in metric_names(runs) if name.startswith(("test/", "valid/")))
-    names.update(dict.fromkeys(("valid/best_loss", "test/loss")))
+    for loss, others in (("valid/best_loss", "valid/"), ("test/loss", "test/")):
+        columns = [[run.metrics.get(name) for run in runs] for name in names if name.startswith(others)]
+        if [run.metrics.get(loss) for run in runs] not in columns:  # which is the metric itself, as a squared error
+            names[loss] = None
     return [name for name in names if name in there] or metric_names(runs)[:4]
 
 
@@ -109,6 +112,12 @@ def show(console: Console, compared: Comparison, limit: int) -> None:
     columns = _columns(compared, groups)
     shown, hidden = table.fitting(columns, console.width)
     table.show(console, shown)
+    for data, wanted in sorted(
+        {(run.tags.get("data.name", "?"), run.tags.get("data.stand_in_for", "")) for run in runs}
+    ):
+        if wanted:
+            told = f"STAND-IN DATA: this is NOT {wanted}; {data} was used. Results say nothing about {wanted}."
+            console.print(told, soft_wrap=True, markup=False, style="bold yellow")
     for line in _notes(compared, groups, hidden):
         console.print(line, soft_wrap=True, markup=False, style="dim")
     if len(runs) == 1:

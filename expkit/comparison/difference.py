@@ -10,8 +10,7 @@ from typing import Any
 
 from expkit.comparison.details import Details
 from expkit.comparison.direction import higher_is_better
-from expkit.comparison.grouping import BROUGHT
-from expkit.identity import LEFT_OUT, is_left_out
+from expkit.comparison.grouping import BROUGHT, changes_nothing
 from expkit.record_files import changed_values
 from expkit.reproduction.comparing import compare, same
 from expkit.reproduction.trees import CodeDifference, code_difference
@@ -78,7 +77,7 @@ def difference(first: Details, second: Details, here: Path) -> RunDifference:
     """
     changed = changed_values(first.run.params, second.run.params)
     changed.pop(BROUGHT, None)
-    options = _without_brought({key: pair for key, pair in changed.items() if not _changes_nothing(key)})
+    options = _without_brought({key: pair for key, pair in changed.items() if not changes_nothing(key)})
     environment = changed_values(_flat_environment(first), _flat_environment(second))
     if first.recorded is None or second.recorded is None:  # of one of them only a part is known
         environment = {key: pair for key, pair in environment.items() if None not in pair}
@@ -89,7 +88,7 @@ def difference(first: Details, second: Details, here: Path) -> RunDifference:
         first=first,
         second=second,
         options=options,
-        others={key: pair for key, pair in changed.items() if _changes_nothing(key)},
+        others={key: pair for key, pair in changed.items() if changes_nothing(key)},
         same_options=len({*first.run.params, *second.run.params} - set(changed)),
         code=_code(first, second, here),
         data=_changed(_data(first), _data(second)),
@@ -119,10 +118,6 @@ def _without_brought(changed: dict[str, Pair]) -> dict[str, Pair]:
         for key, pair in changed.items()
         if None not in pair or "." not in key or key.partition(".")[0] not in chosen
     }
-
-
-def _changes_nothing(key: str) -> bool:
-    return is_left_out(key) or f"{key}." in LEFT_OUT
 
 
 def _flat_environment(details: Details) -> Mapping[str, Any]:

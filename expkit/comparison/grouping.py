@@ -78,17 +78,23 @@ class Group:
 def grouped(runs: Sequence[Run]) -> list[Group]:
     """Take runs together that differ only in their seed; their order is kept.
 
-    The same config on other data, as a stand-in, is another group. What changes nothing of what is learned, as the
-    folder of the runs, tells no groups apart.
+    The same config on other data, as a stand-in, is another group. Options that change nothing of what is learned, as
+    the number of workers, tell groups apart only where one seed was run with several of them.
     """
     seeds = _seed_options(runs)
-    groups: dict[tuple[object, ...], list[Run]] = {}
-    for run in runs:
-        kept = tuple(sorted((k, v) for k, v in run.params.items() if k not in seeds and not _changes_nothing(k)))
-        data = run.tags.get("data.fingerprint")
-        key = (run.experiment, data, kept) if kept else (run.id,)
-        groups.setdefault(key, []).append(run)
-    return [Group(tuple(found)) for found in groups.values()]
+    alike: dict[tuple[object, ...], dict[tuple[object, ...], list[int]]] = {}
+    for number, run in enumerate(runs):
+        options = [(key, value) for key, value in sorted(run.params.items()) if key not in seeds and key != BROUGHT]
+        kept = tuple(option for option in options if not changes_nothing(option[0]))
+        rest = tuple(option for option in options if changes_nothing(option[0]))
+        key = (run.experiment, run.tags.get("data.fingerprint"), kept) if kept else (run.id,)
+        alike.setdefault(key, {}).setdefault(rest, []).append(number)
+    numbers = []
+    for parts in alike.values():
+        seeds_of = [{runs[n].params.get(SEED) for n in part} for part in parts.values()]
+        together = sum(map(len, seeds_of)) == len(set[str | None]().union(*seeds_of))
+        numbers += [sorted(n for part in parts.values() for n in part)] if together else list(parts.values())
+    return [Group(tuple(runs[n] for n in part)) for part in sorted(numbers)]
 
 
 def what_varies(groups: Sequence[Group], *, seed: bool) -> tuple[list[str], list[str]]:
@@ -100,9 +106,22 @@ def what_varies(groups: Sequence[Group], *, seed: bool) -> tuple[list[str], list
     """
     runs = [run for group in groups for run in group.runs]
     left_out = {BROUGHT} | (set() if seed else _seed_options(runs))
-    texts = [_without(group.first.params, left_out) for group in groups]
-    typed = dict.fromkeys(key for run in runs for key in run.typed)
-    return varying(texts, [key for key in typed if any(key in one for one in texts)])
+    every = [{key: value for key, value in group.first.params.items() if key not in left_out} for group in groups]
+    texts = [{key: value for key, value in one.items() if not changes_nothing(key)} for one in every]
+    typed = list(dict.fromkeys(key for run in runs for key in run.typed))
+    first, then = varying(texts, [key for key in typed if any(key in one for one in texts)])
+    return [*first, *_apart(every, [*first, *then])], then
+
+
+def _apart(every: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[str]:
+    """Return the options that change nothing, but are all that tells some groups apart."""
+    looks = [tuple(one.get(name) for name in names) for one in every]
+    found: dict[str, None] = {}
+    for look, count in Counter(looks).items():
+        twins = [one for one, other in zip(every, looks, strict=True) if other == look] if count > 1 else []
+        keys = dict.fromkeys(key for one in twins for key in one if changes_nothing(key))
+        found.update(dict.fromkeys(key for key in keys if len({one.get(key) for one in twins}) > 1))
+    return list(found)
 
 
 def mixes_code(groups: Sequence[Group]) -> int:
@@ -110,12 +129,9 @@ def mixes_code(groups: Sequence[Group]) -> int:
     return sum(len({run.code for run in group.runs}) > 1 for group in groups)
 
 
-def _without(params: Mapping[str, str], left_out: set[str]) -> dict[str, str]:
-    return {key: value for key, value in params.items() if key not in left_out and f"{key}." not in LEFT_OUT}
-
-
-def _changes_nothing(key: str) -> bool:
-    return key == BROUGHT or is_left_out(key) or f"{key}." in LEFT_OUT
+def changes_nothing(key: str) -> bool:
+    """Whether a choice or an option changes nothing of what a run learns."""
+    return is_left_out(key) or f"{key}." in LEFT_OUT
 
 
 def _seed_options(runs: Sequence[Run]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,10 @@ from expkit.tracking.store import (
 from expkit.tracking.text import as_logged, explain, masked
 from expkit.tracking.tracked_run import Points, TrackedRun
 
-_PAGE = 1000
+_PAGE = 200
+"""Runs in one answer: a server needs about a second for so many."""
+_PATIENCE = "30"
+"""Seconds that a server may take for an answer; nobody trains meanwhile."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 T = TypeVar("T")
 
@@ -104,11 +108,13 @@ class RunQuery:
                     with open_database(self.uri) as database:
                         if database is not None:
                             return fast(database)
+                os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", _PATIENCE)
                 return slow(import_mlflow().MlflowClient(tracking_uri=self.uri, registry_uri=self.uri))
         except ConfigError:
             raise
         except Exception as error:
-            raise TrackingError(f"tracking store {masked(self.uri)}: {explain(error)}. {remedy(error)}") from error
+            told = remedy(error, "Does it run? Name another one: --uri URI.")
+            raise TrackingError(f"tracking store {masked(self.uri)}: {explain(error)}. {told}") from error
 
 
 def open_query(uri: str | None, runs_dir: Path) -> RunQuery | None:

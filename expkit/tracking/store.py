@@ -269,16 +269,21 @@ def probe_database(uri: str) -> None:
         raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {remedy(error)}") from error
 
 
-def remedy(error: BaseException) -> str:
-    """Say what helps against an error of the store."""
+def remedy(error: BaseException, otherwise: str = _REMEDY) -> str:
+    """Say what helps against an error of the store.
+
+    Args:
+        error: that it raised.
+        otherwise: what helps where the error is of no known kind.
+    """
     text = str(error)
     if isinstance(error, ModuleNotFoundError):
         return f"Install the database's driver: pip install {error.name}."
     if "out-of-date database schema" in text:
         return "An older MLflow made it: back it up, then `mlflow db upgrade <uri>`."
     if "not a database" in text:
-        return f"The file is not an SQLite database. Move it away and run again. {_REMEDY}"
-    return _REMEDY
+        return f"The file is not an SQLite database. Move it away and run again. {otherwise}"
+    return otherwise
 
 
 def _experiment(client: Any, found: Any, settings: StoreSettings, artifacts: Path | None) -> str:

@@ -137,6 +137,13 @@ def test_what_changes_nothing_of_what_is_learned_separates_no_runs() -> None:
     assert len(grouped([run(0), run(1, seed=1, checkpoint__keep=3, dataset__workers=8, export="none")])) == 1
 
 
+def test_one_seed_with_several_numbers_of_workers_is_several_lines_that_say_so() -> None:
+    runs = [run(n, seed=seed, dataset__workers=2 + n // 2) for n, seed in enumerate((0, 1, 0, 1))]
+    groups = grouped(runs)
+    assert [len(group.runs) for group in groups] == [2, 2]
+    assert what_varies(groups, seed=False) == (["dataset.workers"], [])
+
+
 def test_an_option_that_follows_the_seed_separates_no_runs() -> None:
     assert len(grouped([run(0, dataset__seed=0), run(1, seed=1, dataset__seed=1)])) == 1
     assert len(grouped([run(0, dataset__seed=5), run(1, seed=1, dataset__seed=6)])) == 2
