@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +16,12 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from expkit import config_source
+from expkit import config_source, masking
 from expkit.component import Component
 from expkit.components import announced, make_components
 from expkit.errors import ConfigError, did_you_mean
 from expkit.paths import ROOT_CONFIG, conf_dir
+from expkit.secret_names import MASK
 from expkit.settings import (
     CheckpointSettings,
     DeviceSettings,
@@ -34,6 +37,7 @@ from expkit.settings import (
 from expkit.signature import LOADER_OPTIONS
 
 LOADING_MODES = ("auto", "sync", "prefetch", "workers")
+_VARIABLE = re.compile(r"\$\{oc\.env:(\w+)\}")
 _ABSENT = object()
 _WORDS = ("on", "off", "yes", "no")  # YAML takes them for true and false, the command line for what they are
 FRAMEWORK_NODES = ("trainer", "device", "tracking", "checkpoint", "export", "plots", "sweep")
@@ -128,7 +132,12 @@ def compose(overrides: Sequence[str] = ()) -> ExperimentConfig:
 
 
 def stored(
-    text: str, *, choices: Mapping[str, Any], overrides: Sequence[str], changes: Sequence[str] = ()
+    text: str,
+    *,
+    choices: Mapping[str, Any],
+    overrides: Sequence[str],
+    changes: Sequence[str] = (),
+    secrets: Mapping[str, Any] | None = None,
 ) -> ExperimentConfig:
     """Make the `ExperimentConfig` of an earlier run from what it recorded, whatever our configs say today.
 
@@ -137,17 +146,22 @@ def stored(
         choices: chosen option of each config group.
         overrides: what the user typed then.
         changes: "key=value" that take the place of what was recorded.
+        secrets: a resolved config of the same experiment that still has what is not recorded. Without it, what is
+            neither in the environment nor in `changes` stays masked.
 
     Raises:
         ConfigError: a change names no option, or gives it no value that it can have.
     """
     register()
-    recorded = OmegaConf.create(text)
+    recorded = OmegaConf.create(masking.with_secrets(from_yaml(text), secrets) if secrets else text)
     for change in changes:
         key, _, value = change.partition("=")
         if OmegaConf.select(recorded, key, default=_ABSENT) is _ABSENT:
             raise ConfigError(f"{change!r}: the run has no option {key!r}.")
         OmegaConf.update(recorded, key, value if value.lower() in _WORDS else OmegaConf.create(f"x: {value}").x)
+    for variable in sorted(set(_VARIABLE.findall(OmegaConf.to_yaml(recorded)))):
+        if variable not in os.environ:
+            recorded = OmegaConf.create(OmegaConf.to_yaml(recorded).replace(f"${{oc.env:{variable}}}", MASK))
     return parse(cast(DictConfig, recorded), choices=choices, overrides=overrides, recorded=True)
 
 
@@ -166,6 +180,7 @@ def parse(
         ConfigError: a value is out of range, or a needed part was not chosen.
     """
     resolved = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
+    masking.remember(resolved)
     picked = {group: str(name) for group, name in choices.items() if "hydra" not in group and name is not None}
     settings = _settings(resolved)
     components = make_components(resolved, picked, overrides, recorded=recorded)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from expkit.callbacks import read_epochs
 from expkit.data import Batches
-from expkit.past import PastRun, read_past
+from expkit.past import PastRun, check_secrets, read_past
 from expkit.preparation import prepare
 from expkit.trainer import measure
 
@@ -51,9 +51,10 @@ def evaluate(folder: Path, splits: Sequence[str], which: str = "best") -> list[E
     Raises:
         RunNotFoundError: the folder is no run.
         CheckpointError: the checkpoint is missing or damaged.
-        ConfigError: the data is not that of the run.
+        ConfigError: the data is not that of the run, or needs a password, which is not recorded.
     """
     past = read_past(folder)
+    check_secrets(past)
     snapshot = past.checkpoints.load(which)
     prepared = prepare(past.config, training=False)
     past.check_data(prepared.data.spec)

@@ -25,7 +25,7 @@ from expkit.interrupts import StopRequests
 from expkit.last_step import EnoughSteps, LastStep
 from expkit.lock import RunLock
 from expkit.nonfinite import Guard
-from expkit.past import PastRun, check_resumable, check_same_data, read_followed, read_past
+from expkit.past import PastRun, check_resumable, check_same_data, check_secrets, read_followed, read_past
 from expkit.preparation import Prepared, prepare
 from expkit.progress import progress_callback, show_seconds
 from expkit.record import Recorder
@@ -82,6 +82,7 @@ def resume(
     last_step: int | None = None,
     further: Sequence[Callback] = (),
     now: ExperimentConfig | None = None,
+    secrets: Mapping[str, Any] | None = None,
 ) -> Result:
     """Go on with an interrupted run from its last checkpoint, in its folder and its run in the tracking store.
 
@@ -93,6 +94,7 @@ def resume(
         last_step: as for `run`.
         further: as for `run`.
         now: instead of changes, a config from which all is taken that changes nothing of what is learned.
+        secrets: a resolved config of the run that has the passwords which its folder does not hold.
 
     Raises:
         ExpkitError: there is nothing to go on with, a change would make it another run, or its data has changed;
@@ -101,8 +103,9 @@ def resume(
     """
     read_record(folder)  # a folder that is no run is refused before a lock is put there
     with RunLock(folder):
-        past = read_past(folder, changes) if now is None else read_followed(folder, now)
+        past = read_past(folder, changes, secrets) if now is None else read_followed(folder, now)
         check_resumable(past, checkpoint)
+        check_secrets(past)
         screen = console or report.make_console()
         return _run(past.config, folder, screen, past, checkpoint=checkpoint, last_step=last_step, further=further)
 

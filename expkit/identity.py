@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from expkit.masking import without_passwords
+
 LEFT_OUT = (
     "runs_dir",  # where it is written
     "tracking.",  # where results go
@@ -29,8 +31,8 @@ LEFT_OUT = (
 
 
 def config_hash(resolved: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a resolved config in hex, without what is `LEFT_OUT`."""
-    kept = {key: value for key, value in flat(resolved).items() if not is_left_out(key)}
+    """Return the SHA-256 of a resolved config in hex, without secrets and what is `LEFT_OUT`."""
+    kept = {key: value for key, value in flat(without_passwords(resolved)).items() if not is_left_out(key)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -44,7 +46,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tu
 
     What one of them does not have is None there.
     """
-    before, after = flat(then), flat(now)
+    before, after = flat(without_passwords(then)), flat(without_passwords(now))
     return {
         key: (before.get(key), after.get(key))
         for key in dict.fromkeys((*before, *after))

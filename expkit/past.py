@@ -12,8 +12,10 @@ from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError, RunNotFoundError, did_you_mean
 from expkit.identity import LEFT_OUT, config_hash, flat, going_on, is_left_out
+from expkit.masking import is_masked
 from expkit.preprocess import from_description
 from expkit.runs import read_record
+from expkit.secret_names import is_secret_name
 from expkit.spec import DataSource, DataSpec
 
 CHANGEABLE = (
@@ -86,12 +88,13 @@ def check_same_data(before: Mapping[str, Any], spec: DataSpec) -> None:
         )
 
 
-def read_past(folder: Path, changes: Sequence[str] = ()) -> PastRun:
+def read_past(folder: Path, changes: Sequence[str] = (), secrets: Mapping[str, Any] | None = None) -> PastRun:
     """Read a run folder.
 
     Args:
         folder: with `run.json` and `config.yaml`.
         changes: "key=value" for what a resumed run may do otherwise than before.
+        secrets: a resolved config that has what is not recorded.
 
     Raises:
         RunNotFoundError: the folder is none, or its files cannot be read.
@@ -100,7 +103,7 @@ def read_past(folder: Path, changes: Sequence[str] = ()) -> PastRun:
     then = _options(folder)
     for change in changes:
         check_change(change, then=then)
-    return read_changed(folder, changes)
+    return read_changed(folder, changes, secrets)
 
 
 def _options(folder: Path) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def _options(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def read_changed(folder: Path, changes: Sequence[str] = ()) -> PastRun:
+def read_changed(folder: Path, changes: Sequence[str] = (), secrets: Mapping[str, Any] | None = None) -> PastRun:
     """Read a run folder as `read_past` does, whatever is changed.
 
     Raises:
@@ -128,7 +131,7 @@ def read_changed(folder: Path, changes: Sequence[str] = ()) -> PastRun:
         choices = dict(record["choices"])
     except (OSError, KeyError, ValueError) as error:
         raise RunNotFoundError(f"{folder} does not say how its run was made: {error}.") from error
-    made = config.stored(text, choices=choices, overrides=overrides, changes=changes)
+    made = config.stored(text, choices=choices, overrides=overrides, changes=changes, secrets=secrets)
     return PastRun(folder, record, made, tuple(changes))
 
 
@@ -142,7 +145,7 @@ def read_followed(folder: Path, now: ExperimentConfig) -> PastRun:
     Raises:
         RunNotFoundError: the folder is none, or its files cannot be read.
     """
-    past = read_changed(folder)
+    past = read_changed(folder, secrets=now.resolved)
     if config_hash(past.config.resolved) == config_hash(now.resolved):
         return replace(past, config=now)
     own = {group: name for group, name in now.choices.items() if is_left_out(f"{group}.")}
@@ -152,6 +155,24 @@ def read_followed(folder: Path, now: ExperimentConfig) -> PastRun:
         overrides=past.config.overrides,
     )
     return replace(past, config=made)
+
+
+def check_secrets(past: PastRun) -> None:
+    """Refuse to build the parts of a run with what stands for a secret.
+
+    Raises:
+        ConfigError: something was not recorded, and is not here; says how to give it.
+    """
+    lacking = [key for key, value in flat(past.config.resolved).items() if is_masked(value)]
+    lacking = [key for key in lacking if not key.startswith("tracking.")]  # the store says it itself
+    if lacking:
+        recorded = flat(config.from_yaml((past.folder / "config.yaml").read_text(encoding="utf-8")))
+        told = [f"{key} ({recorded[key]})" for key in lacking if "${" in str(recorded.get(key))]
+        of_variables = f" In the environment it would be found again: {', '.join(told)}." if told else ""
+        raise ConfigError(
+            f"{', '.join(lacking)}: secrets are not recorded.{of_variables} Give it again: python -m expkit resume "
+            f"{past.folder} {lacking[0]}=..."
+        )
 
 
 def check_resumable(past: PastRun, checkpoint: str | None = None) -> None:
@@ -194,9 +215,11 @@ def check_change(change: str, changeable: Sequence[str] = CHANGEABLE, *, then: M
         raise ConfigError(f"{change!r}: a change is written key=value, such as trainer.epochs=10.")
     if key in changeable or any(key.startswith(start) for start in changeable if start.endswith(".")):
         return
+    known = then or {}
+    if is_secret_name(key) or is_masked(known.get(key)) or "${oc.env:" in str(known.get(key)):
+        return  # it was not recorded, and changes nothing of what is learned
     names = [name if not name.endswith(".") else f"{name}*" for name in changeable]
     near = did_you_mean(key, changeable)
-    known = then or {}
     was = f" ({key} was {known[key]!r}, would be {now})" if key in known else ""
     raise ConfigError(
         f"{change!r}: with another {key} it would be another run{was}.{near} What may change is {', '.join(names)}. "

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit import registry
+from expkit.masking import masked
 from expkit.processes import usable_cores
 
 PACKAGES = (
@@ -76,9 +77,9 @@ def git_state(folder: Path, leave_out: Path | None = None) -> GitState | None:
 
 
 def diff(folder: Path, commit: str) -> str:
-    """Return how the tracked files differ from a commit, whatever the user's settings of `git diff` are."""
+    """Return how the tracked files differ from a commit, without secrets, whatever the user's settings of git are."""
     options = ("--no-color", "--no-ext-diff", "--no-relative", "--src-prefix=a/", "--dst-prefix=b/")
-    return git(folder, "-c", "core.quotePath=false", "diff", *options, commit, "--") or ""
+    return masked(git(folder, "-c", "core.quotePath=false", "diff", *options, commit, "--") or "", code=True)
 
 
 def top_folder(folder: Path) -> Path | None:
@@ -97,8 +98,13 @@ def _untracked(folder: Path, leave_out: Path | None) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in code[:MOST_UNTRACKED]:
         if path.is_file() and path.stat().st_size <= MOST_BYTES:
-            found[path.relative_to(top).as_posix()] = path.read_bytes().decode("utf-8", "surrogateescape")
+            found[path.relative_to(top).as_posix()] = code_of(path)
     return found
+
+
+def code_of(path: Path) -> str:
+    """Read a source file without the secrets in it; bytes that are not UTF-8 are kept as surrogates."""
+    return masked(path.read_bytes().decode("utf-8", "surrogateescape"), code=True)
 
 
 def environment(device: str) -> dict[str, Any]:

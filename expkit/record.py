@@ -18,6 +18,7 @@ from expkit.config import ExperimentConfig, from_yaml
 from expkit.errors import ConfigError
 from expkit.export import Certificate
 from expkit.identity import config_hash, differences
+from expkit.masking import masked, recordable
 from expkit.model_card import describe_run
 from expkit.preparation import Prepared
 from expkit.record_files import (
@@ -32,7 +33,6 @@ from expkit.record_files import (
 )
 from expkit.record_store import begin_tracker, command, store_settings
 from expkit.runs import RECORD, run_id, write_record
-from expkit.tracking import masked
 
 EXAMPLE_SAMPLES = 2
 CARD_CHOICES = tuple(kind.config_group for kind in registry.KINDS)
@@ -272,7 +272,7 @@ def _changed_since(folder: Path, config: ExperimentConfig, prepared: Prepared) -
     except (OSError, ValueError):  # damaged or of an older version: the record says what it can
         return {}
     changed = {
-        "config": differences(options, config.resolved),
+        "config": differences(options, recordable(config.resolved)),
         "environment": changed_values(facts, now),
     }
     return {key: values for key, values in changed.items() if values}

@@ -13,9 +13,10 @@ from expkit.capsule import REPORT
 from expkit.config import ExperimentConfig, to_yaml
 from expkit.files import write_whole
 from expkit.identity import flat
+from expkit.masking import masked_values, recordable, recordable_override
 from expkit.runlog import log
 from expkit.runs import RECORD, as_json
-from expkit.tracking import Tracker, masked
+from expkit.tracking import Tracker
 
 MADE, HAPPENED = "config", "record"
 """Folders of the run's artifacts; with both, a run can be reproduced when its own folder is gone."""
@@ -26,8 +27,8 @@ UNTRACKED = "untracked"
 
 def write_config(folder: Path, config: ExperimentConfig) -> None:
     """Write the resolved config and what the user typed, without passwords; whole, since `resume` writes them again."""
-    write_whole(folder / "config.yaml", masked(to_yaml(config.resolved)))
-    write_whole(folder / "overrides.yaml", masked(to_yaml(list(config.overrides))))
+    write_whole(folder / "config.yaml", to_yaml(recordable(config.resolved)))
+    write_whole(folder / "overrides.yaml", to_yaml([recordable_override(one) for one in config.overrides]))
 
 
 def write_environment(
@@ -35,7 +36,7 @@ def write_environment(
 ) -> None:
     """Write versions, machine, and what the commit alone does not tell of the code: its diff, and untracked files."""
     facts = {**environment, "git": git_facts(git), "tuning": dict(tuning)}
-    write_whole(folder / "environment.json", json.dumps(facts, indent=2))
+    write_whole(folder / "environment.json", json.dumps(masked_values(facts), indent=2))
     if git is None:
         return
     if git.diff.strip():

@@ -10,10 +10,10 @@ from typing import Any
 from expkit import provenance, tracking
 from expkit.config import ExperimentConfig
 from expkit.identity import config_hash
+from expkit.masking import masked, recordable_override
 from expkit.preparation import Prepared
 from expkit.record_files import git_facts
 from expkit.runs import run_id
-from expkit.tracking import masked
 
 
 def begin_tracker(
@@ -72,4 +72,4 @@ def store_settings(config: ExperimentConfig, prepared: Prepared, folder: Path) -
 
 def command(config: ExperimentConfig) -> str:
     """Return the command line that repeats a run, without passwords."""
-    return masked(shlex.join(["python", "-m", "expkit", *config.overrides]))
+    return masked(shlex.join(["python", "-m", "expkit", *map(recordable_override, config.overrides)]))

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from expkit.api import Callback, DataSpec, EpochEnd, FitEnd
 from expkit.config import ExperimentConfig
+from expkit.masking import masked, recordable_override
 from expkit.progress import epoch_line, show_value
 from expkit.runlog import log
 
@@ -54,11 +55,12 @@ def announce(
         overrides: what makes this job of a sweep; empty for a single run.
         resumed: the step after which an interrupted run goes on.
     """
+    place = masked(spec.source.location)
     if spec.source.stand_in_for:
         console.print(
             Panel(
                 Text(
-                    f"This is NOT {spec.source.stand_in_for}. The run uses {spec.name}: {spec.source.location}.\n"
+                    f"This is NOT {spec.source.stand_in_for}. The run uses {spec.name}: {place}.\n"
                     f"Why: {spec.source.note or 'no files were found'}.\nResults say nothing about "
                     f"{spec.source.stand_in_for}. Give its folder with dataset.root=FOLDER or EXPKIT_DATA_DIR, or "
                     "forbid stand-ins with dataset.on_missing=error."
@@ -71,14 +73,14 @@ def announce(
     counts = ", ".join(f"{count:,} {name}" for name, count in sizes.items())
     lines = [
         f"experiment  {title}",
-        f"data        {spec.name}: {counts}  ({spec.source.kind}: {spec.source.location})",
+        f"data        {spec.name}: {counts}  ({spec.source.kind}: {place})",
         f"training    {parts}",
         f"folder      {quote_path(folder)}",
     ]
     if resumed:
         lines.append(f"resumed     after step {resumed:,}")
     if overrides:
-        lines.insert(0, f"\njob {folder.name}       {' '.join(overrides)}")
+        lines.insert(0, f"\njob {folder.name}       {masked(' '.join(map(recordable_override, overrides)))}")
     for line in lines:
         console.print(line, soft_wrap=True, markup=False)
         log.info(line)
@@ -147,7 +149,9 @@ def next_commands(config: ExperimentConfig, folder: str, *, tracked: bool, expor
         runs = [] if str(config.runs_dir) == "runs" else ["--runs-dir", str(config.runs_dir)]
         commands.append(("compare runs in the browser", shlex.join(["python", "-m", "expkit", "ui", *runs])))
     if config.overrides and not any(one.startswith("+search=") for one in config.overrides):  # that would search
-        others = [o for o in config.overrides if not o.startswith(("seed=", "trainer.stop_after="))]
+        others = [
+            recordable_override(o) for o in config.overrides if not o.startswith(("seed=", "trainer.stop_after="))
+        ]
         again = shlex.join(["-m", *others, "seed=0,1,2"])
         commands.append(("see how much is chance", f"python -m expkit {again}"))
     return commands

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from expkit.masking import masked
+
 log = logging.getLogger("expkit")
 
 
@@ -22,7 +24,7 @@ class RunLog:
         self._early = _Early(logging.INFO)
         self._screen = logging.StreamHandler(sys.stderr)
         self._screen.addFilter(_for_the_screen)
-        self._screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        self._screen.setFormatter(_Formatter("%(levelname)s: %(message)s"))
         self._file: logging.FileHandler | None = None
         self._level = log.level
 
@@ -30,7 +32,7 @@ class RunLog:
         """Write what was gathered, and all that follows, to `file`."""
         self._file = _File(file, encoding="utf-8")
         self._file.setLevel(logging.INFO)
-        self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        self._file.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
         for record in self._early.records:
             self._file.handle(record)
         root = logging.getLogger()
@@ -58,6 +60,13 @@ class RunLog:
         if self._file is not None:
             root.removeHandler(self._file)
             self._file.close()
+
+
+class _Formatter(logging.Formatter):
+    """Writes no secrets, those of libraries' messages and of tracebacks among them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
 
 class _File(logging.FileHandler):

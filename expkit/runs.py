@@ -10,6 +10,7 @@ from typing import Any
 
 from expkit.errors import RunNotFoundError, did_you_mean
 from expkit.files import write_whole
+from expkit.masking import masked_values
 
 RECORD = "run.json"
 
@@ -20,8 +21,8 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def as_json(record: Mapping[str, Any]) -> str:
-    """Return the text of `run.json`."""
-    return json.dumps(record, indent=2)
+    """Return the text of `run.json`, without secrets."""
+    return json.dumps(masked_values(record), indent=2)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import sys
 
 from expkit.cli.report import report
 from expkit.errors import ConfigError, did_you_mean
+from expkit.masked_output import masked_output
+from expkit.masking import remember_overrides
 
 __all__ = ["main", "report"]
 
@@ -71,13 +73,15 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if os.getcwd() not in sys.path and "" not in sys.path:  # noqa: PTH109 - a string, as sys.path holds
         sys.path.insert(0, os.getcwd())  # noqa: PTH109 - so that `expkit` finds my_models.py as `python -m expkit` does
-    try:
-        code = _dispatch(arguments)
-        sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error ends here
-        if _is_completion(arguments):  # a shell that completes words has no use for a message
-            return 1
-        return report(error)
+    remember_overrides(arguments)  # so that no message about them shows their secrets
+    with masked_output():
+        try:
+            code = _dispatch(arguments)
+            sys.stdout.flush()
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error ends here
+            if _is_completion(arguments):  # a shell that completes words has no use for a message
+                return 1
+            return report(error)
     return code
 
 

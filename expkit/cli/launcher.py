@@ -30,8 +30,9 @@ from expkit.cli.composing import Composer
 from expkit.cli.hydra_callbacks import HydraCallbacks
 from expkit.cli.sweep_folder import find_folder, recorded
 from expkit.cli.task import Task as CommandTask
-from expkit.config import ExperimentConfig
+from expkit.config import ExperimentConfig, to_yaml
 from expkit.errors import ConfigError, TrainingStoppedError
+from expkit.masking import recordable
 from expkit.report import quote_path
 from expkit.settings import SweepSettings
 from expkit.sweeping.conduct import Conductor, Plan
@@ -50,7 +51,6 @@ from expkit.sweeping.ledger import Head, Row
 from expkit.sweeping.needs import Need, need_of, widest
 from expkit.sweeping.parent_run import import_ahead
 from expkit.sweeping.pool import LocalPool
-from expkit.tracking import masked
 
 
 class SweepLauncher(Launcher):
@@ -175,7 +175,8 @@ class SweepLauncher(Launcher):
         """
         needs = list(dict.fromkeys(map(need_of, configs or [plan.config])))
         self.conductor.begin(plan, self.executor(needs, plan.left))
-        (self.folder / "multirun.yaml").write_text(masked(OmegaConf.to_yaml(self.config)), encoding="utf-8")
+        whole = OmegaConf.to_container(self.config, resolve=False)
+        (self.folder / "multirun.yaml").write_text(to_yaml(recordable(whole)), encoding="utf-8")
 
     def _begin_grid(self, tasks: Sequence[Task]) -> None:
         different = varying([task.combination.overrides for task in tasks])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from expkit import registry
 from expkit.errors import ExpkitError
+from expkit.masking import masked
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -32,9 +33,9 @@ def report(error: BaseException, what: str = "") -> int:
         _close_quietly()
         return BROKEN_PIPE
     if os.environ.get("EXPKIT_DEBUG") == "1":
-        traceback.print_exception(error)
+        sys.stderr.write(masked("".join(traceback.format_exception(error))))
     code, message = _explained(error)
-    sys.stderr.write(f"error: {f'{what}: ' if what else ''}{message}\n")
+    sys.stderr.write(masked(f"error: {f'{what}: ' if what else ''}{message}\n"))
     return code
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from expkit.cli import run
 from expkit.cli.arguments import check, is_flag
 from expkit.errors import ConfigError
+from expkit.masking import is_masked
 from expkit.sweeping.ledger import Head, find_sweep, read_ledger
+from expkit.tracking.passwords import with_password
 
 _MORE = """\
 What is done is not done again. What was interrupted goes on from its last checkpoint; what was not begun begins. What
@@ -64,13 +66,24 @@ def _merged(then: Sequence[str], further: Sequence[str], folder: Path) -> list[s
         check(list(further))
     keys = {_key(one) for one in further}
     kept = [one for one in then if is_flag(one) or "=" not in one or _key(one) not in keys]
-    masked = next((one for one in kept if "***@" in one), None)
-    if masked is not None:
-        raise ConfigError(
-            f"{masked!r}: passwords are not recorded. Give it again, with the password, behind the sweep."
-        )
+    kept = [_with_password(one) for one in kept]
     quoted = str(folder).replace("'", "\\'")
     return [*kept, *further, f"sweep.resume='{quoted}'"]
+
+
+def _with_password(override: str) -> str:
+    """Return an override of then with its secret, where the environment has it.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    key, _, value = override.partition("=")
+    value = value.strip("'\"")
+    if not is_masked(value) or _key(override).startswith("tracking.tags"):
+        return override
+    if _key(override) == "tracking.uri":
+        return f"{key}='{with_password(value)}'"
+    raise ConfigError(f"{override!r}: secrets are not recorded. Give it again behind the sweep: {key}=...")
 
 
 def _key(override: str) -> str:

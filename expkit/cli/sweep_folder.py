@@ -8,9 +8,9 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from expkit.errors import ConfigError, ExpkitError
+from expkit.masking import recordable_override
 from expkit.report import quote_path
 from expkit.sweeping.ledger import LEDGER, find_sweep, find_sweeps, read_ledger
-from expkit.tracking import masked
 
 
 def find_folder(config: DictConfig, wanted: str | None, arguments: Sequence[str]) -> Path:
@@ -43,7 +43,7 @@ def find_folder(config: DictConfig, wanted: str | None, arguments: Sequence[str]
 
 def recorded(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of a command that repeat it, without passwords and without what only this start wanted."""
-    return [masked(one) for one in arguments if not is_of_this_start(one)]
+    return [recordable_override(one) for one in arguments if not is_of_this_start(one)]
 
 
 def is_of_this_start(override: str) -> bool:

@@ -18,7 +18,6 @@ from expkit.tracking.delivery import Delivery
 from expkit.tracking.journal import JOURNAL, is_open
 from expkit.tracking.left_behind import is_abandoned, send, settings_of
 from expkit.tracking.store import StoreSettings
-from expkit.tracking.text import MASKED
 
 
 def main(arguments: list[str]) -> int:
@@ -119,8 +118,6 @@ def _sync(folder: Path, uri: str | None, down: set[str | None]) -> tuple[str, st
     settings = _settings(folder, uri)
     if settings is None:
         raise ConfigError(f"its {JOURNAL} is damaged: it does not say where the run began.")
-    if settings.uri is not None and MASKED in settings.uri:
-        raise TrackingError(f"its store is {settings.uri}, and records hold no passwords. Give it: --uri URI")
     before = Delivery(folder, settings).left()
     died = is_open(folder) and is_abandoned(folder)
     if not before and not died:

@@ -12,7 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from expkit import cpu_tuning, device, provenance, report
-from expkit.errors import ConfigError, TrainingStoppedError
+from expkit.errors import TrainingStoppedError
+from expkit.masking import from_environment, masked_values
 from expkit.past import check_change, read_changed
 from expkit.record_files import HAPPENED
 from expkit.reproduction import show
@@ -24,8 +25,8 @@ from expkit.reproduction.recorded import Recorded, find_recorded, read_recorded
 from expkit.reproduction.work_tree import CodeChange, code_change
 from expkit.runlog import log
 from expkit.runs import RECORD
+from expkit.tracking.passwords import with_password
 from expkit.tracking.reading import Reader, open_reader
-from expkit.tracking.text import MASKED
 
 IDENTICAL, DIFFERS = 0, 1
 VERDICT = "reproduction.json"
@@ -79,13 +80,9 @@ def reproduce(
 def _store(then: Recorded, typed: Mapping[str, str]) -> str | None:
     """Return the URI of the store that the new run goes to."""
     recorded = then.options.get("tracking") or {}
-    uri = typed.get("tracking.uri", recorded.get("uri"))
-    if uri and MASKED in uri and typed.get("tracking.kind", recorded.get("kind")) != "none":
-        raise ConfigError(
-            f"tracking.uri={uri}: a record holds no passwords. Give the address with its own: tracking.uri=URI, or go "
-            "without a store: tracking.kind=none."
-        )
-    return uri
+    uri = typed.get("tracking.uri") or from_environment(recorded.get("uri"))
+    tracked = uri and typed.get("tracking.kind", recorded.get("kind")) != "none"
+    return with_password(uri) if uri and tracked else uri
 
 
 def _places(then: Recorded, runs_dir: Path) -> list[str]:
@@ -122,7 +119,7 @@ def _conclude(
     verdict = {"of": then.id, "mlflow_run_id": then.mlflow_run_id or None, "from": then.origin, **found.as_dict()}
     verdict["otherwise"] = [cause.as_dict() for cause in causes]
     file = plan.folder / VERDICT
-    file.write_text(json.dumps(verdict, indent=2), encoding="utf-8")
+    file.write_text(json.dumps(masked_values(verdict), indent=2), encoding="utf-8")
     if now.mlflow_run_id:
         _note(then, now, found, causes, open_reader(uri, runs_dir), file)
     return IDENTICAL if found.identical else DIFFERS

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from expkit import experiment
 from expkit.errors import ConfigError
-from expkit.past import read_changed
+from expkit.past import check_secrets, read_changed
 from expkit.reproduction.recorded import Recorded
 
 MAY_CHANGE = ("dataset.root", "device.", "tracking.", "export.", "plots.", "trainer.progress")
@@ -95,10 +95,11 @@ def perform(plan: Plan, console: Console | None = None) -> None:
     """
     first, *others = plan.parts
     past = read_changed(plan.recorded, first.changes)
+    check_secrets(past)
     data = past.record["data"]
     experiment.run(past.config, plan.folder, console, last_step=first.last_step, data=data)
     for part in others:
-        experiment.resume(plan.folder, part.changes, console, last_step=part.last_step)
+        experiment.resume(plan.folder, part.changes, console, last_step=part.last_step, secrets=past.config.resolved)
 
 
 def _last_step(recorded: Recorded, steps: int | None) -> int | None:

@@ -19,6 +19,7 @@ from expkit import provenance
 from expkit.errors import ConfigError
 from expkit.registry import KINDS, entries
 from expkit.reproduction.recorded import Recorded
+from expkit.secret_names import MASK
 from expkit.source import module_spec
 
 _HEADER = re.compile(r"^diff --git ", re.M)
@@ -94,7 +95,7 @@ def _differing(recorded: Recorded, now: provenance.GitState, here: Path, commit:
     before, after = sections(recorded.diff), sections(provenance.diff(here, commit))
     differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     for name, text in recorded.untracked.items():
-        same = (top / name).is_file() and (top / name).read_bytes() == text.encode("utf-8", "surrogateescape")
+        same = (top / name).is_file() and provenance.code_of(top / name) == text
         differing = differing - {name} if same else differing | {name}
     return differing | {name for name in now.untracked if name not in recorded.untracked and name not in before}
 
@@ -228,5 +229,6 @@ def _git(folder: Path, *arguments: str, text: str = "") -> None:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise ConfigError(
             f"--code recorded: `git {' '.join(arguments[:2])}` failed: {said[0] if said else done.returncode}. "
+            f"{'Passwords in the changes were not recorded (***). ' if MASK in text else ''}"
             "Leave --code away to run today's code."
         )

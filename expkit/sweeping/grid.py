@@ -14,6 +14,7 @@ from typing import Any
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError
 from expkit.identity import differences, flat
+from expkit.masking import without_passwords
 from expkit.report import quote_path
 from expkit.runs import RECORD
 from expkit.sweeping.jobs import FINISHED, PRUNED, Job, Outcome, Report
@@ -86,7 +87,8 @@ def whole_hash(resolved: Mapping[str, Any]) -> str:
     Two ways to load the same batches are one run by its identity, but two jobs of a sweep that compares how fast they
     are. Only what the sweep itself decides on is left out.
     """
-    kept = {key: value for key, value in flat(resolved).items() if not key.startswith(_SWEEPS_OWN)}
+    plain = flat(without_passwords(resolved))
+    kept = {key: value for key, value in plain.items() if not key.startswith(_SWEEPS_OWN)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

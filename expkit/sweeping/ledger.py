@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from expkit.errors import ConfigError, RunNotFoundError
 from expkit.files import write_whole
+from expkit.masking import masked, recordable_override
 from expkit.runs import monitored, read_record
 from expkit.sweeping.jobs import FAILED, FINISHED, PRUNED, TIMEOUT, Job, Outcome, Report
 
@@ -116,7 +117,7 @@ class Ledger:
         for job, config in jobs:
             if job.number not in self.rows:
                 place = os.path.relpath(job.folder, self.folder)
-                row = Row(job.number, place, job.identity, config, tuple(job.overrides))
+                row = Row(job.number, place, job.identity, config, tuple(map(recordable_override, job.overrides)))
                 self.rows[job.number] = row
                 self._write(_row_line(row))
         self._keep()
@@ -267,7 +268,7 @@ def _row_line(row: Row) -> dict[str, Any]:
 
 
 def _line(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, default=str) + "\n"
+    return masked(json.dumps(values, default=str)) + "\n"
 
 
 def _read_line(line: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from expkit.callbacks import read_epochs, read_steps
 from expkit.files import write_whole
+from expkit.masking import masked, masked_values
 from expkit.plotting import MOST_CURVES, Curve
 from expkit.progress import show_seconds, show_value
 from expkit.report import make_console, quote_path
@@ -124,9 +125,9 @@ def write_results(file: Path, entries: Sequence[Entry]) -> bool:
         writer.writerow(
             [
                 *(one.number, one.status),
-                *(one.parameters.get(key, "") for key in parameters),
+                *(masked_values(one.parameters.get(key, ""), key) for key in parameters),
                 *(one.metrics.get(name, "") for name in metrics),
-                *(seconds, one.attempts, one.reason, one.mlflow_run_id, one.folder),
+                *(seconds, one.attempts, masked(one.reason), one.mlflow_run_id, one.folder),
             ]
         )
     write_whole(file, text.getvalue())

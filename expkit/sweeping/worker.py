@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from expkit.masked_output import MaskedOutput
+from expkit.masking import masked
 from expkit.processes import die_with_parent, kill_group, pin
 from expkit.sweeping.jobs import FAILED, FINISHED, KILLED, OUTPUT, PRUNED, Job, Outcome, Report
 from expkit.sweeping.wire import Line, pack, unpack_job
@@ -139,8 +141,8 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, ExpkitError):
         sys.stderr.write(f"error: {error}\n")
     else:
-        traceback.print_exception(error)
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    return masked(f"{type(error).__name__}: {error}".rstrip(": "))
 
 
 def _write_to(file: Path) -> None:
@@ -149,8 +151,8 @@ def _write_to(file: Path) -> None:
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(handle, number)
-        stream = open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
-        setattr(sys, name, stream)
+        raw = open(number, "wb", closefd=False)  # noqa: SIM115
+        setattr(sys, name, MaskedOutput(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True))
     os.close(handle)
     faulthandler.enable()
 

@@ -131,7 +131,7 @@ def set_tags(to: Destination, facts: Mapping[str, Any]) -> None:
 
 def tidy(tags: Mapping[str, Any]) -> dict[str, str]:
     """Return tags as every store takes them, without passwords."""
-    return {clean_key(key): shortened(masked(str(value)), MAX_TAG) for key, value in tags.items()}
+    return {clean_key(key): shortened(masked(str(value), key), MAX_TAG) for key, value in tags.items()}
 
 
 def _inputs(to: Destination, facts: Mapping[str, Any]) -> None:

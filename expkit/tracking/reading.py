@@ -147,7 +147,7 @@ class Reader:
         try:
             with own_call():
                 for key, value in tags.items():
-                    self._client.set_tag(run_id, clean_key(key), shortened(masked(value), _MAX_TAG))
+                    self._client.set_tag(run_id, clean_key(key), shortened(masked(value, key), _MAX_TAG))
                 if file is not None:
                     self._client.log_artifact(run_id, str(file), place or None)
         except Exception as error:  # noqa: BLE001 - a store may raise anything, and what was measured is known

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from expkit.errors import TrackingError
 from expkit.lock import try_lock
+from expkit.tracking.passwords import with_password
 from expkit.tracking.text import explain, masked
 from expkit.tracking.view import experiment_tags
 
@@ -186,7 +187,7 @@ def resolve_uri(settings: StoreSettings) -> str:
             )
         return sqlite_uri(Path(unquote(file))) + (f"?{query}" if query else "")
     if scheme in (*_DATABASE_PORTS, "http", "https") or settings.uri.startswith("databricks"):
-        return settings.uri
+        return with_password(settings.uri)
     raise TrackingError(
         f"tracking.uri={masked(settings.uri)!r} is not a tracking store. Allowed: sqlite:///file.db, "
         "postgresql://, mysql://, mssql://, http://, https:// (not a folder). "

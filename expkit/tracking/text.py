@@ -8,19 +8,10 @@ import sys
 from functools import lru_cache
 from typing import Any
 
+from expkit.masking import masked as masked
+
 MAX_KEY = 250
 """Characters that MLflow takes in a name."""
-
-MASKED = "***@"
-"""What stands in a URI whose password is not shown."""
-
-_PASSWORD = re.compile(r"(://[^:/\s\[]*:)(?!\d+/)[^@\s]*@(?:[^/\s]*@)?")
-"""``://user:password@``, also where the password holds "/" or "@"; ``://host:port/`` is none."""
-
-
-def masked(text: str) -> str:
-    """Return a text without the passwords of the URIs in it: "http://me:***@host"."""
-    return _PASSWORD.sub(rf"\1{MASKED}", text)
 
 
 def explain(error: BaseException) -> str:

@@ -256,7 +256,7 @@ def open_tracker(
         OSError: the folder cannot be written.
     """
     delivery = _ready(settings, folder)
-    texts = {clean_key(key): masked(as_text(value)) for key, value in params.items()}
+    texts = {clean_key(key): masked(as_text(value), key) for key, value in params.items()}
     long = [key for key, text in texts.items() if len(text) > MAX_PARAM]
     all_tags = {**_system_tags(), **tags}
     if description:
@@ -268,7 +268,7 @@ def open_tracker(
         "id": identity or folder.name,
         "time": now_ms(),
         "experiment": settings.experiment,
-        "name": settings.run_name,
+        "name": masked(settings.run_name),
         "metrics": list(settings.metrics),
         **remember_store(settings, folder),
         "params": {key: shortened(text, MAX_PARAM) for key, text in texts.items()},

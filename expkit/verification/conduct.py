@@ -100,8 +100,7 @@ def _verdict(plan: Plan, scratch: Path, console: Console) -> Verdict:
         "killed",
         f"by SIGKILL after step {plan.kill_at:,}, with its last checkpoint at step {plan.saved_at:,}: {lost:,} lost",
     )
-    uri = plan.config.tracking.uri
-    code = _start(replace(trial, folder=broken, resume=True, uri=uri), None)
+    code = _start(replace(trial, folder=broken, resume=True), None)
     if code:
         last = _log(broken).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
         return Verdict([f"the killed run cannot be resumed: exit code {code}: {' '.join(last)}"], [])

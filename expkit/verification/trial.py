@@ -28,7 +28,6 @@ class Trial:
         last_step: pause after it; None to go to the end.
         kill_at: die after this step, before anything else happens; None to live.
         resume: go on with the run in the folder instead of starting one.
-        uri: of the tracking store with its password, which the run folder does not hold.
     """
 
     options: str
@@ -38,7 +37,6 @@ class Trial:
     last_step: int | None = None
     kill_at: int | None = None
     resume: bool = False
-    uri: str | None = None
 
     def as_json(self) -> str:
         """Return it as text for another process."""
@@ -74,8 +72,8 @@ def perform(trial: Trial) -> None:
         ExpkitError: as `experiment.run` and `experiment.resume` do.
     """
     if trial.resume:
-        changes = [] if trial.uri is None else [f"tracking.uri={json.dumps(trial.uri)}"]
-        experiment.resume(trial.folder, changes, last_step=trial.last_step)
+        secrets = config.from_yaml(trial.options)  # the run folder has none
+        experiment.resume(trial.folder, last_step=trial.last_step, secrets=secrets)
         return
     made = config.stored(trial.options, choices=trial.choices, overrides=trial.overrides)
     further = [] if trial.kill_at is None else [Killed(trial.kill_at)]

@@ -23,7 +23,10 @@ LAYERS: dict[int, tuple[str, ...]] = {
     1: (
         "expkit",
         "expkit.errors",
+        "expkit.masked_output",
+        "expkit.masking",  # reads the environment, too
         "expkit.paths",  # where things are; reads the environment
+        "expkit.secret_names",
         "expkit.preprocess",  # is copied beside an export, so that it imports nothing of expkit
     ),
     2: (

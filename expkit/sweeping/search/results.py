@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from expkit.config import from_yaml, to_yaml
 from expkit.files import write_whole
+from expkit.masking import masked_values, recordable_override
 from expkit.progress import show_value
 from expkit.sweeping.search.objectives import PARAMETERS, Objective
 from expkit.sweeping.search.source import FOLDER, JOB, OVERRIDES
@@ -46,7 +47,7 @@ class Best:
         Args:
             shared: overrides of all trials.
         """
-        return f"python -m expkit {shlex.join([*shared, *self.overrides])}"
+        return f"python -m expkit {shlex.join(map(recordable_override, (*shared, *self.overrides)))}"
 
 
 def best(study: optuna.Study, objectives: Sequence[Objective]) -> list[Best]:
@@ -75,7 +76,7 @@ def write_results(file: Path, found: Sequence[Best], objectives: Sequence[Object
         results["solutions"] = [{"params": one.parameters(), "values": list(one.values.values())} for one in found]
     elif found:
         results |= {"best_params": found[0].parameters(), "best_value": next(iter(found[0].values.values()))}
-    write_whole(file, to_yaml(results))
+    write_whole(file, to_yaml(masked_values(results)))
 
 
 def lines(found: Sequence[Best], shared: Sequence[str], counts: Mapping[str, int]) -> list[str]:
