@@ -327,7 +327,7 @@ def test_a_server_that_is_gone_for_a_minute_in_mid_training_loses_nothing(expkit
         *QUICK[:1],
         "model=mlp",
         "dataset.download=false",
-        "trainer.epochs=400",
+        "trainer.epochs=150",
         "plots=none",
         "trainer.progress=off",
     )
@@ -340,7 +340,7 @@ def test_a_server_that_is_gone_for_a_minute_in_mid_training_loses_nothing(expkit
     time.sleep(60)
     assert run.poll() is not None or (expkit.runs()[0] / JOURNAL).stat().st_size > before, "training goes on"
     with server(expkit.folder, port):
-        out, err = run.communicate(timeout=300)
+        out, err = run.communicate(timeout=400)
         assert run.returncode == 0, out + err
         assert "Training goes on" in err
         expkit("sync", "last")

@@ -192,6 +192,7 @@ def test_importing_the_module_does_not_import_mlflow() -> None:
 WORKER = """
 import sys, time
 from pathlib import Path
+from expkit.lock import RunLock
 from expkit.tracking import StoreSettings, open_tracker
 folder, start, number = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 settings = StoreSettings(None, "sweep", "job " + number, folder, folder / "mlartifacts")
@@ -199,10 +200,11 @@ from expkit.tracking.store import import_mlflow
 import_mlflow()
 time.sleep(max(0.0, start - time.time()))  # all at the same instant
 run = folder / "runs" / ("20260101-120000-" + number)
-tracker = open_tracker(settings, run, params={"job": number}, tags={})
-for step in range(2000):
-    tracker.log_metrics({"loss": step}, step)
-tracker.finish()
+with RunLock(run):
+    tracker = open_tracker(settings, run, params={"job": number}, tags={})
+    for step in range(2000):
+        tracker.log_metrics({"loss": step}, step)
+    tracker.finish()
 """
 
 
