@@ -16,8 +16,9 @@ from expkit.report import quote_path
 from expkit.reproduction.recorded import Recorded, read_recorded
 from expkit.runs import best_name, find_run, read_record
 from expkit.tracking import masked
-from expkit.tracking.query import RunQuery, open_query
+from expkit.tracking.query import RunQuery, open_query, sent_to
 from expkit.tracking.reading import open_reader
+from expkit.tracking.text import MASKED
 from expkit.tracking.tracked_run import TrackedRun
 
 
@@ -60,6 +61,9 @@ class Details:
         """Metrics of the best weights, or of the best epoch so far: {"valid/accuracy": 0.97, ...}."""
         if self.record.get("metrics"):
             return dict(self.record["metrics"])
+        epoch = None if self.recorded is None else self.recorded.epochs.get(self.best_epoch or 0)
+        if epoch:
+            return dict(epoch)
         found = self.run.metrics
         best = {f"valid/{name[11:]}": value for name, value in found.items() if name.startswith("valid/best_")}
         best.pop("valid/epoch", None)
@@ -111,15 +115,18 @@ def _of_folder(folder: Path, runs_dir: Path, uri: str | None) -> Details:
     record = read_record(folder)
     run = of_folder(folder, datetime.now(timezone.utc))
     details = Details(run, recorded, record, True, f"the folder {quote_path(folder)}")
-    if not run.mlflow_run_id:
+    store, stored = sent_to(folder)
+    stored = stored or run.mlflow_run_id
+    if not stored:
         return details
+    run = replace(run, mlflow_run_id=stored)
     try:  # it is shown without, where the store has gone
-        query = open_query(uri, runs_dir)
-        tracked = None if query is None else query.run(run.mlflow_run_id)
+        query = open_query(uri or (store if store and MASKED not in store else None), runs_dir)
+        tracked = None if query is None else query.run(stored)
     except ExpkitError:
-        return details
+        query = tracked = None
     if query is None or tracked is None:
-        return details
+        return replace(details, run=run, uri=store or "")
     run = replace(run, name=tracked.name, experiment=tracked.experiment, mlflow_experiment_id=tracked.experiment_id)
     run = replace(run, metrics={**tracked.metrics, **run.metrics}, tags={**tracked.tags, **run.tags})
     page = query.page(tracked.experiment_id, tracked.id)

@@ -12,7 +12,7 @@ from pathlib import Path
 from expkit.comparison.filters import Selection, is_called, select
 from expkit.comparison.run import Run, of_folder, of_store
 from expkit.errors import ConfigError, RunNotFoundError, TrackingError, did_you_mean
-from expkit.runs import all_runs, read_record
+from expkit.runs import all_runs, read_record, run_id
 from expkit.tracking import masked
 from expkit.tracking.query import RunQuery, open_query
 from expkit.tracking.store import database_file
@@ -133,10 +133,9 @@ def _untracked(runs_dir: Path, now: datetime, query: RunQuery | None) -> list[Ru
     found = []
     for folder in all_runs(runs_dir):
         try:
-            stored = str(read_record(folder).get("mlflow_run_id") or "")
-            if stored and query is not None:
+            if query is not None:
                 known = query.ids() if known is None else known
-                if stored in known:
+                if known & {str(read_record(folder).get("mlflow_run_id") or ""), run_id(folder)}:
                     continue
             found.append(of_folder(folder, now))
         except (RunNotFoundError, LookupError, TypeError, ValueError, AttributeError) as error:

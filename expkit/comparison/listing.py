@@ -51,8 +51,10 @@ def as_json(found: Gathered, limit: int | None) -> str:
 def untracked(found: Gathered) -> str:
     """Say how many of the runs no store knows."""
     if found.untracked == 1:
-        return "one of the runs is in no tracking store: its folder tells of it"
-    return f"{found.untracked} of the runs are in no tracking store: their folders tell of them"
+        return "one of the runs is in no tracking store (`sync` brings it there): its folder tells of it"
+    return (
+        f"{found.untracked} of the runs are in no tracking store (`sync` brings them there): their folders tell of them"
+    )
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

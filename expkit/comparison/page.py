@@ -21,6 +21,7 @@ from expkit.progress import show_seconds, show_value
 from expkit.registry import KINDS
 from expkit.report import quote_path
 from expkit.sweeping.names import status_word
+from expkit.tracking.journal import JOURNAL
 
 _WIDTH = 12
 _STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "bold red", DIED: "bold red"}
@@ -220,12 +221,16 @@ def _places(details: Details) -> Iterator[tuple[str, str]]:
         yield "export", f"largest difference to the model {export.get('largest_difference', float('nan')):.1e}"
     if run.mlflow_run_id:
         yield "MLflow run", _mlflow(details)
+    elif details.here and run.folder is not None and (run.folder / JOURNAL).is_file():
+        yield "MLflow run", f"none; `python -m expkit sync {quote_path(run.folder)}` makes one of what its folder holds"
 
 
 def _mlflow(details: Details) -> str:
     run = details.run
     if not details.page:
-        return f"{run.mlflow_run_id}  (in a store that was not asked, or does not have it any more)"
+        return (
+            f"{run.mlflow_run_id}  (in {details.uri or 'a store'}, which does not answer or has it no more; see --uri)"
+        )
     if details.page.startswith("#"):
         return f"{run.mlflow_run_id}  (python -m expkit ui, then {details.page})"
     return details.page

@@ -15,11 +15,11 @@ import yaml
 from expkit.callbacks import read_epochs
 from expkit.errors import RunNotFoundError
 from expkit.identity import flat
-from expkit.lock import is_locked
+from expkit.lock import holder_is_elsewhere, is_locked
 from expkit.report import quote_path
-from expkit.runs import RECORD, best_name, read_record, seconds_of
+from expkit.runs import RECORD, best_name, read_record, run_id, seconds_of
 from expkit.tracking import masked
-from expkit.tracking.tags import REASON, RUN_FOLDER
+from expkit.tracking.tags import IDENTITY, REASON, RUN_FOLDER
 from expkit.tracking.text import as_text, clean_key
 from expkit.tracking.tracked_run import TrackedRun
 from expkit.trainer import Monitor
@@ -28,6 +28,8 @@ DIED = "DIED"
 """Status of a run whose process ended before it could write down how."""
 STATUSES = ("FINISHED", "RUNNING", "FAILED", "KILLED", "PAUSED", DIED)
 SEED = "seed"
+_DEATH = "its process died"
+"""So begins the reason of a run that others closed in its stead."""
 
 _NOT_PARAMETERS = ("runs_dir", "tracking", "plots", "sweep")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # twenty times faster, where PyYAML has it
@@ -72,7 +74,7 @@ class Run:
     @property
     def short_id(self) -> str:
         """The last part of its id, by which every verb finds it: "ab12cd", or "ab12cd.3" of a sweep's job."""
-        return self.id.rpartition("-")[2] if self.folder is not None else self.id[:8]
+        return self.id.rpartition("-")[2] if self.id != self.mlflow_run_id else self.id[:8]
 
     @property
     def main_metric(self) -> str:
@@ -113,7 +115,7 @@ def of_store(tracked: TrackedRun, now: datetime) -> Run:
     if status != "FINISHED" and folder is not None and monitor is not None:
         metrics = {**_best_so_far(folder, monitor), **metrics}
     return Run(
-        id=tracked.id if folder is None else name_of(folder),
+        id=tags.get(IDENTITY) or (tracked.id if folder is None else run_id(folder)),
         experiment=tracked.experiment,
         name=tracked.name,
         status=status,
@@ -155,7 +157,7 @@ def of_folder(folder: Path, now: datetime) -> Run:
     if status == "RUNNING" and started is not None:
         seconds = (now - started).total_seconds()
     return Run(
-        id=str(record.get("id") or name_of(folder)),
+        id=str(record.get("id") or run_id(folder)),
         experiment=str(record.get("name", "")),
         name="",
         status=status,
@@ -171,16 +173,13 @@ def of_folder(folder: Path, now: datetime) -> Run:
     )
 
 
-def name_of(folder: Path) -> str:
-    """Return the id of the run in a folder: a job of a sweep is called by both."""
-    return f"{folder.parent.name}.{folder.name}" if folder.name.isdigit() else folder.name
-
-
 def _true_status(told: str, reason: str, folder: Path | None) -> tuple[str, str]:
     """Say how a run ended: a store knows neither of a process that died, nor of a pause."""
+    if told == "FAILED" and reason.startswith(_DEATH):
+        return DIED, reason
     if folder is None or told not in ("RUNNING", "KILLED"):
         return told, reason
-    locked = is_locked(folder)  # asked first: a run lets go of it after it has written down how it ended
+    works = is_locked(folder) or holder_is_elsewhere(folder)  # first: a run lets go after it has written its end
     try:
         record = read_record(folder)
     except RunNotFoundError:
@@ -188,8 +187,8 @@ def _true_status(told: str, reason: str, folder: Path | None) -> tuple[str, str]
     status = str(record.get("status", told))
     if told == "KILLED":
         return ("PAUSED" if status == "PAUSED" else told), reason
-    if status == "RUNNING" and not locked:
-        return DIED, f"its process died; go on with it: python -m expkit resume {quote_path(folder)}"
+    if status == "RUNNING" and not works:
+        return DIED, f"{_DEATH}; go on with it: python -m expkit resume {quote_path(folder)}"
     return status, str(record.get("reason") or reason)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from expkit.tracking.tags import IDENTITY
 from expkit.tracking.text import as_logged
 from expkit.tracking.tracked_run import Points, TrackedRun
 
@@ -97,8 +98,10 @@ class Database:
         ]
 
     def ids(self) -> set[str]:
-        """Return the ids of all runs, also of those that were deleted."""
-        return {row[0] for row in self._connection.execute(self._sql.select(self._tables["runs"].c.run_uuid))}
+        """Return the ids of all runs, MLflow's and their own, also of those that were deleted."""
+        runs, tags = self._tables["runs"], self._tables["tags"]
+        queries = (self._sql.select(runs.c.run_uuid), self._sql.select(tags.c.value).where(tags.c.key == IDENTITY))
+        return {row[0] for query in queries for row in self._connection.execute(query)}
 
     def points(self, ids: Sequence[str], names: Sequence[str]) -> dict[str, Points]:
         """Return the points of some metrics of some runs, in the order of steps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 from expkit.errors import ConfigError, TrackingError
 from expkit.tracking.database import Database, open_database
+from expkit.tracking.delivery import SENT
 from expkit.tracking.store import (
     StoreSettings,
     database_file,
@@ -19,6 +21,7 @@ from expkit.tracking.store import (
     remedy,
     resolve_uri,
 )
+from expkit.tracking.tags import IDENTITY
 from expkit.tracking.text import as_logged, explain, masked
 from expkit.tracking.tracked_run import Points, TrackedRun
 
@@ -78,7 +81,7 @@ class RunQuery:
         return found[0] if found else None
 
     def ids(self) -> set[str]:
-        """Return the ids of all runs, also of those that were deleted.
+        """Return the ids of all runs, MLflow's and their own, also of those that were deleted.
 
         Raises:
             TrackingError: the store does not answer.
@@ -141,6 +144,15 @@ def open_query(uri: str | None, runs_dir: Path) -> RunQuery | None:
     return RunQuery(resolved)
 
 
+def sent_to(folder: Path) -> tuple[str | None, str]:
+    """Return the store that a run's folder was sent to (None: that of its runs folder), and its id there, or ""."""
+    try:
+        found = json.loads((folder / SENT).read_text(encoding="utf-8"))
+        return found["store"], str(found["run_id"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None, ""
+
+
 def _experiments(client: Any) -> dict[str, str]:
     known = {str(one.experiment_id): str(one.name) for one in _paged(client.search_experiments)}
     newest = client.search_runs(list(known), order_by=["attributes.start_time DESC"], max_results=1) if known else []
@@ -163,7 +175,8 @@ def _get(client: Any, experiments: Mapping[str, str], run_id: str) -> list[Track
 def _ids(client: Any) -> set[str]:
     experiments = [one.experiment_id for one in _paged(client.search_experiments)]
     every = import_mlflow().entities.ViewType.ALL
-    return {str(run.info.run_id) for run in _paged(client.search_runs, experiments, run_view_type=every)}
+    runs = list(_paged(client.search_runs, experiments, run_view_type=every))
+    return {str(run.info.run_id) for run in runs} | {run.data.tags.get(IDENTITY, "") for run in runs}
 
 
 def _search(client: Any, experiments: Mapping[str, str], where: str) -> list[TrackedRun]:

@@ -207,7 +207,9 @@ def test_a_page_tells_all_of_a_run(expkit: Call, project: Path) -> None:
     assert "status      failed: " in failed
     assert "python -m expkit resume runs/housing_numpy_sgd/20261126-140000-cccccc" in failed
     untracked = expkit("show", "runs/housing_numpy_sgd/20261126-130000-bbbbbb")
-    assert "MLflow run" not in untracked
+    assert (
+        "MLflow run  none; `python -m expkit sync runs/housing_numpy_sgd/20261126-130000-bbbbbb` makes one" in untracked
+    )
     facts = json.loads(expkit("show", "run", "ab12cd.1", "--json"))
     assert (facts["metrics"], facts["parameters"]["seed"]) == (record["metrics"], "1")
     assert expkit("show", "run", code=2).startswith("error: which run? `python -m expkit show run last`")
