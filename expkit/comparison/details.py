@@ -16,9 +16,9 @@ from expkit.report import quote_path
 from expkit.reproduction.recorded import Recorded, read_recorded
 from expkit.runs import best_name, find_run, read_record
 from expkit.tracking import masked
+from expkit.tracking.passwords import with_password
 from expkit.tracking.query import RunQuery, open_query, sent_to
 from expkit.tracking.reading import open_reader
-from expkit.tracking.text import MASKED
 from expkit.tracking.tracked_run import TrackedRun
 
 
@@ -121,7 +121,7 @@ def _of_folder(folder: Path, runs_dir: Path, uri: str | None) -> Details:
         return details
     run = replace(run, mlflow_run_id=stored)
     try:  # it is shown without, where the store has gone
-        query = open_query(uri or (store if store and MASKED not in store else None), runs_dir)
+        query = open_query(uri or (with_password(store) if store else None), runs_dir)
         tracked = None if query is None else query.run(stored)
     except ExpkitError:
         query = tracked = None
