@@ -1,10 +1,22 @@
-"""The text of a run's page: what it is, on which data, how good, how to repeat it, how to use it."""
+"""The text of a run's page: what it is, how good, on which data, how to repeat it, how to use it."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 SPLITS = ("train", "valid", "test")
+PLACES = {
+    "root": "dataset.root",
+    "env": "EXPKIT_DATA_DIR",
+    "cache": "the cache",
+    "download": "downloaded",
+    "package": "comes with a package",
+    "stand-in": "stand-in",
+}
+"""How data was found, in words, by the kind of its source."""
+LINE = 76
+"""Characters of a line of code: a longer one pushes what is beside the text out of MLflow's page."""
 
 
 def describe_run(
@@ -12,17 +24,19 @@ def describe_run(
     experiment: str,
     choices: Mapping[str, str],
     data_name: str,
-    data_source: str,
+    data_source: tuple[str, str],
     stand_in_for: str | None = None,
     fingerprint: str = "",
     sizes: Mapping[str, int],
     metrics: Mapping[str, float],
     best_epoch: int = 0,
     epochs: int = 0,
+    ended: str = "",
     facts: Mapping[str, str] | None = None,
     repeat: str,
+    reproduce: str = "",
     predict: str = "",
-    model_uri: str | None = None,
+    model: tuple[str, str, str] | None = None,
 ) -> str:
     """Return the description as markdown.
 
@@ -30,32 +44,57 @@ def describe_run(
         experiment: name of the experiment.
         choices: component chosen for each kind, such as {"model": "cnn", "optimizer": "adam"}.
         data_name: the data's true name.
-        data_source: where it came from, such as "download: https://...".
+        data_source: how it was found, and where: ("download", "https://...").
         stand_in_for: name of the dataset that was asked for, when this data only takes its place.
         fingerprint: SHA-256 of the data.
         sizes: samples by split.
         metrics: of the best weights, named "split/metric".
         best_epoch: epoch of these weights; 0 when unknown.
         epochs: epochs that were trained.
+        ended: why there is no result, and how to go on.
         facts: more lines for people, such as {"seed": "1", "device": "cpu"}.
         repeat: command line that makes this run again.
+        reproduce: command line that does so and compares the two; empty when there is none yet.
         predict: command line that uses its model; empty when there is none.
-        model_uri: of the model in MLflow.
+        model: URI of the store and of the model in MLflow, and what it takes, in words.
     """
+    # MLflow shows some 100 pixels before "Show more": the headline and the result.
     blocks = [
         f"### {experiment}: {_what(choices, data_name)}{_headline(metrics)}",
         _warning(data_name, stand_in_for),
-        "#### Result",
-        _result(metrics, best_epoch, epochs),
+        _result(metrics, best_epoch, epochs, ended),
         "#### Data",
         _data(data_name, data_source, fingerprint, sizes),
         "#### Choices",
-        _table(("what", "chosen"), [*choices.items(), *(facts or {}).items()]),
+        aligned([*choices.items(), *(facts or {}).items()]),
         "#### Make it again",
-        _code(repeat),
-        *_use(predict, model_uri),
+        code(repeat),
+        *(["the same and compare, step by step:", code(reproduce)] if reproduce else []),
+        *_use(predict, model),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def code(command: str) -> str:
+    """Return a command line as a block of markdown, broken where it is long."""
+    try:
+        words = [shlex.quote(word) for word in shlex.split(command)]
+    except ValueError:  # a quote that is not closed: as it is
+        words = [command]
+    lines = [""]
+    for word in words:
+        if lines[-1].strip() and len(lines[-1]) + len(word) >= LINE:
+            lines.append("   ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return _fenced(" \\\n".join(lines), "bash")
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> str:
+    """Return a table as a block of aligned text: MLflow's page leaves no room between the cells of markdown's own."""
+    cells = [[_flat(cell).replace("`", "'") for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return _fenced("\n".join(lines), "text")
 
 
 def _what(choices: Mapping[str, str], data_name: str) -> str:
@@ -64,7 +103,7 @@ def _what(choices: Mapping[str, str], data_name: str) -> str:
 
 
 def _headline(metrics: Mapping[str, float]) -> str:
-    """The test result in words: MLflow shows little more than the first line before "Show more"."""
+    """The test result in words: the first line is all that many pages show."""
     tested = {name[5:]: value for name, value in metrics.items() if name.startswith("test/")}
     for name in sorted(tested, key=lambda name: name == "loss"):
         return f": test {name} {_number(tested[name])}"
@@ -80,54 +119,52 @@ def _warning(data_name: str, stand_in_for: str | None) -> str:
     )
 
 
-def _result(metrics: Mapping[str, float], best_epoch: int, epochs: int) -> str:
+def _result(metrics: Mapping[str, float], best_epoch: int, epochs: int, ended: str) -> str:
     splits = _ordered({name.split("/", 1)[0] for name in metrics if "/" in name})
     if not splits:
-        return "No result: the training has not ended, or ended before its first epoch."
+        return ended or "No result yet: it is still training, or was killed before it could say so."
     columns = list(dict.fromkeys(name.split("/", 1)[1] for name in metrics if "/" in name))
-    rows = [
-        (split, *(_number(metrics.get(f"{split}/{column}")) for column in columns))
-        for split in splits
-        if any(f"{split}/{column}" in metrics for column in columns)
-    ]
-    text = _table(("split", *columns), rows)
+    rows = [[split, *(_number(metrics.get(f"{split}/{column}")) for column in columns)] for split in splits]
+    text = aligned([["", *columns], *rows])
     if best_epoch:
-        text += f"\n\nWeights of epoch {best_epoch}" + (f" of {epochs}." if epochs else ".")
+        text += f"\n\nWeights of epoch {best_epoch}" + (f" of {epochs}, the best ones." if epochs else ".")
     return text
 
 
-def _data(name: str, source: str, fingerprint: str, sizes: Mapping[str, int]) -> str:
+def _data(name: str, source: tuple[str, str], fingerprint: str, sizes: Mapping[str, int]) -> str:
+    kind, location = source
     counts = ", ".join(f"{sizes[split]:,} {split}" for split in _ordered(set(sizes)))
-    lines = [f"- **{_cell(name)}**, from {_cell(source)}", f"- {counts}" if counts else ""]
+    how = f" ({PLACES[kind]})" if kind in PLACES else ""
+    lines = [f"- **{_flat(name)}**, from {_flat(location)}{how}", f"- samples: {counts}" if counts else ""]
     if fingerprint:
         lines.append(f"- fingerprint `{fingerprint[:12]}`: equal fingerprints mean equal data")
     return "\n".join(line for line in lines if line)
 
 
-def _use(predict: str, model_uri: str | None) -> list[str]:
-    blocks = []
-    if predict:
-        blocks.append(_code(predict))
-    if model_uri:
-        blocks.append(_code(f'import mlflow\nmlflow.pyfunc.load_model("{model_uri}").predict(raw)', "python"))
+def _use(predict: str, model: tuple[str, str, str] | None) -> list[str]:
+    blocks = [code(predict)] if predict else []
+    if model:
+        store, uri, takes = model
+        lines = [
+            "import mlflow",
+            f'mlflow.set_tracking_uri("{store}")',
+            f'model = mlflow.pyfunc.load_model("{uri}")',
+            f"model.predict(raw)  # {takes}",
+        ]
+        blocks.append(_fenced("\n".join(lines), "python"))
     return ["#### Predict", *blocks] if blocks else []
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+def _flat(text: str) -> str:
+    return " ".join(str(text).split())
 
 
-def _cell(text: str) -> str:
-    return " ".join(str(text).split()).replace("|", "\\|")
-
-
-def _code(text: str, language: str = "bash") -> str:
+def _fenced(text: str, language: str) -> str:
     return f"```{language}\n{text}\n```"
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.5g}"
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _ordered(splits: Iterable[str]) -> list[str]:

@@ -7,19 +7,20 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from expkit import provenance, registry, tracking
+from expkit import provenance, tracking
 from expkit.api import Callback, DataSpec
 from expkit.config import ExperimentConfig, from_yaml
 from expkit.errors import ConfigError
 from expkit.export import Certificate
 from expkit.identity import config_hash, differences
 from expkit.masking import masked, recordable
-from expkit.model_card import describe_run
+from expkit.model_card import code
 from expkit.preparation import Prepared
 from expkit.record_files import (
     attempt,
@@ -31,11 +32,11 @@ from expkit.record_files import (
     write_config,
     write_environment,
 )
-from expkit.record_store import begin_tracker, command, store_settings
-from expkit.runs import RECORD, run_id, write_record
+from expkit.record_store import begin_tracker, store_settings
+from expkit.run_card import run_card, takes
+from expkit.runs import RECORD, best_name, run_id, write_record
 
 EXAMPLE_SAMPLES = 2
-CARD_CHOICES = tuple(kind.config_group for kind in registry.KINDS)
 
 
 class Recorder:
@@ -101,7 +102,7 @@ class Recorder:
             raise _not_writable(folder, error) from error
         store_made(tracker, folder)
         tracker.log_data(prepared.data.spec, prepared.sizes)
-        tracker.set_description(recorder._card({}))
+        tracker.set_description(run_card(config, prepared, folder))
         return recorder
 
     @classmethod
@@ -205,15 +206,20 @@ class Recorder:
         )
         tracker = self._tracker
         final = {n: v for n, v in metrics.items() if n.startswith("test/")}
-        final.update({f"valid/best_{n[6:]}": v for n, v in metrics.items() if n.startswith("valid/")})
-        self._sinks.log_metrics({**final, "valid/best_epoch": best_epoch}, step=best_epoch)
-        model_uri = None
+        if best_epoch < epochs:  # else its end says it already
+            best = {best_name(n): v for n, v in metrics.items() if n.startswith("valid/")}
+            self._sinks.log_metrics(best, step=epochs)
+        # MLflow draws bars, one for each run, of what has no other step than 0; of others a curve, here of one point.
+        self._sinks.log_metrics({**final, "valid/best_epoch": best_epoch}, step=0)
+        model = None
         if certificate is not None:
             self._record["export"] = asdict(certificate)
             tracker.set_tags({f"export.{key}": str(value) for key, value in asdict(certificate).items()})
             raw, _ = self._prepared.data.valid.gather(np.arange(min(EXAMPLE_SAMPLES, len(self._prepared.data.valid))))
-            model_uri = tracker.log_model(self._folder / "export", raw, step=best_epoch)
-        tracker.set_description(self._card(metrics, best_epoch, epochs, model_uri))
+            uri = tracker.log_model(self._folder / "export", raw, step=best_epoch)
+            model = (masked(tracker.uri), uri, takes(self._prepared, raw)) if uri and tracker.uri else None
+        card = partial(run_card, self._config, self._prepared, self._folder)
+        tracker.set_description(card(metrics=metrics, best_epoch=best_epoch, epochs=epochs, model=model))
 
     def finish(self, status: str, reason: str = "") -> None:
         """Close the record.
@@ -223,6 +229,11 @@ class Recorder:
             reason: in words, for the last three.
         """
         self._record.update(status=status, ended=_now(), **({"reason": reason} if reason else {}))
+        if reason and "metrics" not in self._record:
+            ended = masked(f"No result: {reason}")
+            if (self._folder / "checkpoints" / "index.json").is_file():
+                ended += f"\n\nTo go on:\n\n{code(shlex.join(['python', '-m', 'expkit', 'resume', str(self._folder)]))}"
+            self._tracker.set_description(run_card(self._config, self._prepared, self._folder, ended=ended))
         try:
             attempt(self._folder, self._store_files)
         finally:
@@ -238,28 +249,6 @@ class Recorder:
         store_happened(tracker, folder, self._record)
         if self._config.tracking.checkpoints and (folder / "checkpoints" / "index.json").is_file():
             tracker.log_artifacts(folder / "checkpoints", "checkpoints")
-
-    def _card(
-        self, metrics: Mapping[str, float], best_epoch: int = 0, epochs: int = 0, model_uri: str | None = None
-    ) -> str:
-        spec, config = self._prepared.data.spec, self._config
-        predict = shlex.join(["python", "-m", "expkit", "predict", str(self._folder)])
-        return describe_run(
-            experiment=config.name,
-            choices={kind: config.choices[kind] for kind in CARD_CHOICES if config.choices.get(kind)},
-            data_name=spec.name,
-            data_source=f"{spec.source.kind}: {spec.source.location}",
-            stand_in_for=spec.source.stand_in_for,
-            fingerprint=spec.fingerprint,
-            sizes=self._prepared.sizes,
-            metrics=metrics,
-            best_epoch=best_epoch,
-            epochs=epochs,
-            facts={"seed": str(config.seed), "device": self._prepared.device, "folder": str(self._folder)},
-            repeat=command(config),
-            predict=f"{predict} FILE..." if config.export.enabled else "",
-            model_uri=model_uri,
-        )
 
 
 def _changed_since(folder: Path, config: ExperimentConfig, prepared: Prepared) -> dict[str, Any]:

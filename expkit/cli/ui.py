@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 
@@ -33,6 +33,7 @@ DEFAULT_PORT = 5000
 START_SECONDS = 90.0
 STOP_SECONDS = 5.0
 _PORTS_TRIED = 50
+_MOST = 1000
 
 _VIEW = view_tag(VIEW_KEY)
 log = logging.getLogger("expkit")
@@ -239,20 +240,26 @@ def _page_of(database: Path, sweep: str | None) -> str:
 
 
 def _first_page(address: str) -> str:
-    """Table of the newest experiment with expkit's columns; else the list of all experiments."""
+    """Table of the experiment of the newest run, with expkit's columns; else the list of all experiments."""
     training = "workflowType=machine_learning"  # MLflow shows its pages for GenAI otherwise
-    query = {"max_results": 1, "order_by": ["last_update_time DESC"], "filter": f"tags.`{_VIEW}` LIKE '%'"}
-    request = urllib.request.Request(
-        f"{address}/api/2.0/mlflow/experiments/search",
-        data=json.dumps(query).encode(),
-        headers={"Content-Type": "application/json"},
-    )
     try:
-        with _opener().open(request, timeout=10) as answer:
-            newest = json.load(answer)["experiments"][0]["experiment_id"]
+        made = _ask(address, "experiments/search", {"max_results": _MOST, "filter": f"tags.`{_VIEW}` LIKE '%'"})
+        ids = [one["experiment_id"] for one in made["experiments"]]
+        order = {"experiment_ids": ids, "max_results": 1, "order_by": ["attributes.start_time DESC"]}
+        newest = _ask(address, "runs/search", order)["runs"][0]["info"]["experiment_id"]
     except (OSError, ValueError, LookupError):
         return f"{address}/#/experiments?{training}"
     return f"{address}/#/experiments/{newest}/runs?{training}&viewStateShareKey={VIEW_KEY}"
+
+
+def _ask(address: str, call: str, query: dict[str, object]) -> Any:
+    request = urllib.request.Request(
+        f"{address}/api/2.0/mlflow/{call}",
+        data=json.dumps(query).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with _opener().open(request, timeout=10) as answer:
+        return json.load(answer)
 
 
 def _opener() -> urllib.request.OpenerDirector:

@@ -185,7 +185,8 @@ class ParentRun(NoParent):
         best = entries[0] if entries and entries[0].metrics and rules(entries) else None
         if best is not None:
             ranks = {} if best.value is None else {"sweep/best": best.value}
-            self._tracker.log_metrics({**_as_logged(best.metrics), **ranks}, len(entries))
+            self._tracker.log_metrics(ranks, len(entries))
+            self._tracker.log_metrics(_as_logged(best.metrics), 0)
             self._tracker.mark_best(run_id(best.folder))
         if entries:
             page = sweep_page(EXPERIMENT_ID, self._sweep.id)
@@ -265,5 +266,5 @@ def _tags(sweep: Sweep) -> dict[str, str]:
 
 
 def _as_logged(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The names under which a run records the metrics of its best weights."""
-    return {**metrics, **{best_name(name): value for name, value in metrics.items()}}
+    """The names under which a run records the metrics of its best weights; those of training are curves only."""
+    return {best_name(name): value for name, value in metrics.items() if not name.startswith("train/")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from expkit.model_card import code
 from expkit.progress import show_value
 from expkit.sweeping.names import status_word
 from expkit.sweeping.ranking import BEST, RESULTS
@@ -27,7 +28,8 @@ def summary(command: str, order: str, entries: Sequence[Entry], page: str) -> st
     for one in entries[:BEST]:
         values = [show_value(one.metrics[name]) if name in one.metrics else "-" for name in metrics]
         rows.append([one.number, *(one.parameters.get(key, "-") for key in keys), status_word(one.status), *values])
-    lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    # MLflow's page leaves no room between cells: spaces that count do.
+    lines = [f"| {'&emsp; | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
     lines.insert(1, "|---" * len(rows[0]) + "|")
     more = [f"\n... and {len(entries) - BEST} more: {RESULTS} among the artifacts."] if len(entries) > BEST else []
     return "\n".join(
@@ -39,9 +41,7 @@ def summary(command: str, order: str, entries: Sequence[Entry], page: str) -> st
             "",
             f"[Compare them in charts]({page})",
             "",
-            "```bash",
-            command,
-            "```",
+            code(command),
             "",
         ]
     )

@@ -34,5 +34,7 @@ class TrackingCallback(Callback):
         self._tracker.log_metrics(values, event.step)
 
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """Record what was measured over the epoch."""
-        self._tracker.log_metrics({**event.metrics, "time/epoch_seconds": event.seconds}, event.epoch)
+        """Record what was measured over the epoch, and as ``valid/best_...`` what the best epoch so far has."""
+        best = {f"valid/best_{name[6:]}": value for name, value in event.metrics.items() if name.startswith("valid/")}
+        values = {**event.metrics, "time/epoch_seconds": event.seconds, **(best if event.is_best else {})}
+        self._tracker.log_metrics(values, event.epoch)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,7 +36,7 @@ class Operation(NamedTuple):
 
 
 class Journal:
-    """Appends to the journal of one run; one thread at a time.
+    """Appends to the journal of one run, from any thread.
 
     A line is handed to the system at once, so that a killed process loses none; `secure` makes them last through a
     power cut. Where the disk is full, lines stay in memory until there is room.
@@ -50,6 +51,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / JOURNAL
+        self._one_at_a_time = threading.Lock()
         self._file: int | None = os.open(
             self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666
         )
@@ -84,12 +86,13 @@ class Journal:
     def _write(self, line: str) -> None:
         if self._file is None:
             return
-        data = self._waiting + line.encode("utf-8", "surrogateescape") + b"\n"
-        try:
-            written = os.write(self._file, data)
-        except OSError:
-            written = 0
-        self._waiting = data[written:]
+        with self._one_at_a_time:
+            data = self._waiting + line.encode("utf-8", "surrogateescape") + b"\n"
+            try:
+                written = os.write(self._file, data)
+            except OSError:
+                written = 0
+            self._waiting = data[written:]
 
     def _ends_well(self) -> bool:
         assert self._file is not None

@@ -26,6 +26,8 @@ from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
 
 logger = logging.getLogger("expkit.tracking")
 
+RESULTS = ("test/", "valid/best_epoch")
+"""Metrics that are measured once, at a run's end, at step 0: a run that goes on measures them anew."""
 DIGEST = 8
 """Characters, as in MLflow's own digests (36 at most); the whole fingerprint is a tag."""
 
@@ -80,7 +82,7 @@ class Tracker:
         """
         new = {key: float(value) for key, value in values.items()}
         if self._seen:
-            new = {key: value for key, value in new.items() if step > self._seen.get(key, -1)}
+            new = {k: value for k, value in new.items() if step > self._seen.get(k, -1) or k.startswith(RESULTS)}
         if new:
             self._journal.append_metrics(new, step, now_ms())
 

@@ -18,17 +18,13 @@ COLOR = "mlflow.runColor"
 
 _METRICS = ("accuracy", "mse", "mae", "loss")
 _PARAMETERS = (
-    *(
-        "dataset.batch_size",
-        "model",
-        "optimizer",
-        "optimizer.learning_rate",
-        "regularizer",
-        "schedule",
-        "seed",
-    ),
+    *("model", "optimizer", "optimizer.learning_rate", "schedule", "regularizer"),
+    *("dataset.batch_size", "trainer.epochs", "seed"),
 )
-_TAGS = ("data.name", "status.reason")
+_REASON, _DATA = "tags.`status.reason`", "tags.`data.name`"
+_NAME, _CREATED, _DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "duration"
+"""Ids of the columns that MLflow's table always has."""
+_WIDE = {_REASON: 330, _DATA: 200}
 _PALETTE = (
     *("#2272B4", "#D55E00", "#009E73", "#CC3E8B", "#8A63D2", "#B8860B"),
     *("#56B4E9", "#A6402B", "#4C9A2A", "#5B5B5B", "#E6A000", "#1F4E79"),
@@ -41,21 +37,19 @@ def experiment_tags(metrics: Sequence[str] = ()) -> dict[str, str]:
     Args:
         metrics: names of the metrics of its first run, such as "accuracy"; they get the first columns.
     """
-    columns = ["attributes.`Duration`"]
     names = list(dict.fromkeys((*metrics, *_METRICS)))
-    columns += _metric_columns(names)
-    columns += [f"params.`{name}`" for name in _PARAMETERS]
-    columns += [f"tags.`{name}`" for name in _TAGS]
-    state = {
-        "selectedColumns": columns,
-        "orderByKey": "attributes.start_time",
-        "orderByAsc": False,
-        "searchFilter": "",
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-    }
+    columns = [_REASON, *(column("metrics", name) for name in _results(names))]
+    columns += [*(column("params", name) for name in _PARAMETERS), _DATA]
+    state = {**_table(columns), "orderByKey": "attributes.start_time", "orderByAsc": False, "searchFilter": ""}
+    main = names[0]
+    both = [[f"train/{name}", f"valid/{name}"] for name in dict.fromkeys(("loss", main))]
+    bars = [_chart("results", "BAR", metricKey=name) for name in _results([main])]
+    curves = [
+        _chart("curves", "LINE", metricKey=pair[0], selectedMetricKeys=pair, xAxisKey="step", lineSmoothness=0)
+        for pair in both
+    ]
+    sections = [_section("results", "results"), _section("curves", "training and validation")]
+    state |= {"compareRunCharts": [*bars, *curves], "compareRunSections": sections, "isAccordionReordered": True}
     kind, value = EXPERIMENT_KIND
     return {kind: value, _VIEW_TAG: json.dumps(state)}
 
@@ -67,15 +61,53 @@ def show_columns(client: Any, experiment_id: str, metrics: Sequence[str]) -> Non
         return
     state = json.loads(view)
     shown: list[str] = state["selectedColumns"]
-    missing = [column for column in _metric_columns(metrics) if column not in shown]
+    missing = [one for one in (column("metrics", name) for name in _results(metrics)) if one not in shown]
     if missing:
-        last = max((i for i, column in enumerate(shown) if column.startswith("metrics.")), default=len(shown) - 1)
+        last = max((i for i, one in enumerate(shown) if one.startswith("metrics.")), default=len(shown) - 1)
         shown[last + 1 : last + 1] = missing
+        state |= _table([one for one in shown if not one.startswith("attributes.")])
         client.set_experiment_tag(experiment_id, _VIEW_TAG, json.dumps(state))
 
 
-def _metric_columns(names: Sequence[str]) -> list[str]:
-    return [f"metrics.`{split}/{name}`" for split in ("test", "valid") for name in names]
+def column(kind: str, name: str) -> str:
+    """Return the id of a column of MLflow's table.
+
+    Args:
+        kind: "metrics", "params" or "tags".
+        name: of one of these.
+    """
+    return f"{kind}.`{name}`"
+
+
+def _results(names: Sequence[str]) -> list[str]:
+    """Name the results of a run, that of the test beside that of the best epoch's validation."""
+    return [f"{split}{name}" for name in names for split in ("test/", "valid/best_")]
+
+
+def _table(columns: Sequence[str]) -> dict[str, Any]:
+    """Return the part of a view that is about the table: which columns, in which order, and as wide as their names."""
+    widths = {one: max(100, 8 * len(one.partition("`")[2]) + 24) for one in columns}
+    return {
+        "selectedColumns": ["attributes.`Duration`", *columns],
+        "columnOrder": [_NAME, _CREATED, _DURATION, *columns],
+        "columnWidths": {_NAME: 270, **widths, **{one: width for one, width in _WIDE.items() if one in columns}},
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "runsHiddenMode": "FIRST_20_RUNS",
+    }
+
+
+def _chart(section: str, kind: str, **more: Any) -> dict[str, Any]:
+    fixed = {"runsCountToCompare": 1000, "deleted": False, "isGenerated": False}
+    name = f"{section}-{more.get('metricKey', kind)}"
+    return {**fixed, "metricSectionId": section, "type": kind, "uuid": name, **more}
+
+
+def _section(uuid: str, name: str) -> dict[str, Any]:
+    # MLflow sorts sections by their names, unless they are "reordered"
+    return {"uuid": uuid, "name": name, "display": True, "isReordered": True, "columns": 2, "cardHeight": 360}
 
 
 def next_color(client: Any, experiment_id: str) -> str:
@@ -112,27 +144,19 @@ def sweep_state(parent: str, varies: Sequence[str], metrics: Sequence[str], *, h
         metrics: names under which runs record their results; the first one ranks. None yet: no chart.
         higher_is_better: its direction.
     """
-    columns = [f"params.`{name}`" for name in varies] + [f"metrics.`{name}`" for name in metrics]
-    state: dict[str, Any] = {
-        "selectedColumns": ["attributes.`Duration`", *columns, "tags.`sweep.best`", "tags.`status.reason`"],
+    columns = [column("params", name) for name in varies] + [column("metrics", name) for name in metrics]
+    state = _table([_REASON, *columns, column("tags", "sweep.best")])
+    state |= {
+        "runsHiddenMode": "SHOW_ALL",
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
-        "orderByKey": f"metrics.`{metrics[0]}`" if metrics else "attributes.start_time",
+        "orderByKey": column("metrics", metrics[0]) if metrics else "attributes.start_time",
         "orderByAsc": bool(metrics) and not higher_is_better,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "runsHiddenMode": "SHOWALL",
     }
     if metrics:
-        card = {"runsCountToCompare": 1000, "metricSectionId": "sweep", "deleted": False, "isGenerated": False}
-        lines = {"type": "PARALLEL", "uuid": "sweep-lines", "showAllRuns": False}
-        bars = {"type": "BAR", "uuid": "sweep-bars", "metricKey": metrics[0]}
-        state["compareRunCharts"] = [
-            {**card, **lines, "selectedParams": list(varies), "selectedMetrics": [metrics[0]]},
-            {**card, **bars},
-        ]
-        section = {"uuid": "sweep", "name": "what varies", "display": True, "isReordered": True}
-        state["compareRunSections"] = [{**section, "columns": 2, "cardHeight": 480}]
-        state["isAccordionReordered"] = True  # else MLflow sorts the sections by their names
+        lines = _chart(
+            *("sweep", "PARALLEL"), showAllRuns=False, selectedParams=list(varies), selectedMetrics=[metrics[0]]
+        )
+        state["compareRunCharts"] = [lines, _chart("sweep", "BAR", metricKey=metrics[0])]
+        state["compareRunSections"] = [{**_section("sweep", "what varies"), "cardHeight": 480}]
+        state["isAccordionReordered"] = True
     return json.dumps(state)

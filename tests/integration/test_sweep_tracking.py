@@ -113,7 +113,7 @@ def test_the_runs_of_the_jobs_are_nested_in_that_of_the_sweep_which_has_its_resu
     tags = stored.data.tags
     assert (tags["sweep.varies"], tags["sweep.jobs"], tags["sweep.best_run_id"]) == ("optimizer", "2", second)
     assert "optimizer=sgd,adam" in tags["command"]
-    assert "| 1 | adam | finished | 0.9000 |" in tags["mlflow.note.content"]
+    assert "| 1&emsp; | adam&emsp; | finished&emsp; | 0.9000&emsp; |" in tags["mlflow.note.content"]
     assert [item.path for item in sweeping.client.list_artifacts(sweeping.own)] == ["results.csv"]
     children = [sweeping.run(one) for one in (first, second)]
     assert [one.info.run_name for one in children] == ["sgd · ab12cd.0", "adam · ab12cd.1"]

@@ -127,6 +127,7 @@ def test_every_step_and_epoch_becomes_a_point(runs: Path, tracker: Tracker) -> N
         "step/learning_rate": 0.01,
         "train/loss": 0.1,
         "valid/accuracy": 0.9,
+        "valid/best_accuracy": 0.9,
         "time/epoch_seconds": 12.5,
     }
     assert store.get_metric_history(tracker.run_id, "valid/accuracy")[0].step == 1

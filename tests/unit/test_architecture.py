@@ -92,6 +92,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.replay",
         "expkit.report",
         "expkit.result",
+        "expkit.run_card",
         "expkit.runlog",
         "expkit.runs",
         "expkit.serving_model",
