@@ -15,7 +15,7 @@ from expkit.errors import ConfigError, RunNotFoundError, TrackingError, did_you_
 from expkit.runs import all_runs, read_record, run_id
 from expkit.tracking import masked
 from expkit.tracking.query import RunQuery, open_query
-from expkit.tracking.store import database_file
+from expkit.tracking.schema_lock import database_file
 
 log = logging.getLogger("expkit")
 

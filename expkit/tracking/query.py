@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from expkit.errors import ConfigError, TrackingError
 from expkit.tracking.database import Database, open_database
 from expkit.tracking.delivery import SENT
+from expkit.tracking.schema_lock import database_file
 from expkit.tracking.store import (
     StoreSettings,
-    database_file,
     import_mlflow,
     own_call,
     probe_database,

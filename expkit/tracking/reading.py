@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from expkit.errors import RunNotFoundError, TrackingError
+from expkit.tracking.schema_lock import database_file, schema_lock
 from expkit.tracking.store import (
     StoreSettings,
-    database_file,
     import_mlflow,
     own_call,
     probe_database,
@@ -212,7 +213,8 @@ def open_reader(uri: str | None, runs_dir: Path) -> Reader:
     with own_call():
         probe_database(resolved)
         try:
-            return Reader(mlflow.MlflowClient(tracking_uri=resolved, registry_uri=resolved), resolved)
+            with schema_lock(resolved) if file is None else contextlib.nullcontext():
+                return Reader(mlflow.MlflowClient(tracking_uri=resolved, registry_uri=resolved), resolved)
         except Exception as error:
             raise TrackingError(f"tracking store {masked(resolved)}: {explain(error)}. {remedy(error)}") from error
 

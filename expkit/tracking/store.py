@@ -10,7 +10,6 @@ import os
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from expkit.errors import TrackingError
-from expkit.lock import try_lock
 from expkit.tracking.passwords import with_password
+from expkit.tracking.schema_lock import database_file, schema_lock
 from expkit.tracking.text import explain, masked
 from expkit.tracking.view import experiment_tags
 
 logger = logging.getLogger("expkit.tracking")
 
-LOCK_SECONDS = 60.0
-"""Longest wait for another process that creates the schema (it takes about 2 s)."""
 PROBE_SECONDS = 3.0
 """Longest wait for a database server to accept a connection."""
 
@@ -150,11 +147,14 @@ def open_store(settings: StoreSettings) -> Store:
     local = database_file(uri)
     artifacts = None if uri.startswith(("http://", "https://")) else settings.artifact_root
     with contextlib.ExitStack() as stack:
+        stack.enter_context(own_call())
         if local is not None:
             _check_folder(local.parent)
-            stack.enter_context(file_lock(local.with_name(local.name + ".lock")))
-        stack.enter_context(own_call())
-        probe_database(uri)
+        else:
+            probe_database(uri)  # before its lock, which would wait long for a database that is gone
+        stack.enter_context(schema_lock(uri))
+        if local is not None:
+            probe_database(uri)
         try:
             client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
             found = client.get_experiment_by_name(settings.experiment)
@@ -204,41 +204,12 @@ def sqlite_uri(file: Path) -> str:
     return f"sqlite{'' if quoted == path else '+pysqlite'}:///{quoted}"
 
 
-def database_file(uri: str) -> Path | None:
-    """File of a SQLite store, or None for any other."""
-    kind, _, path = uri.partition(":///")
-    return Path(unquote(path.partition("?")[0])) if kind in ("sqlite", "sqlite+pysqlite") else None
-
-
 def user_name() -> str:
     """Name of the user, or "unknown" where the system has none (some containers)."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
         return "unknown"
-
-
-@contextlib.contextmanager
-def file_lock(path: Path, timeout: float = LOCK_SECONDS) -> Iterator[None]:
-    """Hold an exclusive lock between processes; the system releases it when its holder dies.
-
-    Raises:
-        TrackingError: another process holds it for `timeout` seconds, or `path` cannot be written.
-    """
-    deadline = time.monotonic() + timeout
-    try:
-        file = path.open("a+b")
-    except OSError as error:
-        raise TrackingError(f"tracking: cannot write {path} ({error.strerror}). {_REMEDY}") from error
-    with file:
-        while not try_lock(file):
-            if time.monotonic() > deadline:
-                raise TrackingError(
-                    f"tracking: another process has held {path} for {timeout:.0f} s. "
-                    "End the process that hangs, then run again."
-                )
-            time.sleep(0.02)
-        yield  # closing the file releases the lock
 
 
 def _check_folder(folder: Path) -> None:

@@ -23,7 +23,8 @@ from expkit import preprocess
 from expkit.api import Classes, DataSource, DataSpec, EpochEnd, ImageInput, StepEnd, TableInput, Values
 from expkit.errors import TrackingError
 from expkit.tracking import StoreSettings, Tracker, TrackingCallback
-from expkit.tracking.store import file_lock, import_mlflow, resolve_uri
+from expkit.tracking.schema_lock import file_lock
+from expkit.tracking.store import import_mlflow, resolve_uri
 from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
 from tests.integration.tracked import begin, wait_for
 
@@ -233,7 +234,7 @@ def test_eight_processes_start_together_on_a_fresh_store(tmp_path: Path) -> None
 
 def test_lock_is_released_when_its_holder_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from expkit.tracking.store import file_lock\n"
+        "import sys, time; from pathlib import Path; from expkit.tracking.schema_lock import file_lock\n"
         "with file_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)

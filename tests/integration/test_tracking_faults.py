@@ -13,8 +13,9 @@ import yaml
 from expkit.api import Classes, DataSource, DataSpec, ImageInput
 from expkit.errors import TrackingError
 from expkit.tracking import StoreSettings, masked
+from expkit.tracking.schema_lock import database_file
 from expkit.tracking.sender import Sender
-from expkit.tracking.store import database_file, import_mlflow, sqlite_uri
+from expkit.tracking.store import import_mlflow, sqlite_uri
 from tests.integration.conftest import QUICK, CommandLine
 from tests.integration.tracked import begin
 
