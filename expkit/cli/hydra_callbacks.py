@@ -31,7 +31,7 @@ class HydraCallbacks:
         self._context, self._config, self._task, self._returned = context, config, task_function, returned
         self._configs: dict[int, DictConfig] = {}
 
-    def started(self, job: Job, slot: str, attempt: int) -> None:
+    def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
         """Tell of the first start of a job."""
         if attempt > 1:
             return

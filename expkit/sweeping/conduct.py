@@ -168,11 +168,11 @@ class Conductor:
         assert self._executor is not None
         self._executor.run(source, self)
 
-    def started(self, job: Job, slot: str, attempt: int) -> None:
+    def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
         """Tell all who look on that a job was started."""
         self.jobs[job.number] = job
         for watcher in self._watchers:
-            watcher.started(job, slot, attempt)
+            watcher.started(job, slot, attempt, after)
 
     def reported(self, job: Job, report: Report) -> None:
         """Tell all who look on how far a job is."""

@@ -147,12 +147,13 @@ class Dispatch:
         return None if job is None else _Waiting(job)
 
     def _begin(self, place: AnyPlace, waiting: _Waiting) -> None:
-        job, before, attempt, note = waiting.job, waiting.before, 1, ""
+        job, before, attempt, after, note = waiting.job, waiting.before, 1, "", ""
         if before is not None and waiting.outcome is not None:
             attempt, job = before.attempt + 1, replace(job, resume=True)
-            note = f"--- attempt {attempt}: the one before was {waiting.outcome.reason} ---"
+            after = waiting.outcome.reason
+            note = f"--- attempt {attempt}; what ended the one before: {after} ---"
         place.begin(job, attempt, before, note)
-        self._watcher.started(job, place.slot.name, attempt)
+        self._watcher.started(job, place.slot.name, attempt, after)
 
     def _hear(self) -> None:
         """Wait a little for the next message, and take in all that are there."""

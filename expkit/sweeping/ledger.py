@@ -122,12 +122,20 @@ class Ledger:
                 self._write(_row_line(row))
         self._keep()
 
-    def started(self, job: Job, slot: str, attempt: int) -> None:
+    def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
         """Enter that a process was started."""
         if job.number not in self.rows:  # of a search, which thinks of its jobs as it goes
             self.add([(job, "")])
         self.rows[job.number] = replace(self.rows[job.number], **ENDS)
-        self._write({"job": job.number, "started": _now(), "slot": slot, "attempt": attempt})
+        self._write(
+            {
+                "job": job.number,
+                "started": _now(),
+                "slot": slot,
+                "attempt": attempt,
+                **({"after": after} if after else {}),
+            }
+        )
 
     def reported(self, job: Job, report: Report) -> None:
         """Nothing: how far a run is can be read in its folder."""

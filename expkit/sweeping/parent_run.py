@@ -80,7 +80,7 @@ class NoParent:
         """Return what shows the sweep in MLflow: a command or an address; empty where nothing is tracked."""
         return ""
 
-    def started(self, job: Job, slot: str, attempt: int) -> None:
+    def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
         """Nothing is tracked."""
 
     def reported(self, job: Job, report: Report) -> None:
@@ -147,7 +147,7 @@ class ParentRun(NoParent):
             return f"{tracking.masked(uri).rstrip('/')}/{page}"
         return f"{shlex.join(['mlflow', 'ui', '--backend-store-uri', tracking.masked(uri)])}  (then /{page})"
 
-    def started(self, job: Job, slot: str, attempt: int) -> None:
+    def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
         """Note it."""
         self._board.started(job, slot, attempt)
 

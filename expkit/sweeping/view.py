@@ -58,7 +58,7 @@ class View:
     ) -> None:
         """Leave the console as it was."""
 
-    def started(self, job: Job, slot: str, attempt: int) -> None:
+    def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
         """Note it."""
         self.board.started(job, slot, attempt)
 
@@ -74,6 +74,9 @@ class View:
 
     def tick(self) -> None:
         """Nothing moves."""
+
+    def _print(self, job: Job, text: str) -> None:
+        self.console.print(Text(f"job {job.number}  {text}"), soft_wrap=True)
 
     def _show_failure(self, row: Row, outcome: Outcome) -> None:
         tries = f" in {outcome.attempts} tries" if outcome.attempts > 1 else ""
@@ -96,12 +99,13 @@ class LineView(View):
         super().__init__(console, board)
         self._printed: dict[int, float] = {}
 
-    def started(self, job: Job, slot: str, attempt: int) -> None:
+    def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
         """Print where it runs, and what it is."""
-        super().started(job, slot, attempt)
+        super().started(job, slot, attempt, after)
         self._printed[job.number] = time.perf_counter()
         again = "resumed" if job.resume and has_checkpoint(job.folder) else "started"
-        self._print(job, f"{again if attempt == 1 else f'tried again ({attempt})'} on {slot}: {told(job)}")
+        how = again if attempt == 1 and not after else _again(attempt, after)
+        self._print(job, f"{how} on {slot}: {told(job)}")
 
     def reported(self, job: Job, report: Report) -> None:
         """Print how an epoch went, where the job's last line is long ago."""
@@ -135,9 +139,6 @@ class LineView(View):
         others = [one for one in self.board.over if one.best is not None and one is not row]
         return " * best so far" if row is self.board.best and others else ""
 
-    def _print(self, job: Job, text: str) -> None:
-        self.console.print(Text(f"job {job.number}  {text}"), soft_wrap=True)
-
 
 class LiveView(View):
     """Draws a table of the jobs that is always up to date; failures stay on the screen above it."""
@@ -158,6 +159,12 @@ class LiveView(View):
         """Take the table away."""
         self._screen.stop()
 
+    def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
+        """Say above the table how the attempt before died."""
+        super().started(job, slot, attempt, after)
+        if after:
+            self._print(job, f"{_again(attempt, after)} on {slot}: {told(job)}")
+
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Show a failure at once, above the table."""
         super().ended(job, outcome)
@@ -169,3 +176,9 @@ class LiveView(View):
         if now - self._drawn >= REDRAW_SECONDS:
             self._drawn = now
             self._screen.draw()
+
+
+def _again(attempt: int, after: str) -> str:
+    """Say why a job is begun again: nothing else tells of an attempt that died."""
+    how = f"tried again ({attempt})" if attempt > 1 else "started elsewhere"  # its node died before it had begun
+    return f"{after}; {how}" if after else how

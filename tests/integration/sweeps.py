@@ -139,6 +139,7 @@ class Jobs:
     Attributes:
         outcomes: of the jobs that ended, by number.
         starts: (number, slot, attempt) in order.
+        causes: why attempts of each job died that were tried again.
         reports: of each job.
         happening: called with each report.
         starting: called at each start.
@@ -151,6 +152,7 @@ class Jobs:
         self.happening = happening
         self.outcomes: dict[int, Outcome] = {}
         self.starts: list[tuple[int, str, int]] = []
+        self.causes: dict[int, list[str]] = {job.number: [] for job in jobs}
         self.reports: dict[int, list[Report]] = {job.number: [] for job in jobs}
         self.starting: Callable[[], Any] = lambda: None
         self.ticking: Callable[[], Any] = lambda: None
@@ -174,8 +176,9 @@ class Watching:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
 
-    def started(self, job: Job, slot: str, attempt: int) -> None:
+    def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
         self._jobs.starts.append((job.number, slot, attempt))
+        self._jobs.causes[job.number] += [after] if after else []
         self._jobs.starting()
 
     def reported(self, job: Job, report: Report) -> None:

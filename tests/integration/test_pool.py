@@ -170,7 +170,7 @@ def test_a_killed_job_is_tried_again_and_set_right_in_its_folder_and_in_mlflow(m
     assert (record(job)["status"], record(job)["reason"]) == ("FAILED", outcome.reason)
     stored = mlflow_run(job)
     assert (stored.info.status, stored.data.tags["status.reason"]) == ("FAILED", outcome.reason)
-    assert "--- attempt 2: the one before was killed by SIGKILL" in output(job)
+    assert "--- attempt 2; what ended the one before: killed by SIGKILL" in output(job)
     check_resumable(read_past(job.folder))  # as a failed run; it does not raise
 
 
@@ -181,6 +181,7 @@ def test_a_job_that_crashed_goes_on_from_its_checkpoint_and_is_the_one_that_did_
     assert (outcome.status, outcome.attempts) == (FINISHED, 2)
     assert "resumed     after step 12" in output(job)
     assert "Segmentation fault" in output(job)
+    assert mixed.jobs.causes[job.number] == ["killed by SIGSEGV (a fault in native code; output.log may tell more)"]
     undisturbed = job.folder.parents[1] / "undisturbed"
     experiment.run(
         compose([*MLP, *QUIET, acting("nothing"), f"runs_dir={job.folder.parents[2]}"]), undisturbed, console()

@@ -72,7 +72,7 @@ def test_lines_say_what_starts_and_what_came_of_it(clock):
     console = plain()
     with open_view(console, 3, before=1) as view:
         view.started(job(1), "cpu 0", 1)
-        view.started(job(2), "gpu:1", 2)
+        view.started(job(2), "gpu:1", 2, "killed by SIGKILL")
         view.reported(job(1), report(100, 0.8))
         clock.now += 40
         view.reported(job(1), report(150))
@@ -84,7 +84,7 @@ def test_lines_say_what_starts_and_what_came_of_it(clock):
         view.tick()
     assert written(console).splitlines() == [
         "job 1  started on cpu 0: optimizer=adam optimizer.learning_rate=0.01",
-        "job 2  tried again (2) on gpu:1: optimizer=adam optimizer.learning_rate=0.02",
+        "job 2  killed by SIGKILL; tried again (2) on gpu:1: optimizer=adam optimizer.learning_rate=0.02",
         "job 1  epoch 2/5  valid/accuracy 0.9000  2:00 left",
         "job 1  finished in 1:00: valid/accuracy 0.9000  |  2 of 3 done, 1 running, 1:00 left",
         "job 2  stopped in 1:00 (stopped by SIGINT): valid/accuracy 0.9500 * best so far  |  2 of 3 done, 1 stopped",
@@ -220,6 +220,14 @@ def test_the_live_table_follows_the_size_of_the_terminal_and_goes_away(clock):
         assert max(map(len, lines)) <= 50
         assert console.file.getvalue()[before:].count("\x1b[1A") > 3  # the folded lines are taken back, too
     assert console.file.getvalue().endswith("\x1b[1A\x1b[2K")
+
+
+def test_why_a_job_is_tried_again_stays_on_the_screen(clock):
+    console = terminal(100, 12)
+    with open_view(console, 2) as view:
+        view.started(job(1), "cpu 0", 1)
+        view.started(job(1), "b2", 2, "the node b1 died")
+    assert "job 1  the node b1 died; tried again (2) on b2: optimizer=adam" in written(console)
 
 
 @pytest.mark.parametrize("closed", ["pipe", "terminal"])
