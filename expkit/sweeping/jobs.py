@@ -121,7 +121,7 @@ class Watcher(Protocol):
     """Who looks on: the ledger, the screen, the tracking store."""
 
     def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
-        """A process for the job was started on a slot, such as "gpu:1" or "cpu 2-3"; `after`: what ended the last one."""
+        """A process for the job was started on a slot, such as "gpu:1" or "cpu 2-3"; `after`: what ended the last."""
 
     def reported(self, job: Job, report: Report) -> None:
         """A job told how far it is."""
