@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from expkit.callbacks import read_epochs
-from expkit.comparison.compare import Comparison
+from expkit.comparison.compare import Comparison, metric_names
 from expkit.comparison.run import Run, has_folder
 from expkit.errors import RunNotFoundError
 from expkit.sweeping.names import short_name
@@ -71,6 +71,8 @@ def title(compared: Comparison, lines: Sequence[Line]) -> str:
 
 def _metrics(runs: Sequence[Run]) -> list[str]:
     monitored = [run.monitor.name for run in runs if run.monitor is not None]
+    if not monitored and not any(name in run.metrics for run in runs for name in LOSSES):
+        return metric_names(runs)[:MOST_PANELS]  # runs that others made
     return list(dict.fromkeys((*LOSSES, *monitored)))[:MOST_PANELS]
 
 

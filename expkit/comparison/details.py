@@ -68,6 +68,8 @@ class Details:
         best = {f"valid/{name[11:]}": value for name, value in found.items() if name.startswith("valid/best_")}
         best.pop("valid/epoch", None)
         others = {name: value for name, value in found.items() if name.startswith(("test/", "train/"))}
+        if not best and not others:  # a run that others made
+            return {name if "/" in name else f"last/{name}": value for name, value in found.items()}
         return {**{name: others[name] for name in others if name.startswith("train/")}, **best, **others}
 
     @property

@@ -144,14 +144,15 @@ def _the_same(found: RunDifference) -> list[str]:
     """Say what is the same, each in few words."""
     first = found.first
     told = [f"{found.same_options} choices and options"]
-    if "fingerprint" not in found.data:
-        fingerprint = first.run.tags.get("data.fingerprint") or first.record.get("data", {}).get("fingerprint", "")
-        told.append(f"data ({first.run.tags.get('data.name', '?')}, fingerprint {str(fingerprint)[:12]})")
-    if found.code is None:
-        git: Mapping[str, Any] = first.environment.get("git") or {}
-        changes = " with its changes" * bool(git.get("dirty"))
-        told.append(f"code (commit {str(git.get('commit'))[:8]}{changes})")
-    told += [name for name, pairs in (("versions", found.versions), ("machine", found.machine)) if not pairs]
+    data: Mapping[str, Any] = first.record.get("data", {})
+    fingerprint = str(data.get("fingerprint") or first.run.tags.get("data.fingerprint", ""))
+    if fingerprint and "fingerprint" not in found.data:
+        told.append(f"data ({data.get('name') or first.run.tags.get('data.name')}, fingerprint {fingerprint[:12]})")
+    git: Mapping[str, Any] = first.environment.get("git") or {}
+    if found.code is None and git.get("commit"):
+        told.append(f"code (commit {git['commit'][:8]}{' with its changes' * bool(git.get('dirty'))})")
+    known = {"versions": first.environment.get("versions"), "machine": first.environment.get("device")}
+    told += [name for name, value in known.items() if value and not getattr(found, name)]
     if found.training is not None and found.training.identical:
         told.append("every step and epoch, bit by bit")
     if found.same_results:

@@ -181,6 +181,9 @@ def _code(details: Details) -> str:
 
 def _options(params: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield a line for each config group: what was chosen, and its options."""
+    if not any(group in params for group in _GROUPS):  # a run that others made
+        yield "parameters", "  ".join(f"{key}={value}" for key, value in params.items())
+        return
     if "seed" in params:
         yield "seed", params["seed"]
     for group in _GROUPS:
@@ -200,7 +203,9 @@ def _headline(details: Details) -> str:
     shown = "" if best is None else f"best epoch {best} of {epochs}"
     if run.main_metric in run.metrics and run.monitor is not None:
         shown += f" ({run.monitor.name} {show_value(run.metrics[run.main_metric])})"
-    return (shown or "result") + ("" if "epochs" in details.record else " so far")
+    if not shown:
+        return "last values"
+    return shown + ("" if "epochs" in details.record else " so far")
 
 
 def _places(details: Details) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,7 @@ def _finish(axis: Any, metric: str, curves: Sequence[Sequence[tuple[int, float, 
             scale_by_logarithm(axis)
         if kept.size < values.size:
             axis.set_ylim(top=top)
-    axis.set(title=drawn_text(metric), xlabel="epoch")
+    axis.set(title=drawn_text(metric), xlabel="epoch" if "/" in metric else "step")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.25, linewidth=0.6)
 

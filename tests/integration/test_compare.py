@@ -13,6 +13,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from expkit.cli import main
 from expkit.config import compose
 from expkit.errors import TrainingStoppedError
 from expkit.runs import read_record
+from expkit.tracking.query import open_query
 from tests.integration import resuming
 from tests.integration.test_docs import BLOCK, as_pattern
 
@@ -50,6 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, (rate, seed) in enumerate(itertools.product(RATES, SEEDS)):
             sweep = ("+tracking.tags.sweep=ab12cd", f"tracking.run_name='numpy_linear lr={rate} seed={seed}'")
             _train(f"{SWEEP}/{number}", f"learner.learning_rate={rate}", f"seed={seed}", *sweep)
+        time.sleep(1.1)  # a folder tells the second of the start only
         _train("20261126-130000-bbbbbb", "tracking=none", "seed=7")
         with pytest.raises(TrainingStoppedError):
             _train("20261126-140000-cccccc", "learner.learning_rate=1e200", "seed=0")
@@ -265,3 +268,14 @@ def test_the_page_on_comparing_promises_what_is_printed(
         assert re.search(as_pattern(promised), output, re.S), f"{command}{output}\npromised:\n{promised}"
     for name in ("curves.png", "runs.csv", "runs.json", "runs.parquet"):
         (project / name).unlink()
+
+
+def test_what_is_read_from_the_tables_is_what_mlflow_says(project: Path) -> None:
+    query = open_query(None, project / "runs")
+    assert query is not None
+    experiments = query.experiments()
+    by_mlflow = query.runs(experiments, where="attributes.status != 'SCHEDULED'")
+    assert len(by_mlflow) == 7
+    assert query.runs(experiments) == by_mlflow
+    assert query.run(by_mlflow[2].id) == by_mlflow[2]
+    assert query.run("0" * 32) is None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -16,8 +18,10 @@ from expkit.comparison.gathering import Gathered
 from expkit.comparison.grouping import Group, grouped, mixes_code, what_varies
 from expkit.comparison.listing import ago
 from expkit.comparison.ordering import choose_order, ordered
-from expkit.comparison.run import Run
+from expkit.comparison.run import Run, of_folder, of_store
 from expkit.errors import ConfigError
+from expkit.lock import RunLock
+from expkit.tracking.tracked_run import TrackedRun
 from expkit.trainer import Monitor
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
@@ -239,3 +243,52 @@ def test_more_lines_than_colours_are_grey_and_counted(tmp_path, monkeypatch) -> 
 def test_times_are_told_as_people_do() -> None:
     ages = [timedelta(seconds=5), timedelta(minutes=5), timedelta(hours=30), timedelta(days=40)]
     assert [ago(NOW - age, NOW) for age in ages] == ["just now", "5 min ago", "1 d ago", "2026-10-17"]
+
+
+def folder_of(tmp_path: Path, **record: object) -> Path:
+    folder = tmp_path / "digits" / "20261126-120000-abcdef"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(
+        "seed: 3\nmodel: {_target_: x.y, size: 4}\ncheckpoint: {monitor: auto, mode: auto}\n"
+    )
+    (folder / "overrides.yaml").write_text("- model.size=4\n")
+    (folder / "history.json").write_text(
+        '[{"epoch": 1, "seconds": 1, "valid/accuracy": 0.9, "valid/loss": 1.0},'
+        ' {"epoch": 2, "seconds": 1, "valid/accuracy": 0.8, "valid/loss": 0.5}]'
+    )
+    known = {"id": folder.name, "name": "digits", "choices": {"metrics": "accuracy"}, "started": NOW.isoformat()}
+    (folder / "run.json").write_text(json.dumps({**known, **record}))
+    return folder
+
+
+def test_a_run_whose_process_died_is_not_running_and_counts_with_its_best_epoch(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, status="RUNNING")
+    with RunLock(folder):
+        alive = of_folder(folder, NOW + timedelta(seconds=90))
+    assert (alive.status, alive.seconds) == ("RUNNING", 90)
+    (folder / ".lock").write_text("")  # as a killed process leaves it
+    dead = of_folder(folder, NOW)
+    assert (dead.status, dead.seconds) == ("DIED", None)
+    assert "python -m expkit resume" in dead.reason
+    assert dead.metrics == {"valid/best_accuracy": 0.9, "valid/best_loss": 1.0, "valid/best_epoch": 1.0}
+    assert (dead.main_metric, dead.short_id) == ("valid/best_accuracy", "abcdef")
+    assert (dead.params["model.size"], dead.params["metrics"], dead.typed) == ("4", "accuracy", ["model.size"])
+
+
+@pytest.mark.parametrize(
+    ("stored", "reason", "record", "expected"),
+    [
+        ("RUNNING", "", "RUNNING", "DIED"),
+        ("RUNNING", "", "FINISHED", "FINISHED"),  # its end was not sent yet
+        ("KILLED", "paused", "PAUSED", "PAUSED"),
+        ("KILLED", "SIGTERM", "KILLED", "KILLED"),
+        ("FAILED", "its process died: killed", "RUNNING", "DIED"),
+        ("FAILED", "the loss is nan", "FAILED", "FAILED"),
+    ],
+)
+def test_the_status_is_the_true_one(tmp_path: Path, stored: str, reason: str, record: str, expected: str) -> None:
+    folder = folder_of(tmp_path, status=record)
+    tags = {"run.folder": str(folder), "status.reason": reason, "monitor": "valid/accuracy (max)"}
+    tracked = TrackedRun("f" * 32, "1", "digits", "a", stored, 1000, None, {}, {}, tags)
+    found = of_store(tracked, NOW)
+    assert (found.status, found.id, found.monitor) == (expected, folder.name, ACCURACY)
