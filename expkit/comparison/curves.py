@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from expkit.callbacks import read_epochs
 from expkit.comparison.compare import Comparison, metric_names
 from expkit.comparison.run import Run, has_folder
+from expkit.comparison.table import is_number
 from expkit.errors import RunNotFoundError
 from expkit.sweeping.names import short_name
 from expkit.tracking.query import RunQuery
@@ -83,7 +84,7 @@ def _labels(compared: Comparison) -> list[str]:
     found = []
     for group in compared.groups:
         params = group.first.params
-        choices = {key: params[key] for key in params if "." not in key}
+        choices = {key: value for key, value in params.items() if "." not in key and not is_number(value)}
         told = short_name([f"{key}={params[key]}" for key in keys if key in params], choices)
         name = [group.first.experiment] if several else []
         found.append(" ".join([*name, told]).strip() or group.first.name or group.first.short_id)

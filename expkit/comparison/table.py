@@ -77,7 +77,7 @@ def show(console: Console, columns: Sequence[Column]) -> None:
 def parameter(groups: Sequence[Group], name: str, rank: int) -> Column:
     """Return a column with what groups have as a parameter."""
     cells = [_shortened(group.first.params.get(name, MISSING)) for group in groups]
-    return Column(name, cells, rank, right=all(_is_number(cell) for cell in cells))
+    return Column(name, cells, rank, right=all(is_number(cell) for cell in cells))
 
 
 def metric(groups: Sequence[Group], name: str, rank: int, *, higher_is_better: bool | None) -> Column:
@@ -135,12 +135,13 @@ def _cell(column: Column, number: int) -> str:
 
 
 def _shortened(text: str, most: int = 40) -> str:
-    if _is_number(text) and len(text) > 8 and "." in text:
+    if is_number(text) and len(text) > 8 and "." in text:
         return f"{float(text):.4g}"
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a cell holds a number, or nothing."""
     try:
         float(text)
     except ValueError:
