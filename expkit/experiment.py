@@ -162,7 +162,8 @@ def _run(
 def _recorded(run: _Run, recorder: Recorder, stop: StopRequests) -> Result:
     """Complete a run and record how it ended; the record is never torn apart by a signal."""
     try:
-        result = run.complete()
+        with recorder.watched():
+            result = run.complete()
     except Pruned as pruned:
         log.info("%s", run.how_to_go_on(str(pruned)))
         with stop.shielded():

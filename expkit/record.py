@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import partial
@@ -169,6 +170,14 @@ class Recorder:
         """Record values that a callback measured."""
         self._sinks.log_metrics(values, step)
 
+    def watched(self) -> AbstractContextManager[None]:
+        """Record what the machine does meanwhile, where that is asked for."""
+        chosen, began = self._config.tracking, datetime.fromisoformat(self._record["started"]).timestamp()
+        if not chosen.system_metrics:
+            return nullcontext()
+        every = chosen.system_metrics_every
+        return tracking.SystemMonitor(self._tracker.log_metrics, self._folder, began=began, every=every)
+
     @property
     def mlflow_run_id(self) -> str | None:
         """Id of the MLflow run, if there is one."""
@@ -272,6 +281,9 @@ def _not_writable(folder: Path, error: OSError) -> ConfigError:
 
 
 def _visualdl(config: ExperimentConfig, folder: Path) -> list[tracking.VisualDLSink]:
+    """Return the second place of the scalars, if there is to be one; ask for what else has to be installed, too."""
+    if config.tracking.system_metrics:
+        tracking.require_psutil()
     return [tracking.VisualDLSink(folder / "visualdl")] if config.tracking.visualdl else []
 
 

@@ -49,6 +49,8 @@ class TrackingSettings:
     log_every: int = 1
     checkpoints: bool = True
     visualdl: bool = False
+    system_metrics: bool = False
+    system_metrics_every: float = 10.0
 
 
 @dataclass
@@ -138,6 +140,7 @@ def check(settings: Settings) -> None:
         "device.index": (settings.device.index, 0),
         "device.threads": (settings.device.threads, 1),
         "tracking.log_every": (settings.tracking.log_every, 1),
+        "tracking.system_metrics_every": (settings.tracking.system_metrics_every, 1),
         "export.samples": (settings.export.samples, 1),
         "plots.mistakes": (settings.plots.mistakes, 1),
         "sweep.jobs_per_device": (settings.sweep.jobs_per_device, 1),

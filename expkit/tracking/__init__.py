@@ -3,12 +3,14 @@
 from expkit.tracking.callback import TrackingCallback
 from expkit.tracking.sinks import Sinks, VisualDLSink
 from expkit.tracking.store import StoreSettings
+from expkit.tracking.system import SystemMonitor, require_psutil
 from expkit.tracking.text import masked
 from expkit.tracking.tracker import Tracker, is_recorded, open_tracker, reopen_tracker
 
 __all__ = [
     "Sinks",
     "StoreSettings",
+    "SystemMonitor",
     "Tracker",
     "TrackingCallback",
     "VisualDLSink",
@@ -16,4 +18,5 @@ __all__ = [
     "masked",
     "open_tracker",
     "reopen_tracker",
+    "require_psutil",
 ]

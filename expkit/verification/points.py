@@ -11,11 +11,14 @@ Points = Mapping[str, Sequence[tuple[int, float]]]
 """(step, value) of each point, by metric."""
 OF_THE_CLOCK = "time/"
 """Metrics that no two runs have the same values of."""
+OF_THE_MACHINE = "system/"
+"""Metrics that no two runs have at the same steps either."""
 
 
 def compare_points(then: Points, now: Points) -> list[str]:
     """Return what is otherwise in the second run, a line for each metric of which something is."""
-    lines = [_metric(key, then.get(key, ()), now.get(key, ())) for key in dict.fromkeys((*then, *now))]
+    keys = [key for key in dict.fromkeys((*then, *now)) if not key.startswith(OF_THE_MACHINE)]
+    lines = [_metric(key, then.get(key, ()), now.get(key, ())) for key in keys]
     return [line for line in lines if line]
 
 

@@ -295,7 +295,7 @@ def required(*, extra: str | None = None) -> set[str]:
 
 
 def test_what_is_imported_is_declared() -> None:
-    extras = required(extra="visualdl") | required(extra="optuna") | required(extra="ray")
+    extras = required(extra="visualdl") | required(extra="system") | required(extra="optuna") | required(extra="ray")
     declared = {IMPORTED_AS.get(name, name) for name in required() | extras} | WITH_MLFLOW
     imported = {i.imported.partition(".")[0] for m in (*FRAMEWORK, *PLUGINS) for i in m.imports()}
     own = {m.name.partition(".")[0] for m in (*FRAMEWORK, *PLUGINS)}
