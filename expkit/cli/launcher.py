@@ -51,6 +51,7 @@ from expkit.sweeping.ledger import Head, Row
 from expkit.sweeping.needs import Need, need_of, widest
 from expkit.sweeping.parent_run import import_ahead
 from expkit.sweeping.pool import LocalPool
+from expkit.sweeping.standing import aim_of, sum_up
 
 
 class SweepLauncher(Launcher):
@@ -180,12 +181,13 @@ class SweepLauncher(Launcher):
 
     def _begin_grid(self, tasks: Sequence[Task]) -> None:
         different = varying([task.combination.overrides for task in tasks])
-        names = dict.fromkeys(one.partition("=")[0] for overrides in different for one in overrides)
+        names = dict.fromkeys(one.partition("=")[0].lstrip("+") for overrides in different for one in overrides)
         first = tasks[0].combination
         shared = [one for one in first.overrides if one not in different[0]]
-        before = sum(task.outcome is not None for task in tasks)
+        outcomes = {task.number: task.outcome for task in tasks if task.outcome is not None}
         jobs = len(tasks) if self.knows_all else None
-        self.begin(Plan(first.config, shared, tuple(names), jobs, before), [task.combination.config for task in tasks])
+        plan = Plan(first.config, shared, tuple(names), jobs, sum_up(outcomes, aim_of(first.config)))
+        self.begin(plan, [task.combination.config for task in tasks])
 
     def _job(self, task: Task, varies: tuple[str, ...]) -> Job:
         one, made, parent = task.combination, task.combination.config, self.conductor.parent

@@ -26,6 +26,7 @@ from expkit.sweeping.search.prepare import Ready, prepare
 from expkit.sweeping.search.source import Search
 from expkit.sweeping.search.space import Space, overrides
 from expkit.sweeping.search.study import STORAGE, import_optuna
+from expkit.sweeping.standing import aim_of, sum_up
 
 
 class OptunaSweeper(Sweeper):
@@ -76,11 +77,11 @@ class OptunaSweeper(Sweeper):
 
         ready = prepare(wanted.space, settings.options, compose, launcher.folder)
         try:
-            launcher.begin(self._plan(wanted, ready), ready.configs)
+            launcher.begin(self._plan(wanted, ready, rows), ready.configs)
         except ExpkitError:
             ready.discard()
             raise
-        self._remember(rows)
+        self._remember(rows, wanted)
         search = self._search(wanted, ready, rows)
         title = f"{self.config.name}  |  {launcher.folder.name}"
         conductor.ending = ending = Ending(search, self._needed(wanted), launcher.folder, title)
@@ -115,15 +116,19 @@ class OptunaSweeper(Sweeper):
             same = False
         return needed if same else list(wanted.fixed)
 
-    def _plan(self, wanted: Wanted, ready: Ready) -> Plan:
+    def _plan(self, wanted: Wanted, ready: Ready, rows: Sequence[Row]) -> Plan:
         names = [parameter.key.lstrip("+") for parameter in wanted.space]
         total = _total(self._settings, wanted.space)
         done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in ready.study.get_trials(deepcopy=False))
-        return Plan(ready.configs[0], wanted.fixed, names, total, min(done, total))
+        ended = {row.number: outcome_of(row, self._launcher.folder) for row in rows}
+        known = {number: outcome for number, outcome in ended.items() if outcome is not None}
+        behind = sum_up(known, aim_of(ready.configs[0]), min(done, total))
+        axes = [parameter.key.lstrip("+") for parameter in wanted.space if not parameter.when]
+        return Plan(ready.configs[0], wanted.fixed, names, total, behind, axes)
 
-    def _remember(self, rows: Sequence[Row]) -> None:
+    def _remember(self, rows: Sequence[Row], wanted: Wanted) -> None:
         """Let the jobs of earlier starts be in the table."""
-        launcher = self._launcher
+        launcher, names = self._launcher, [parameter.key for parameter in wanted.space]
         jobs: list[tuple[Job, str]] = []
         outcomes: dict[int, Outcome] = {}
         for row in rows:
@@ -131,7 +136,8 @@ class OptunaSweeper(Sweeper):
             if outcome is None:
                 continue  # it goes on, or is given up
             try:
-                jobs.append((launcher.make_job(row.number, row.overrides), row.config))
+                varies = [one for one in row.overrides if one.partition("=")[0] in names]
+                jobs.append((launcher.make_job(row.number, row.overrides, varies), row.config))
             except ExpkitError:  # of a component that is gone, for one: it is not in the table
                 continue
             outcomes[row.number] = outcome

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from expkit.sweeping.jobs import KILLED, PRUNED, Job, Outcome, Report, came_to_nothing
 from expkit.sweeping.names import short_name
+from expkit.sweeping.standing import NOTHING, UNKNOWN, Aim, Before, Best, counts, is_better
 
 
 @dataclass
@@ -21,7 +22,8 @@ class Row:
         name: what tells it from the others, in few words.
         first: its first report, from which its speed is measured, and when that came.
         last: its newest report, and when that came.
-        best: value of the monitored metric so far.
+        monitor: name of the metric that it monitors; empty until it has told it.
+        best: value of this metric so far.
         outcome: how it ended; None while it runs.
         ended: when.
     """
@@ -33,6 +35,7 @@ class Row:
     name: str
     first: tuple[Report, float] | None = None
     last: tuple[Report, float] | None = None
+    monitor: str = ""
     best: float | None = None
     outcome: Outcome | None = None
     ended: float = 0.0
@@ -63,15 +66,20 @@ class Board:
 
     Args:
         total: jobs of the sweep; None where a search decides on them as it goes.
-        before: how many of them were done before this start.
+        before: what was done before this start.
+        aim: what the jobs are compared by.
+
+    Attributes:
+        rows: the jobs that were started, by number.
+        monitor: name of the metric that they are compared by.
+        best: the best job that has trained wholly, in this start or before.
     """
 
-    def __init__(self, total: int | None, before: int = 0) -> None:
+    def __init__(self, total: int | None, before: Before = NOTHING, aim: Aim = UNKNOWN) -> None:
         self.total, self.before = total, before
         self.rows: dict[int, Row] = {}
-        self.monitor = ""
-        self.best: Row | None = None
-        self._higher = True
+        self.monitor, self._higher = aim.name, aim.higher_is_better
+        self.best: Best | None = before.best
         self._began = time.perf_counter()
 
     def started(self, job: Job, slot: str, attempt: int) -> Row:
@@ -85,8 +93,10 @@ class Board:
         row, now = self.rows[job.number], time.perf_counter()
         row.first = row.first or (report, now)
         row.last = (report, now)
+        if report.monitor:
+            row.monitor = self.monitor = report.monitor
+            self._higher = report.higher_is_better
         if report.monitored is not None:
-            self.monitor, self._higher = report.monitor or self.monitor, report.higher_is_better
             row.best = self._better(row.best, report.monitored)
         return row
 
@@ -96,9 +106,8 @@ class Board:
         row.outcome, row.ended = outcome, time.perf_counter()
         if outcome.value is not None:
             row.best = outcome.value
-            leader = self.best.best if self.best is not None else None
-            if leader is None or self._better(leader, outcome.value) != leader:
-                self.best = row
+            if counts(outcome) and is_better(outcome.value, self.best, self._higher):
+                self.best = Best(job.number, outcome.value)
         return row
 
     @property
@@ -114,8 +123,9 @@ class Board:
     def counts(self) -> str:
         """Say how many jobs are where: "12 of 100 done, 1 failed, 2 running"."""
         over = self.over
-        failed, stopped = sum(row.failed for row in over), sum(_status(row) == KILLED for row in over)
-        done = self.before + len(over) - failed - stopped
+        stopped = sum(_status(row) == KILLED for row in over)
+        failed = self.before.failed + sum(row.failed for row in over)
+        done = self.before.done + len(over) - failed - stopped
         parts = [f"{done} of {self.total} done" if self.total is not None else f"{done} done"]
         pruned = sum(_status(row) == PRUNED for row in over)
         for count, word in (
@@ -131,7 +141,7 @@ class Board:
         """Part of the sweep that is done; None where its length is not known."""
         if self.total is None:
             return None
-        return min((self.before + sum(row.fraction() for row in self.rows.values())) / max(self.total, 1), 1.0)
+        return min((self.before.done + sum(row.fraction() for row in self.rows.values())) / max(self.total, 1), 1.0)
 
     def seconds(self) -> float:
         """Time since this start."""
@@ -142,7 +152,7 @@ class Board:
         if self.total is None:
             return None
         done = sum(row.fraction() for row in self.rows.values())
-        left = self.total - self.before - done
+        left = self.total - self.before.done - done
         if done <= 0.02:
             return None
         return max(self.seconds() / done * max(left, 0.0), *(row.seconds_left() or 0.0 for row in self.running), 0.0)

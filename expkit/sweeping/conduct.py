@@ -30,6 +30,7 @@ from expkit.sweeping.ledger import LEDGER, Head, Ledger, Row, read_ledger
 from expkit.sweeping.parent_run import NoParent, Sweep, open_parent
 from expkit.sweeping.ranking import conclude
 from expkit.sweeping.results import of_jobs
+from expkit.sweeping.standing import NOTHING, Before
 from expkit.sweeping.view import View, open_view
 from expkit.tracking import masked
 
@@ -43,19 +44,21 @@ class Plan:
         shared: overrides that all jobs share.
         varies: names of what they do not share.
         jobs: how many there are; None where a search decides on them as it goes.
-        before: how many of them were done before this start.
+        before: what was done before this start.
+        axes: those names of what they do not share that each job has; by default all of them.
     """
 
     config: ExperimentConfig
     shared: Sequence[str] = ()
     varies: Sequence[str] = ()
     jobs: int | None = None
-    before: int = 0
+    before: Before = NOTHING
+    axes: Sequence[str] | None = None
 
     @property
     def left(self) -> int | None:
         """How many are to be run, at least 1; None where a search decides."""
-        return None if self.jobs is None else max(self.jobs - self.before, 1)
+        return None if self.jobs is None else max(self.jobs - self.before.done, 1)
 
 
 class Ending(Protocol):
@@ -141,10 +144,12 @@ class Conductor:
             plan.jobs,
             plan.before,
             self._head.name,
+            plan.axes,
         )
         self.parent = open_parent(known)
         self._ledger = Ledger(self.folder, self._head)
-        view: View = open_view(self.console, plan.jobs, before=plan.before, style=plan.config.trainer.progress)
+        style = plan.config.trainer.progress
+        view: View = open_view(self.console, plan.jobs, before=plan.before, aim=known.aim, style=style)
         self._watchers += [self._ledger, self.parent, self._shown.enter_context(view)]
 
     def add(self, jobs: Sequence[tuple[Job, str]], outcomes: Mapping[int, Outcome]) -> None:

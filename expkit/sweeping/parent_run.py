@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Thread
 
@@ -12,12 +13,14 @@ from expkit import tracking
 from expkit.config import ExperimentConfig
 from expkit.runs import best_name, run_id
 from expkit.sweeping.board import Board
-from expkit.sweeping.jobs import Job, Outcome, Report, came_to_nothing
+from expkit.sweeping.jobs import FINISHED, KILLED, Job, Outcome, Report, came_to_nothing
 from expkit.sweeping.names import short_name
 from expkit.sweeping.ranking import LOSSES, RESULTS, order
 from expkit.sweeping.results import Entry, metric_names, rules, typed_values
+from expkit.sweeping.standing import NOTHING, Aim, Before, aim_of
 from expkit.sweeping.summary import METRICS, summary
 from expkit.tracking import tags as names
+from expkit.tracking.journal import last_steps
 from expkit.tracking.operations import EXPERIMENT_ID, RUN_ID
 from expkit.tracking.view import sweep_page, sweep_state, sweep_view
 
@@ -33,8 +36,9 @@ class Sweep:
         shared: overrides that all jobs share.
         varies: names of what they do not share, such as "optimizer.learning_rate".
         jobs: how many there are; None where a search decides on them as it goes.
-        before: how many of them were done before this start.
+        before: what was done before this start.
         name: of the experiment that all jobs share; by default that of the job.
+        axes: those names of what they do not share that each job has; by default all of them.
     """
 
     folder: Path
@@ -43,13 +47,19 @@ class Sweep:
     shared: Sequence[str] = ()
     varies: Sequence[str] = ()
     jobs: int | None = None
-    before: int = 0
+    before: Before = NOTHING
     name: str = ""
+    axes: Sequence[str] | None = None
 
     @property
     def id(self) -> str:
         """The last part of its folder's name: "ab12cd" of "sweep-20261123-120000-ab12cd"."""
         return self.folder.name.rpartition("-")[2]
+
+    @cached_property
+    def aim(self) -> Aim:
+        """What its jobs are compared by."""
+        return aim_of(self.config)
 
     @property
     def experiment(self) -> str:
@@ -117,7 +127,8 @@ class ParentRun(NoParent):
 
     def __init__(self, sweep: Sweep, tracker: tracking.Tracker) -> None:
         self._sweep, self._tracker = sweep, tracker
-        self._board = Board(sweep.jobs, sweep.before)
+        self._board = Board(sweep.jobs, sweep.before, sweep.aim)
+        self._ends = max(last_steps(sweep.folder).values(), default=0)
 
     def tags(self, number: int) -> dict[str, str]:
         """Return the tags that nest a job's run in this one."""
@@ -156,12 +167,14 @@ class ParentRun(NoParent):
         self._board.reported(job, report)
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """Record the best result so far."""
+        """Record the best result so far, over the jobs that have ended in all starts of the sweep."""
         self._board.ended(job, outcome)
-        over = self._sweep.before + len(self._board.over)
-        best = self._board.best.best if self._board.best is not None else None
-        points = {"sweep/jobs_done": float(over), **({} if best is None else {"sweep/best": best})}
-        self._tracker.log_metrics(points, over)
+        if outcome.status == KILLED:  # it goes on some time
+            return
+        self._ends += 1
+        over = [row for row in self._board.over if row.outcome is not None and row.outcome.status != KILLED]
+        best = {} if self._board.best is None else {"sweep/best": self._board.best.value}
+        self._tracker.log_metrics({"sweep/jobs_done": float(self._sweep.before.done + len(over)), **best}, self._ends)
 
     def finish(
         self,
@@ -184,16 +197,19 @@ class ParentRun(NoParent):
         bad = [one for one in entries if came_to_nothing(one.status)]
         best = entries[0] if entries and entries[0].metrics and rules(entries) else None
         if best is not None:
-            ranks = {} if best.value is None else {"sweep/best": best.value}
-            self._tracker.log_metrics(ranks, len(entries))
+            ranks = {"sweep/best": best.value} if best.status == FINISHED and best.value is not None else {}
+            self._tracker.log_metrics(ranks, self._ends)
             self._tracker.log_metrics(_as_logged(best.metrics), 0)
             self._tracker.mark_best(run_id(best.folder))
         if entries:
             page = sweep_page(EXPERIMENT_ID, self._sweep.id)
             self._tracker.set_description(summary(self._sweep.command, order(entries), entries, page))
             self._tracker.set_tags({"sweep.jobs": str(len(entries))})
-            better = bool(rules(entries).get("higher_is_better", True))
-            _show(self._tracker, self._sweep, [best_name(name) for name in metric_names(entries)[:METRICS]], better)
+            if rules(entries) and metric_names(
+                entries
+            ):  # only a run that is done knows for sure which metric is better in which direction
+                better = bool(rules(entries)["higher_is_better"])
+                _show(self._tracker, self._sweep, metric_names(entries), higher_is_better=better)
         for name in (RESULTS, LOSSES):
             if (self._sweep.folder / name).is_file():
                 self._tracker.log_artifact(self._sweep.folder / name)
@@ -220,13 +236,15 @@ def open_parent(sweep: Sweep) -> ParentRun:
     else:
         params = typed_values(sweep.shared)
         tracker = tracking.open_tracker(settings, sweep.folder, params=params, tags=_tags(sweep))
-    _show(tracker, sweep, ())
+    _show(tracker, sweep, sweep.aim.metrics, higher_is_better=sweep.aim.higher_is_better)
     return ParentRun(sweep, tracker)
 
 
-def _show(tracker: tracking.Tracker, sweep: Sweep, metrics: Sequence[str], higher_is_better: bool = True) -> None:
-    """Make the page that compares the jobs."""
-    state = sweep_state(RUN_ID, sweep.varies, metrics, higher_is_better=higher_is_better)
+def _show(tracker: tracking.Tracker, sweep: Sweep, metrics: Sequence[str], *, higher_is_better: bool) -> None:
+    """Make the page that compares the jobs, also those that still train: all record what is the best so far."""
+    names, known = [best_name(name) for name in metrics[:METRICS]], sweep.config.parameters()
+    axes = [name for name in (sweep.varies if sweep.axes is None else sweep.axes) if name in known]
+    state = sweep_state(RUN_ID, sweep.varies, names, axes, higher_is_better=higher_is_better)
     tracker.show_sweep(sweep_view(sweep.id), state)
 
 

@@ -113,8 +113,8 @@ def _sweep_line(board: Board, width: int, *, ascii_only: bool) -> Text:
     times = [show_seconds(int(board.seconds()))]
     times += [f"{show_seconds(left)} left"] if left else []
     best = ""
-    if board.best is not None and board.best.best is not None:
-        best = f"best {show_value(board.best.best)} (job {board.best.job.number})"
+    if board.best is not None:
+        best = f"best {show_value(board.best.value)} (job {board.best.job})"
     counts = board.counts()
     tries = [[counts, ", ".join(times), best], [counts, times[-1], best], [counts, times[-1]], [counts]]
     texts = [(" " * GAP).join(filter(None, parts)) for parts in tries]

@@ -14,6 +14,7 @@ from expkit.sweeping.board import Board, Row, told
 from expkit.sweeping.jobs import KILLED, OUTPUT, Job, Outcome, Report, has_checkpoint
 from expkit.sweeping.names import status_word
 from expkit.sweeping.screen import Screen
+from expkit.sweeping.standing import NOTHING, UNKNOWN, Aim, Before
 
 LINE_SECONDS = 30.0
 """A job that trains gets a line at most so often."""
@@ -22,16 +23,24 @@ REASON_LINES = 6
 """Of the reason of a failure; all of it is in the job's output."""
 
 
-def open_view(console: Console, total: int | None, *, before: int = 0, style: str = "auto") -> View:
+def open_view(
+    console: Console,
+    total: int | None,
+    *,
+    before: Before = NOTHING,
+    aim: Aim = UNKNOWN,
+    style: str = "auto",
+) -> View:
     """Return the view for `trainer.progress`: "auto", "bar", "plain" or "off", which shows failures only.
 
     Args:
         console: where to.
         total: jobs of the sweep; None where a search decides on them as it goes.
-        before: how many of them were done before this start.
+        before: what was done before this start.
+        aim: what the jobs are compared by.
         style: as above.
     """
-    board = Board(total, before)
+    board = Board(total, before, aim)
     live = style in ("auto", "bar") and console.is_terminal and not console.is_dumb_terminal
     if style == "off":
         return View(console, board)
@@ -127,17 +136,19 @@ class LineView(View):
             return
         result = ""
         if row.best is not None:
-            result = f": {self.board.monitor} {show_value(row.best)}".rstrip() + self._mark(row)
+            name = row.monitor or self.board.monitor
+            result = f": {name} {show_value(row.best)}" + self._mark(row)
         why = f" ({outcome.reason})" if outcome.reason else ""
         self._print(job, f"{status_word(outcome.status)} in {show_seconds(outcome.seconds)}{why}{result}  |  {sweep}")
 
     def _waits(self) -> bool:
         stopping = any(row.outcome is not None and row.outcome.status == KILLED for row in self.board.over)
-        return not stopping and len(self.board.over) + self.board.before < (self.board.total or 0)
+        return not stopping and len(self.board.over) + self.board.before.done < (self.board.total or 0)
 
     def _mark(self, row: Row) -> str:
-        others = [one for one in self.board.over if one.best is not None and one is not row]
-        return " * best so far" if row is self.board.best and others else ""
+        best, before = self.board.best, self.board.before.best
+        others = before is not None or any(one.best is not None and one is not row for one in self.board.over)
+        return " * best so far" if best is not None and best.job == row.job.number and others else ""
 
 
 class LiveView(View):

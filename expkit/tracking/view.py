@@ -16,6 +16,9 @@ _VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
 
 COLOR = "mlflow.runColor"
 
+MOST_AXES = 5
+"""Parameters in the chart of a sweep, beside its metric: the names of more write over each other."""
+
 _METRICS = ("accuracy", "mse", "mae", "loss")
 _PARAMETERS = (
     *("model", "optimizer", "optimizer.learning_rate", "schedule", "regularizer"),
@@ -133,7 +136,14 @@ def sweep_page(experiment_id: str, sweep: str) -> str:
     return f"#/experiments/{experiment_id}/runs?{view}"
 
 
-def sweep_state(parent: str, varies: Sequence[str], metrics: Sequence[str], *, higher_is_better: bool = True) -> str:
+def sweep_state(
+    parent: str,
+    varies: Sequence[str],
+    metrics: Sequence[str],
+    axes: Sequence[str] | None = None,
+    *,
+    higher_is_better: bool = True,
+) -> str:
     """Return the view of a sweep: its jobs alone, what varies, the best first, and a parallel-coordinates chart.
 
     MLflow's own charts begin with the first parameters by the alphabet that differ in any way.
@@ -141,7 +151,9 @@ def sweep_state(parent: str, varies: Sequence[str], metrics: Sequence[str], *, h
     Args:
         parent: id of the sweep's run.
         varies: names of the parameters that its jobs do not share.
-        metrics: names under which runs record their results; the first one ranks. None yet: no chart.
+        metrics: names under which runs record their results; the first one ranks.
+        axes: names of the parameters that each job has, for the chart leaves out a job that lacks one; by default all
+            that vary. The first `MOST_AXES` are shown, a seed last.
         higher_is_better: its direction.
     """
     columns = [column("params", name) for name in varies] + [column("metrics", name) for name in metrics]
@@ -149,14 +161,15 @@ def sweep_state(parent: str, varies: Sequence[str], metrics: Sequence[str], *, h
     state |= {
         "runsHiddenMode": "SHOW_ALL",
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
-        "orderByKey": column("metrics", metrics[0]) if metrics else "attributes.start_time",
-        "orderByAsc": bool(metrics) and not higher_is_better,
+        # Not by time, for then MLflow shows the sweep's own run, with the jobs folded into it.
+        "orderByKey": column("metrics", metrics[0]),
+        "orderByAsc": not higher_is_better,
     }
-    if metrics:
-        lines = _chart(
-            *("sweep", "PARALLEL"), showAllRuns=False, selectedParams=list(varies), selectedMetrics=[metrics[0]]
-        )
-        state["compareRunCharts"] = [lines, _chart("sweep", "BAR", metricKey=metrics[0])]
-        state["compareRunSections"] = [{**_section("sweep", "what varies"), "cardHeight": 480}]
-        state["isAccordionReordered"] = True
+    shown = sorted(varies if axes is None else axes, key=lambda name: name == "seed")[:MOST_AXES]
+    lines = _chart("sweep", "PARALLEL", showAllRuns=False, selectedParams=shown, selectedMetrics=[metrics[0]])
+    bars = _chart("sweep", "BAR", metricKey=metrics[0])
+    state["compareRunCharts"] = [lines, bars] if shown else [bars]
+    # One below the other: the names of the axes need the whole width.
+    state["compareRunSections"] = [{**_section("sweep", "what varies"), "columns": 1, "cardHeight": 400}]
+    state["isAccordionReordered"] = True
     return json.dumps(state)

@@ -20,6 +20,7 @@ from expkit.lock import RunLock
 from expkit.sweeping.jobs import Job, Outcome, Report
 from expkit.sweeping.parent_run import NoParent, Sweep, open_parent
 from expkit.sweeping.results import of_jobs
+from expkit.sweeping.standing import Before, sum_up
 from expkit.tracking.left_behind import send_left_behind
 from expkit.tracking.store import import_mlflow, sqlite_uri
 from tests.integration.tracked import wait_for
@@ -82,6 +83,12 @@ class Sweeping:
         return self.client.get_run(run_id)
 
     @property
+    def view(self) -> Any:
+        """The page of the sweep."""
+        tags = self.client.get_experiment_by_name("mnist_cnn").tags
+        return json.loads(tags.get("mlflow.sharedViewState.sweep-ab12cd", "null"))
+
+    @property
     def own(self) -> str:
         """Id of the sweep's own run."""
         return str(json.loads((self.folder / "tracking.sent.json").read_text())["run_id"])
@@ -121,17 +128,44 @@ def test_the_runs_of_the_jobs_are_nested_in_that_of_the_sweep_which_has_its_resu
     assert [one.data.tags.get("sweep.best") for one in children] == [None, "true"]
 
 
-def test_the_page_of_a_sweep_shows_what_varies_and_the_best_first(sweeping: Sweeping) -> None:
+def test_the_page_of_a_sweep_shows_what_varies_and_the_best_first_at_all_times(sweeping: Sweeping) -> None:
+    parent = open_parent(sweeping.sweep)
+    views = [wait_for(lambda: sweeping.view)]
+    sweeping.job(parent, 0, "sgd", 0.8)
+    parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes), stopped="the test")
+    views.append(sweeping.view)
+    open_parent(replace(sweeping.sweep, before=Before(1))).finish(stopped="before any job began")
+    views.append(sweeping.view)
+    for view in views:
+        assert sweeping.own in view["searchFilter"]
+        assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`valid/best_accuracy`", False)
+        lines, _ = view["compareRunCharts"]
+        assert (lines["selectedParams"], lines["selectedMetrics"]) == (["optimizer"], ["valid/best_accuracy"])
+    assert parent.where() == f"python -m expkit ui --sweep ab12cd --runs-dir {sweeping.runs}"
+
+
+def test_the_chart_has_few_axes_and_those_that_each_job_has(sweeping: Sweeping) -> None:
+    always = ["seed", "optimizer", "optimizer.learning_rate", "dataset.batch_size", "trainer.epochs", "model.channels"]
+    varies = [*always, "optimizer.momentum", "schedule"]
+    open_parent(replace(sweeping.sweep, varies=varies, axes=[*always, "schedule"])).finish()
+    lines, _ = sweeping.view["compareRunCharts"]
+    expected = ["optimizer", "optimizer.learning_rate", "dataset.batch_size", "trainer.epochs", "model.channels"]
+    assert lines["selectedParams"] == expected
+    assert "params.`optimizer.momentum`" in sweeping.view["selectedColumns"]
+
+
+def test_the_best_so_far_and_its_steps_go_on_in_a_resumed_sweep(sweeping: Sweeping) -> None:
     parent = open_parent(sweeping.sweep)
     sweeping.job(parent, 0, "sgd", 0.8)
-    parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
-    experiment = sweeping.client.get_experiment_by_name("mnist_cnn")
-    view = json.loads(experiment.tags["mlflow.sharedViewState.sweep-ab12cd"])
-    assert sweeping.own in view["searchFilter"]
-    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`valid/best_accuracy`", False)
-    lines, _ = view["compareRunCharts"]
-    assert (lines["selectedParams"], lines["selectedMetrics"]) == (["optimizer"], ["valid/best_accuracy"])
-    assert parent.where() == f"python -m expkit ui --sweep ab12cd --runs-dir {sweeping.runs}"
+    parent.finish(of_jobs(sweeping.jobs, sweeping.outcomes), stopped="stopped by SIGINT")
+    again = open_parent(replace(sweeping.sweep, before=sum_up(sweeping.outcomes, sweeping.sweep.aim)))
+    sweeping.job(again, 1, "adam", 0.7)
+    again.finish(of_jobs(sweeping.jobs, sweeping.outcomes))
+    for name, values in (("sweep/best", {0.8}), ("sweep/jobs_done", {1, 2})):
+        history = sorted(sweeping.client.get_metric_history(sweeping.own, name), key=lambda point: point.timestamp)
+        steps = [point.step for point in history]
+        assert steps == sorted(steps)
+        assert {point.value for point in history} == values
 
 
 def test_a_sweep_fails_with_one_of_its_jobs(sweeping: Sweeping) -> None:
@@ -152,7 +186,7 @@ def test_a_resumed_sweep_goes_on_in_its_run_and_has_one_best_job(sweeping: Sweep
     assert sweeping.run(first).data.tags["sweep.best"] == "true"
 
     own = sweeping.own
-    again = open_parent(replace(sweeping.sweep, before=1))
+    again = open_parent(replace(sweeping.sweep, before=Before(1)))
     wait_for(lambda: sweeping.run(own).info.status == "RUNNING")
     second = sweeping.job(again, 1, "adam", 0.9)
     again.finish(of_jobs(sweeping.jobs, sweeping.outcomes))

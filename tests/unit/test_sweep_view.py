@@ -20,6 +20,7 @@ from expkit.sweeping.board import Board
 from expkit.sweeping.jobs import Job, Outcome, Report
 from expkit.sweeping.names import short_name
 from expkit.sweeping.screen import frame
+from expkit.sweeping.standing import Aim, Before, Best
 from expkit.sweeping.view import LiveView, open_view
 
 
@@ -70,7 +71,7 @@ def test_a_short_name_tells_what_varies(varies, name):
 
 def test_lines_say_what_starts_and_what_came_of_it(clock):
     console = plain()
-    with open_view(console, 3, before=1) as view:
+    with open_view(console, 3, before=Before(1)) as view:
         view.started(job(1), "cpu 0", 1)
         view.started(job(2), "gpu:1", 2, "killed by SIGKILL")
         view.reported(job(1), report(100, 0.8))
@@ -87,7 +88,7 @@ def test_lines_say_what_starts_and_what_came_of_it(clock):
         "job 2  killed by SIGKILL; tried again (2) on gpu:1: optimizer=adam optimizer.learning_rate=0.02",
         "job 1  epoch 2/5  valid/accuracy 0.9000  2:00 left",
         "job 1  finished in 1:00: valid/accuracy 0.9000  |  2 of 3 done, 1 running, 1:00 left",
-        "job 2  stopped in 1:00 (stopped by SIGINT): valid/accuracy 0.9500 * best so far  |  2 of 3 done, 1 stopped",
+        "job 2  stopped in 1:00 (stopped by SIGINT): valid/accuracy 0.9500  |  2 of 3 done, 1 stopped",
     ]
 
 
@@ -204,7 +205,22 @@ def test_a_lower_loss_is_better_and_what_is_no_number_is_worst(clock):
         board.started(job(number), "cpu 0", 1)
         board.reported(job(number), report(100, value, higher=False))
         board.ended(job(number), Outcome("FINISHED", value=value))
-    assert board.best is board.rows[1]
+    assert board.best == Best(1, 0.5)
+
+
+def test_a_sweep_that_goes_on_knows_what_was_best_before_and_what_it_is_called(clock):
+    console = plain()
+    before = Before(done=3, failed=1, best=Best(20, 0.95))
+    with open_view(console, 6, before=before, aim=Aim("valid/accuracy")) as view:
+        for number, value in [(44, 0.9), (45, 0.97)]:
+            view.started(job(number), "cpu 0", 1)
+            view.ended(job(number), Outcome("FINISHED", value=value, seconds=60))
+    assert [line for line in written(console).splitlines() if "finished" in line] == [
+        "job 44  finished in 1:00: valid/accuracy 0.9000  |  3 of 6 done, 1 failed",
+        "job 45  finished in 1:00: valid/accuracy 0.9700 * best so far  |  4 of 6 done, 1 failed",
+    ]
+    board = Board(6, before)
+    assert "best 0.9500 (job 20)" in frame(board, 120, 24)[0].plain
 
 
 def test_the_live_table_follows_the_size_of_the_terminal_and_goes_away(clock):

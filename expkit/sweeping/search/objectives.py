@@ -12,6 +12,7 @@ from expkit.errors import ConfigError, RunNotFoundError, did_you_mean
 from expkit.runs import read_record
 from expkit.sweeping.jobs import Outcome, Report
 from expkit.sweeping.search.options import NODE, SearchOptions
+from expkit.sweeping.standing import directions, monitor_of
 
 SECONDS, PARAMETERS = "seconds", "parameters"
 
@@ -66,8 +67,8 @@ def find(options: SearchOptions, config: ExperimentConfig) -> tuple[Objective, .
         ConfigError: something is not measured; a direction is contradicted by its metric, or has to be given; a value
             that is known at the end only cannot be pruned by.
     """
-    known = _directions(config)
-    monitor = _monitor(config, known)
+    known = {**directions(config), SECONDS: False, PARAMETERS: False}
+    monitor = monitor_of(config)
     if not options.objectives:
         given = {monitor: options.direction}
     elif len(options.objectives) == 1 and options.direction is not None:
@@ -102,31 +103,6 @@ def _objective(name: str, direction: str | None, known: Mapping[str, bool | None
             "knows it. Another metric is optimised with checkpoint.monitor=valid/NAME."
         )
     return Objective(name, bool(higher) if higher is not None else direction == "maximize", name == monitor)
-
-
-def _directions(config: ExperimentConfig) -> dict[str, bool | None]:
-    """Return what a run measures with its direction; None where the class of a metric does not tell."""
-    metrics: dict[str, bool | None] = {}
-    for name, component in config.metrics.items():
-        made = component.factory()
-        higher = getattr(getattr(made, "func", made), "higher_is_better", None)
-        metrics[name] = higher if isinstance(higher, bool) else None
-    metrics["loss"] = False
-    found = {f"{split}/{name}": higher for split in ("valid", "test", "train") for name, higher in metrics.items()}
-    monitor = _monitor(config, found)
-    if config.checkpoint.mode != "auto":
-        found[monitor] = config.checkpoint.mode == "max"
-    return {**found, SECONDS: False, PARAMETERS: False}
-
-
-def _monitor(config: ExperimentConfig, known: Mapping[str, bool | None]) -> str:
-    wanted = next(iter(known)) if config.checkpoint.monitor == "auto" else config.checkpoint.monitor
-    if wanted not in known:
-        raise ConfigError(
-            f"checkpoint.monitor={wanted!r} is not measured.{did_you_mean(wanted, known)} Measured are "
-            f"{', '.join(name for name in known if name.startswith('valid/'))}; add a metric with metrics=[NAME]."
-        )
-    return wanted
 
 
 def _parameters(folder: Path) -> float:
