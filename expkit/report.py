@@ -141,13 +141,14 @@ def conclude(
 
 
 def next_commands(config: ExperimentConfig, folder: str, *, tracked: bool, exported: bool) -> list[tuple[str, str]]:
-    """Return up to three (purpose, command) that a user would want after a run."""
+    """Return up to four (purpose, command) that a user would want after a run."""
     commands = []
     if exported:
         commands.append(("ask the model about files", f"python -m expkit predict {folder} FILE..."))
     if tracked and config.tracking.uri is None:
         runs = [] if str(config.runs_dir) == "runs" else ["--runs-dir", str(config.runs_dir)]
-        commands.append(("compare runs in the browser", shlex.join(["python", "-m", "expkit", "ui", *runs])))
+        commands.append(("compare runs here", shlex.join(["python", "-m", "expkit", "compare", *runs])))
+        commands.append(("and in the browser", shlex.join(["python", "-m", "expkit", "ui", *runs])))
     if config.overrides and not any(one.startswith("+search=") for one in config.overrides):  # that would search
         others = [
             recordable_override(o) for o in config.overrides if not o.startswith(("seed=", "trainer.stop_after="))
