@@ -199,6 +199,11 @@ def check_resumable(past: PastRun, checkpoint: str | None = None) -> None:
         )
 
 
+def is_changeable(key: str, changeable: Sequence[str] = CHANGEABLE) -> bool:
+    """Whether a run is still the same when an option of it changes."""
+    return key in changeable or any(key.startswith(start) for start in changeable if start.endswith("."))
+
+
 def check_change(change: str, changeable: Sequence[str] = CHANGEABLE, *, then: Mapping[str, Any] | None = None) -> None:
     """Refuse a change that would make a run another one.
 
@@ -213,7 +218,7 @@ def check_change(change: str, changeable: Sequence[str] = CHANGEABLE, *, then: M
     key, equals, now = change.partition("=")
     if not equals or key.startswith(("+", "~", "-")):
         raise ConfigError(f"{change!r}: a change is written key=value, such as trainer.epochs=10.")
-    if key in changeable or any(key.startswith(start) for start in changeable if start.endswith(".")):
+    if is_changeable(key, changeable):
         return
     known = then or {}
     if is_secret_name(key) or is_masked(known.get(key)) or "${oc.env:" in str(known.get(key)):

@@ -51,6 +51,7 @@ from expkit.sweeping.ledger import Head, Row
 from expkit.sweeping.needs import Need, need_of, widest
 from expkit.sweeping.parent_run import import_ahead
 from expkit.sweeping.pool import LocalPool
+from expkit.sweeping.salvage import refuse_strange_runs
 from expkit.sweeping.standing import aim_of, sum_up
 
 
@@ -127,6 +128,7 @@ class SweepLauncher(Launcher):
         if not self.conductor.begun:
             refuse_strangers(single, rows, self.folder, self._config_of(rows))
         tasks = plan(single, rows, self.folder, first=initial_job_idx, retry_failed=self.settings.retry_failed)
+        refuse_strange_runs(tasks, self.folder)
         if not self.conductor.begun:
             self._begin_grid(tasks)
             self._tell(len(combinations) - len(single), tasks, rows)

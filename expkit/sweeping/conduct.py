@@ -30,6 +30,7 @@ from expkit.sweeping.ledger import LEDGER, Head, Ledger, Row, read_ledger
 from expkit.sweeping.parent_run import NoParent, Sweep, open_parent
 from expkit.sweeping.ranking import conclude
 from expkit.sweeping.results import of_jobs
+from expkit.sweeping.salvage import lost_rows, say_what_was_lost
 from expkit.sweeping.standing import NOTHING, Before
 from expkit.sweeping.view import View, open_view
 from expkit.tracking import masked
@@ -96,6 +97,7 @@ class Conductor:
         self.outcomes: dict[int, Outcome] = {}
         self.ending: Ending | None = None
         self._head = head
+        self._lost: Sequence[Row] = ()
         self._ledger: Ledger | None = None
         self._plan: Plan | None = None
         self._executor: Executor | None = None
@@ -108,7 +110,7 @@ class Conductor:
         return self._ledger is not None
 
     def lock(self) -> list[Row]:
-        """Keep other processes from this sweep, and return what its ledger has.
+        """Keep other processes from this sweep, and return what its ledger has, or its run folders where that has not.
 
         Raises:
             RunLockedError: another process conducts it; names that.
@@ -117,7 +119,12 @@ class Conductor:
         if self._ledger is not None:
             return list(self._ledger.rows.values())
         self._locked.enter_context(RunLock(self.folder))
-        return read_ledger(self.folder)[1] if (self.folder / LEDGER).exists() else []
+        rows = read_ledger(self.folder)[1] if (self.folder / LEDGER).exists() else []
+        self._lost = lost_rows(self.folder, rows)
+        told = say_what_was_lost(self.folder, self._lost)
+        if told:
+            self.console.print(f"{'ledger':<11} {told}", soft_wrap=True, markup=False)
+        return [*rows, *self._lost]
 
     def watch(self, watcher: Watcher) -> None:
         """Tell somebody else, too, what becomes of the jobs."""
@@ -147,7 +154,7 @@ class Conductor:
             plan.axes,
         )
         self.parent = open_parent(known)
-        self._ledger = Ledger(self.folder, self._head)
+        self._ledger = Ledger(self.folder, self._head, self._lost)
         style = plan.config.trainer.progress
         view: View = open_view(self.console, plan.jobs, before=plan.before, aim=known.aim, style=style)
         self._watchers += [self._ledger, self.parent, self._shown.enter_context(view)]

@@ -20,6 +20,7 @@ from typing import IO, Any
 from expkit.errors import ConfigError, RunNotFoundError
 from expkit.files import write_whole
 from expkit.masking import masked, recordable_override
+from expkit.report import quote_path
 from expkit.runs import monitored, read_record
 from expkit.sweeping.jobs import FAILED, FINISHED, PRUNED, TIMEOUT, Job, Outcome, Report
 
@@ -90,19 +91,21 @@ class Ledger:
     Args:
         folder: of the sweep, which is there.
         head: of the sweep; when it was begun is taken over from an earlier start.
+        lost: further rows, of jobs that it had and lost.
 
     Raises:
         ConfigError: what lies there is no ledger that this version can read.
         OSError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, head: Head) -> None:
+    def __init__(self, folder: Path, head: Head, lost: Sequence[Row] = ()) -> None:
         self.folder = folder
         self.rows: dict[int, Row] = {}
         self.head = replace(head, started=head.started or _now())
         if (folder / LEDGER).exists():
             earlier, rows = read_ledger(folder)
             self.head, self.rows = replace(self.head, started=earlier.started), {row.number: row for row in rows}
+        self.rows.update({row.number: row for row in lost})
         lines = [asdict(self.head), *(_row_line(row) for row in self.rows.values())]
         write_whole(folder / LEDGER, "".join(map(_line, lines)))
         self._file: IO[str] = (folder / LEDGER).open("a", encoding="utf-8")
@@ -188,7 +191,11 @@ def read_ledger(folder: Path) -> tuple[Head, list[Row]]:
         raise RunNotFoundError(f"{folder} is no sweep: {LEDGER} cannot be read ({error.strerror}).") from error
     first, *others = [_read_line(line) for line in lines] or [{}]
     if first.get("version") != VERSION:
-        raise ConfigError(f"{folder / LEDGER} is of another version of expkit, or damaged in its first line.")
+        raise ConfigError(
+            f"{folder / LEDGER} is of another version of expkit, or damaged in its first line. If it is damaged, "
+            f"remove it, and give the sweep's command again with hydra.sweep.dir={quote_path(folder)}: its jobs are "
+            "known again by their folders."
+        )
     rows: dict[int, Row] = {}
     for entry in others:
         _enter(rows, entry)
