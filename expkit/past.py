@@ -103,7 +103,16 @@ def read_past(folder: Path, changes: Sequence[str] = (), secrets: Mapping[str, A
     then = _options(folder)
     for change in changes:
         check_change(change, then=then)
-    return read_changed(folder, changes, secrets)
+    return _at_home(read_changed(folder, changes, secrets))
+
+
+def _at_home(past: PastRun) -> PastRun:
+    """Let a run whose folder was moved, or is named from elsewhere, belong to the runs folder that it lies in."""
+    folder, runs_dir = past.folder.resolve(), past.config.runs_dir
+    if folder.is_relative_to(runs_dir.resolve()):
+        return past
+    around = next((parent for parent in folder.parents if (parent / "mlflow.db").is_file()), None)
+    return past if around is None else replace(past, config=replace(past.config, runs_dir=around))
 
 
 def _options(folder: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ VERBS = {
     "compare": "runs side by side: compare mnist_cnn optimizer=sgd,adam",
     "runs": "the newest runs, or those that fit: runs status=FAILED",
     "diff": "what differs between two runs: diff ab12cd 34ef56",
+    "relocate": "let the store of a copied runs folder find its files there",
     "sync": "bring into MLflow what it lacks of runs: sync last, sync all",
     "ui": "all runs in MLflow's UI, on this machine",
 }

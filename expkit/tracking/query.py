@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from expkit.errors import ConfigError, TrackingError
 from expkit.tracking.database import Database, open_database
 from expkit.tracking.delivery import SENT
+from expkit.tracking.relocation import follow
 from expkit.tracking.schema_lock import database_file
 from expkit.tracking.store import (
     StoreSettings,
@@ -141,6 +142,8 @@ def open_query(uri: str | None, runs_dir: Path) -> RunQuery | None:
         raise TrackingError(f"there is no tracking store {file}. Name yours: --uri URI.")
     with own_call():
         probe_database(resolved)
+    if file is not None:
+        follow(file)
     return RunQuery(resolved)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.errors import RunNotFoundError, TrackingError
+from expkit.tracking.relocation import follow
 from expkit.tracking.schema_lock import database_file, schema_lock
 from expkit.tracking.store import (
     StoreSettings,
@@ -212,6 +213,8 @@ def open_reader(uri: str | None, runs_dir: Path) -> Reader:
     mlflow = import_mlflow()
     with own_call():
         probe_database(resolved)
+        if file is not None:
+            follow(file)
         try:
             with schema_lock(resolved) if file is None else contextlib.nullcontext():
                 return Reader(mlflow.MlflowClient(tracking_uri=resolved, registry_uri=resolved), resolved)

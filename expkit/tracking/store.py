@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from expkit.errors import TrackingError
 from expkit.tracking.passwords import with_password
+from expkit.tracking.relocation import follow
 from expkit.tracking.schema_lock import database_file, schema_lock
 from expkit.tracking.text import explain, masked
 from expkit.tracking.view import experiment_tags
@@ -156,6 +157,7 @@ def open_store(settings: StoreSettings) -> Store:
         stack.enter_context(schema_lock(uri))
         if local is not None:
             probe_database(uri)
+            follow(local, locked=True)
         try:
             client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
             found = client.get_experiment_by_name(settings.experiment)
