@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 
-def scale_by_logarithm(axis: Any) -> None:
-    """Make the y axis logarithmic, with as many labels as have room, written 0.6 and not 6 x 10^-1."""
+def scale_by_logarithm(axis: Any, which: str = "y") -> None:
+    """Make the x or y axis logarithmic, with as many labels as have room, written 0.6 and not 6 x 10^-1."""
     from matplotlib.ticker import LogFormatter
 
     class Plain(LogFormatter):
         def __call__(self, value: float, position: Any = None) -> str:
             return f"{value:g}" if super().__call__(value, position) else ""
 
-    axis.set_yscale("log")
-    axis.yaxis.set_major_formatter(Plain())
-    axis.yaxis.set_minor_formatter(Plain(labelOnlyBase=False))
+    getattr(axis, f"set_{which}scale")("log")
+    ticks = getattr(axis, f"{which}axis")
+    ticks.set_major_formatter(Plain())
+    ticks.set_minor_formatter(Plain(labelOnlyBase=False))
 
 
 def drawn_text(text: str, most: int = 200) -> str:

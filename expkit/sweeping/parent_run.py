@@ -214,7 +214,8 @@ class ParentRun(NoParent):
             if (self._sweep.folder / name).is_file():
                 self._tracker.log_artifact(self._sweep.folder / name)
         for file in files:
-            self._tracker.log_artifact(file)
+            place = file.relative_to(self._sweep.folder).parent
+            self._tracker.log_artifact(file, None if place == Path() else place.as_posix())
         if stopped:
             self._tracker.finish("KILLED", stopped)
         elif failed or (bad and not made_up_for):

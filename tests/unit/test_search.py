@@ -17,6 +17,7 @@ from expkit.sweeping.search.ending import Ending
 from expkit.sweeping.search.objectives import Objective
 from expkit.sweeping.search.options import SearchOptions
 from expkit.sweeping.search.pictures import draw
+from expkit.sweeping.search.plots import dots, varied
 from expkit.sweeping.search.space import Choices, Condition, Parameter, numbers
 from tests.unit.searching import (
     ACCURACY,
@@ -422,7 +423,8 @@ def test_a_pruned_outcome_without_our_say_is_told_as_it_is(tmp_path):
     ("trials", "value", "names"),
     [
         (1, accuracy, ["history", "learning"]),
-        (2, accuracy, ["history", "importances", "slices", "learning"]),
+        (2, accuracy, ["history", "slices", "learning"]),
+        (10, accuracy, ["history", "slices", "importances", "learning"]),
         (4, lambda values: 0.5, ["history", "learning"]),  # nothing matters where all values are the same
     ],
 )
@@ -431,6 +433,26 @@ def test_pictures_are_drawn_of_what_there_is_enough_for(tmp_path, trials, value,
     FakeRuns(value).run(search)
     drawn = draw(search.study, search.objectives, tmp_path / "search", "a search")
     assert [file.stem for file in drawn] == names
+
+
+def test_pruned_trials_are_in_the_pictures_with_what_they_had_reached(tmp_path):
+    search = make_search(tmp_path, trials=12, pruner="median", sampler="random")
+    FakeRuns().run(search)
+    trials = search.study.trials
+    found = dots(trials, 0)
+    assert [dot.pruned for dot in found] == [trial.state.name == "PRUNED" for trial in trials]
+    assert any(dot.pruned for dot in found)
+    assert [dot.value for dot in found] == [trial.value for trial in trials]
+    assert varied(found) == ["rate", "optimizer"]
+    names = [file.stem for file in draw(search.study, search.objectives, tmp_path / "search", "a search")]
+    assert names[:2] == ["history", "slices"]
+
+
+def test_few_finished_trials_have_no_importances_and_it_is_said(tmp_path, capsys):
+    search = make_search(tmp_path, trials=3)
+    FakeRuns().run(search)
+    Ending(search, [], tmp_path, "a search")(Console(width=200))
+    assert "none of importances: of 3 finished trials these would be chance; from 10 on" in capsys.readouterr().out
 
 
 def test_the_end_names_the_best_and_writes_what_hydra_writes(tmp_path, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from expkit.report import quote_path
-from expkit.sweeping.search.pictures import draw
+from expkit.sweeping.search.pictures import draw, enough_for_importances
 from expkit.sweeping.search.results import RESULTS, best, counts, lines, write_results
 from expkit.sweeping.search.source import Search
 
@@ -64,6 +64,8 @@ class Ending:
                 where = quote_path(self._folder / PICTURES)
                 names = ", ".join(picture.name for picture in pictures)
                 console.print(f"{'pictures':<11} {where}: {names}", soft_wrap=True, markup=False)
+            if pictures and (why_not := enough_for_importances(study)):
+                console.print(f"{'':<11} none of importances: {why_not}", soft_wrap=True, markup=False)
         except Exception as error:  # noqa: BLE001 - of a full disk, or of Optuna's drawing: the search itself is done
             log.warning("results of the search could not be written: %s: %s", type(error).__name__, error)
         for line in lines(found, self._shared, counts(study)):

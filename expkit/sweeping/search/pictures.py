@@ -1,4 +1,4 @@
-"""Optuna's pictures of a study, made fit to be read: how the search went, and which options mattered."""
+"""The pictures of a study, Optuna's among them, made fit to be read: how the search went, which options mattered."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expkit.sweeping.search.objectives import Objective
+from expkit.sweeping.search.plots import dots, draw_history, draw_slices, varied
 from expkit.sweeping.search.study import hushed, import_optuna
 
 if TYPE_CHECKING:
     import optuna
 
 MOST_IN_LEGEND = 10
+ENOUGH = 10
+"""Finished trials that it takes to tell which options matter: of two, the first option explains all."""
 
 log = logging.getLogger("expkit")
 
@@ -35,11 +38,12 @@ def draw(study: optuna.Study, objectives: Sequence[Objective], folder: Path, tit
     Returns:
         The files.
     """
-    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    trials = study.get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if not complete:
         return []
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
+    drawn = _own_pictures(trials, objectives, folder, title)
     with hushed(), _own_style() as plots:
         for name, draw_one in _pictures(plots, study, objectives, complete):
             try:
@@ -49,14 +53,36 @@ def draw(study: optuna.Study, objectives: Sequence[Objective], folder: Path, tit
                 continue
             all_axes = [axes] if hasattr(axes, "figure") else list(axes.flat)
             figure = all_axes[0].figure
-            # Matplotlib divides by zero when it constrains a single panel with a colour bar.
-            figure.set_layout_engine("tight" if name.startswith("slices") and len(all_axes) == 1 else "constrained")
+            figure.set_layout_engine("constrained")
             figure.suptitle(f"{title}  |  {name.partition('-')[0]}", fontsize=10)
             _polish(name, figure, all_axes, objectives[0].name)
             file = folder / f"{name}.png"
             figure.savefig(file, dpi=120)
             drawn.append(file)
     return drawn
+
+
+def enough_for_importances(study: optuna.Study) -> str:
+    """Say in words why there is no picture of what mattered; empty where it is not for want of trials."""
+    ended = sum(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False))
+    return f"of {ended} finished trials these would be chance; from {ENOUGH} on" if 0 < ended < ENOUGH else ""
+
+
+def _own_pictures(trials: Sequence[Any], objectives: Sequence[Objective], folder: Path, title: str) -> list[Path]:
+    drawn = []
+    for place, one in enumerate(objectives):
+        found, end = dots(trials, place), _ending(objectives, one)
+        kinds = [("history", draw_history), ("slices", draw_slices)]
+        enough = [bool(found), bool(varied(found)) and len({dot.value for dot in found}) > 1]
+        for (name, draw_one), is_enough in zip(kinds, enough, strict=True):
+            if is_enough:
+                drawn.append(folder / f"{name}{end}.png")
+                draw_one(drawn[-1], f"{title}  |  {name}", found, one)
+    return drawn
+
+
+def _ending(objectives: Sequence[Objective], one: Objective) -> str:
+    return f"-{one.name.replace('/', '-')}" if len(objectives) > 1 else ""
 
 
 def _pictures(
@@ -66,13 +92,12 @@ def _pictures(
     several = len(objectives) > 1
     vary = any(trial.params != complete[0].params for trial in complete)
     for place, one in enumerate(objectives):
-        end = f"-{one.name.replace('/', '-')}" if several else ""
+        end = _ending(objectives, one)
         given = {"target": partial(_value, place) if several else None, "target_name": one.name}
-        yield f"history{end}", partial(plots.plot_optimization_history, study, **given)
         seen = {trial.values[place] for trial in complete}
-        if vary and len(seen) > 1 and all(math.isfinite(value) for value in seen):
+        enough = vary and len(seen) > 1 and len(complete) >= ENOUGH
+        if enough and all(math.isfinite(value) for value in seen):
             yield f"importances{end}", partial(plots.plot_param_importances, study, **given)
-            yield f"slices{end}", partial(plots.plot_slice, study, **given)
     if 1 < len(objectives) < 4:
         yield "pareto", partial(plots.plot_pareto_front, study, target_names=[one.name for one in objectives])
     if any(len(trial.intermediate_values) > 1 for trial in study.get_trials(deepcopy=False)):
@@ -98,13 +123,6 @@ def _polish(name: str, figure: Any, axes: Sequence[Any], objective: str) -> None
     elif name.startswith("importances"):
         axes[0].get_legend().remove()  # of one colour
         axes[0].set(ylabel="", xlabel="share of what the options together explain")
-    elif name.startswith("slices"):
-        figure.set_size_inches(max(5.0, 3.0 * len(axes) + 1.0), 4.5)
-        for axis in axes:
-            axis.xaxis.set_minor_formatter("")
-            axis.tick_params(axis="x", labelrotation=30)
-            for label in axis.get_xticklabels():
-                label.set(ha="right", rotation_mode="anchor")
 
 
 @contextmanager
