@@ -24,6 +24,14 @@ def write_whole(path: Path, text: str) -> None:
     sync_folder(path.parent)
 
 
+def why_unwritable(path: Path, error: OSError) -> str:
+    """Say why a file or folder cannot be made, where the system's word for it misleads: "No such file" of a new one."""
+    there = next((one for one in path.absolute().parents if one.exists()), None)
+    if isinstance(error, FileNotFoundError) and there is not None:
+        return f"nothing can be created in {there}"
+    return error.strerror or str(error)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder last through a power cut, where the system can (not on Windows)."""
     if os.name == "nt":

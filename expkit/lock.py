@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from expkit.errors import ConfigError, RunLockedError
+from expkit.files import why_unwritable
 
 log = logging.getLogger("expkit")
 
@@ -53,8 +54,9 @@ class RunLock:
             _tell(self._file)
         except OSError as error:
             self._release()
+            why = why_unwritable(self._path, error)
             raise ConfigError(
-                f"the run folder {self._folder} cannot be written: {error.strerror}. Choose another: runs_dir=FOLDER."
+                f"the run folder {self._folder} cannot be written: {why}. Choose another: runs_dir=FOLDER."
             ) from error
         _held.add(self._file)
         return self

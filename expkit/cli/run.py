@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from expkit.cli.arguments import flags_first
 from expkit.cli.task import Task
 from expkit.errors import ConfigError, ExpkitError
+from expkit.files import why_unwritable
 from expkit.paths import ROOT_CONFIG, conf_dir
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
         _close(task, error)
         if task.failures or isinstance(error, HydraException):
             raise
+        why = why_unwritable(Path(str(error.filename)), error)
         raise ConfigError(
-            f"the runs folder cannot be written: {error.filename}: {error.strerror}. Choose another: runs_dir=FOLDER."
+            f"the runs folder cannot be written: {error.filename}: {why}. Choose another: runs_dir=FOLDER."
         ) from error
     except BaseException as error:
         _close(task, error)

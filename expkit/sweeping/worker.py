@@ -152,9 +152,24 @@ def _write_to(file: Path) -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(handle, number)
         raw = open(number, "wb", closefd=False)  # noqa: SIM115
-        setattr(sys, name, MaskedOutput(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True))
+        setattr(sys, name, _Output(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True))
     os.close(handle)
     faulthandler.enable()
+
+
+class _Output(MaskedOutput):
+    """The output of a job: a full disk costs lines of it, and neither the job nor the word of what ended that."""
+
+    def write(self, text: str) -> int:
+        """Write, where there is room."""
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, where there is room."""
+        with contextlib.suppress(OSError):
+            super().flush()
 
 
 def parse(arguments: Sequence[str] | None = None) -> int | None:

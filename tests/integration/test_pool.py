@@ -90,6 +90,7 @@ class Mixed:
             "has variables": (*BY_HAND, *QUIET, acting("tell")),
             "starts": (*BY_HAND, *QUIET, acting("start")),
             "pruned": (*MLP,),
+            "has no room for output": (*BY_HAND, *QUIET, acting("raise")),
             "refused": (*BY_HAND, *QUIET, "dataset.root=/nowhere"),
         }
         options: dict[str, dict[str, Any]] = {
@@ -98,6 +99,9 @@ class Mixed:
         }
         made = [make_job(n, sweep, *given, **options.get(name, {})) for n, (name, given) in enumerate(ways.items())]
         self.by_name: dict[str, Job] = dict(zip(ways, made, strict=True))
+        full = self.by_name["has no room for output"].folder
+        full.mkdir(parents=True)
+        (full / "output.log").symlink_to("/dev/full")
         self.jobs = Jobs(*made)
         self.jobs.stopping = lambda job, report: report.epoch == 2
         self.lasted = time.monotonic()
@@ -142,6 +146,11 @@ def test_an_error_costs_the_job_that_raised_it_alone(mixed: Mixed) -> None:
     assert (outcome.status, outcome.reason) == (FAILED, "RuntimeError: out of ideas")
     assert 'raise RuntimeError("out of ideas")' in output(mixed.by_name["raises"])
     assert record(mixed.by_name["raises"])["status"] == "FAILED"
+
+
+def test_a_full_disk_does_not_hide_what_ended_a_job(mixed: Mixed) -> None:
+    outcome = mixed.outcome("has no room for output")
+    assert (outcome.status, outcome.reason) == (FAILED, "RuntimeError: out of ideas")
 
 
 def test_a_refused_job_says_why(mixed: Mixed) -> None:

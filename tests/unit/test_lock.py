@@ -145,3 +145,10 @@ def test_a_full_disk_keeps_nobody_from_the_lock(tmp_path):
     with RunLock(tmp_path):
         pass
     assert not (tmp_path / ".lock").is_symlink()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes none")
+def test_a_folder_that_cannot_be_made_is_not_said_to_be_missing():
+    wanted = r"nothing can be created in /proc\. Choose another: runs_dir"
+    with pytest.raises(ConfigError, match=wanted), RunLock(Path("/proc/x/run")):
+        pass

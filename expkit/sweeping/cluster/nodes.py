@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from expkit.errors import ConfigError
+from expkit.files import why_unwritable
 from expkit.settings import SweepSettings, TrackingSettings
 from expkit.sweeping.cluster.connection import Node, facts_of_nodes, nodes_of, pinned
 from expkit.sweeping.cluster.place import FarPlace
@@ -238,7 +239,8 @@ class Nodes:
             self._runs_dir.mkdir(parents=True, exist_ok=True)
             self._token.write_text(self._text, encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"runs_dir={self._runs_dir} cannot be written: {error.strerror}.") from error
+            why = why_unwritable(self._token, error)
+            raise ConfigError(f"runs_dir={self._runs_dir} cannot be written: {why}.") from error
         try:
             yield
         finally:
