@@ -27,6 +27,7 @@ class OptunaSettings:
     direction: Optional[str] = None  # noqa: UP045
     params: dict[str, Any] = field(default_factory=dict)
     conditions: dict[str, Any] = field(default_factory=dict)
+    without: Any = None
     storage: Optional[str] = None  # noqa: UP045
     study: str = "expkit"
     timeout: Optional[float] = None  # noqa: UP045
@@ -39,7 +40,7 @@ class SearchSettings:
 
     Attributes:
         options: how.
-        params: what, in Hydra's words.
+        params: what, in Hydra's words; but for what is left out.
         conditions: which of it exists for some choices only.
     """
 
@@ -73,7 +74,22 @@ def read_settings(node: DictConfig | Mapping[str, Any]) -> SearchSettings:
         raise ConfigError(f"{NODE}.{error.full_key}: {first_line(error)}.") from error
     values = {one.name: getattr(settings, one.name) for one in fields(SearchOptions)}
     values["objectives"] = _objectives(settings.objectives)
-    return SearchSettings(SearchOptions(**values), settings.params, settings.conditions)
+    without = _left_out(settings.without, settings.params)
+    kept = [{key: one[key] for key in one if key not in without} for one in (settings.params, settings.conditions)]
+    return SearchSettings(SearchOptions(**values), *kept)
+
+
+def _left_out(given: Any, params: Mapping[str, Any]) -> list[str]:
+    """Read which options of the file are not to be searched: Hydra cannot take away a key with a dot in its name."""
+    names = [given] if isinstance(given, str) else given or []
+    for name in names if isinstance(names, list) else [names]:
+        if name not in params:
+            near = did_you_mean(name, params) if isinstance(name, str) else ""
+            raise ConfigError(
+                f"{NODE}.without={name}: no file searches that.{near} It takes names of {NODE}.params: "
+                f"[{', '.join(params)}]."
+            )
+    return list(names)
 
 
 def _objectives(given: Any) -> dict[str, str | None]:

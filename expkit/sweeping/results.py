@@ -94,7 +94,20 @@ def of_jobs(jobs: Sequence[Job], outcomes: Mapping[int, Outcome]) -> list[Entry]
             entry = Entry(str(job.number), job.folder, "", "", PENDING)
         entries.append(entry if outcome is None else _ended(entry, outcome))
     configs = [{**flat(yaml.load(job.config, _LOADER)), **job.choices} for job in jobs]
-    return ranked(_told_apart(entries, configs, [job.overrides for job in jobs]))
+    return ranked(_told_apart(entries, _without_idle(jobs, configs), [job.overrides for job in jobs]))
+
+
+def _without_idle(jobs: Sequence[Job], configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out of each config the options that a search tries in other trials only.
+
+    Some optimizers have a default for what others do not have: of either it is told that it was not tried.
+    """
+    tried = [typed_values(job.varies).keys() for job in jobs]
+    every = {key for keys in tried for key in keys}
+    return [
+        {key: value for key, value in config.items() if key in keys or key not in every}
+        for config, keys in zip(configs, tried, strict=True)
+    ]
 
 
 def rules(entries: Sequence[Entry]) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -127,6 +128,16 @@ def test_one_value_typed_in_two_ways_does_not_vary(tmp_path):
         for n, (h, rate) in enumerate([([64], "rate=1e-2"), ([64, 32], "rate=0.01")])
     ]
     assert [one.parameters for one in of_jobs(jobs, {})] == [{"model.hidden": "[64]"}, {"model.hidden": "[64, 32]"}]
+
+
+def test_of_an_option_that_a_trial_did_not_try_no_default_is_told(tmp_path):
+    tried = [["optimizer=adamw", "optimizer.weight_decay=0.1"], ["optimizer=adam"], ["optimizer=sgd"]]
+    options = [{"weight_decay": 0.1}, {"weight_decay": 0.0}, {}]
+    jobs = [
+        replace(job(tmp_path, n, ["seed=1", *typed], {"optimizer": one, "seed": 1}), varies=tuple(typed))
+        for n, (typed, one) in enumerate(zip(tried, options, strict=True))
+    ]
+    assert [one.parameters.get("optimizer.weight_decay") for one in of_jobs(jobs, {})] == ["0.1", None, None]
 
 
 def test_a_folder_that_does_not_say_how_it_was_made_is_named(run):

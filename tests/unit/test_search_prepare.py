@@ -110,6 +110,7 @@ def test_an_option_that_not_all_choices_have_is_found_at_once_with_what_to_do(tm
     assert "cannot be run; nothing was started" in text
     assert "optimizer=sgd optimizer.momentum=0.5" in text
     assert "hydra.sweeper.conditions={optimizer.momentum: 'optimizer=momentum'}" in text
+    assert "'hydra.sweeper.without=[optimizer.momentum]'" in text
     assert not (tmp_path / "sweep").exists()
 
 
@@ -162,6 +163,15 @@ def test_the_files_that_come_with_expkit_can_be_run(tmp_path, name):
 def test_options_are_typed_and_closed(node, message):
     with pytest.raises(ConfigError, match=message):
         read_settings(node)
+
+
+def test_what_a_file_searches_can_be_left_out():
+    node = {"params": {"seed": "1,2", "model.channels": "a,b"}, "conditions": {"model.channels": "model=cnn"}}
+    for without in (["model.channels"], "model.channels"):
+        settings = read_settings({**node, "without": without})
+        assert (settings.params, settings.conditions) == ({"seed": "1,2"}, {})
+    with pytest.raises(ConfigError, match=r"without=model\.chanels: no file searches that\. Did you mean"):
+        read_settings({**node, "without": ["model.chanels"]})
 
 
 def test_objectives_may_be_a_name_a_list_or_names_with_directions():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,7 +94,17 @@ def check(space: Space, compose: Callable[[int, Sequence[str]], ExperimentConfig
         if configs
         else "None of the combinations at the ends of the ranges can be run."
     )
+    advice = " ".join([advice, *_without(space, errors)])
     what = "a combination" if len(errors) == 1 else "some combinations"
     raise ConfigError(
         f"the search would propose {what} that cannot be run; nothing was started:\n" + "\n".join([*shown, advice])
     )
+
+
+def _without(space: Space, errors: Iterable[str]) -> list[str]:
+    """Say how the options are left out that the errors name."""
+    keys = [one.key for one in space if "." in one.key]
+    named = [
+        key for key in keys if any(re.search(rf"(?<![\w.]){re.escape(key.lstrip('+'))}(?![\w.])", e) for e in errors)
+    ]
+    return [f"To search without: '{NODE}.without=[{','.join(named)}]'."] if named else []
