@@ -28,6 +28,8 @@ VERBS = {
     "compare": "runs side by side: compare mnist_cnn optimizer=sgd,adam",
     "runs": "the newest runs, or those that fit: runs status=FAILED",
     "diff": "what differs between two runs: diff ab12cd 34ef56",
+    "export-runs": "runs as one file, for another machine: export-runs last",
+    "import-runs": "runs of another machine: import-runs FILE.zip",
     "relocate": "let the store of a copied runs folder find its files there",
     "sync": "bring into MLflow what it lacks of runs: sync last, sync all",
     "ui": "all runs in MLflow's UI, on this machine",

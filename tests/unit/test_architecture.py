@@ -65,6 +65,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     # The services of a run: training, and everything that watches, keeps or shows it.
     4: (
         "expkit.auto_resume",
+        "expkit.bundles",
         "expkit.callbacks",
         "expkit.capsule",
         "expkit.checkpoint",
