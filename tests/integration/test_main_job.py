@@ -25,7 +25,7 @@ def test_the_screen_names_data_results_places_and_next_commands(quick_run):
     assert re.search(r"epoch 1/1  train loss \d\.\d{4}  accuracy \d\.\d{4}  \|  valid loss", done.stdout)
     assert re.search(r"│ test +│", done.stdout)
     assert "largest difference to the model" in done.stdout
-    assert len(re.findall(r"^  python -m expkit", done.stdout, re.M)) == 3
+    assert len(re.findall(r"^  python -m expkit", done.stdout, re.M)) == 4
 
 
 def test_the_run_folder_holds_all_that_is_promised(quick_run):
@@ -47,6 +47,7 @@ def test_the_run_folder_holds_all_that_is_promised(quick_run):
         "model.yaml",
         "preprocess.py",
         "certificate.json",
+        "example.npy",
     }
     index = json.loads((run / "checkpoints" / "index.json").read_text())
     assert set(index) == {"last", "best", "kept"}
