@@ -137,9 +137,9 @@ class ParentRun(NoParent):
     def run_name(
         self, number: int, varies: Sequence[str], choices: Mapping[str, str], own: str | None = None
     ) -> str | None:
-        """Return a name that tells a job's run from the others: "adam lr=0.01 · ab12cd.3"."""
+        """Return a name that tells a job's run from the others, also where it is cut: "3 · adam lr=0.01 · ab12cd.3"."""
         told = short_name(varies, choices)
-        return " · ".join(part for part in (own, told, f"{self._sweep.id}.{number}") if part)
+        return " · ".join(part for part in (str(number), told, own, f"{self._sweep.id}.{number}") if part)
 
     def experiment(self, own: str | None) -> str | None:
         """Return that of the sweep, whatever the job's own experiment is called: one table has all of its runs."""

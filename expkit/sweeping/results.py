@@ -14,6 +14,7 @@ from expkit.errors import RunNotFoundError
 from expkit.identity import flat, is_left_out
 from expkit.runs import RECORD, monitored, read_record, seconds_of
 from expkit.sweeping.jobs import FINISHED, PENDING, PRUNED, Job, Outcome
+from expkit.sweeping.names import short_name
 from expkit.tracking.text import as_text
 
 """Status of a job that was not begun."""
@@ -61,9 +62,9 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """What tells it from the others."""
+        """What tells it from the others, also where it is cut: "3 · optimizer=adam lr=0.01"."""
         shown = [f"{key}={value}" for key, value in list(self.parameters.items())[: self.typed]]
-        return "  ".join(shown) or f"job {self.number}"
+        return f"{self.number} · {short_name(shown, {})}" if shown else f"job {self.number}"
 
 
 def of_folders(folders: Sequence[Path]) -> list[Entry]:

@@ -18,6 +18,8 @@ from expkit.sweeping.names import status_word
 
 NARROWEST = 14
 """Characters that the names of jobs get at least, before a column is left out for them."""
+BESIDE = 3
+"""Columns that are left out so soon, or sooner, give way to names of up to two fifths of the width."""
 GAP = 2
 BAR = 24
 
@@ -143,13 +145,17 @@ def _table(board: Board, rows: Sequence[Row], width: int) -> list[Text]:
     sizes = {title: max(map(cell_len, column)) for title, column in cells.items()}
     longest = max(len("parameters"), *(cell_len(row.name) for row in rows))
     shown = list(columns)
-    while _left(width, shown, sizes) < min(longest, NARROWEST) and any(column.left_out for column in shown):
-        shown.remove(max(shown, key=lambda column: column.left_out))
+    # Which job it is matters more than where and how long it runs, but not more than what it has reached.
+    for room, first in ((2 * width // 5, BESIDE), (NARROWEST, 1)):
+        while _left(width, shown, sizes) < min(longest, room) and any(one.left_out >= first for one in shown):
+            shown.remove(max(shown, key=lambda column: column.left_out))
     name = min(longest, max(_left(width, shown, sizes), 1))
+    names = short_names([row.name for row in board.rows.values()], name)
+    told = dict(zip(board.rows, names, strict=True))
     lines = []
     for number, row in enumerate([None, *rows]):
         parts = [_sized(cells[c.title][number], sizes[c.title], right=c.right) for c in shown]
-        parts.insert(1, _cropped("parameters" if row is None else row.name, name))
+        parts.insert(1, _cropped("parameters" if row is None else told[row.job.number], name))
         line = Text((" " * GAP).join(parts).rstrip(), style="bold" if row is None else _style(row))
         line.truncate(width, overflow="crop")
         lines.append(line)
@@ -158,6 +164,16 @@ def _table(board: Board, rows: Sequence[Row], width: int) -> list[Text]:
 
 def _left(width: int, columns: Sequence[_Column], sizes: dict[str, int]) -> int:
     return width - sum(sizes[column.title] + GAP for column in columns)
+
+
+def short_names(names: Sequence[str], size: int) -> list[str]:
+    """Return names whose beginnings tell them apart, where they are to be cut: first the word that differs most."""
+    words = [name.split(" ") for name in names]
+    common = min(map(len, words), default=0)
+    if all(cell_len(name) <= size for name in names):
+        return list(names)
+    places = sorted(range(common), key=lambda place: -len({one[place] for one in words}))
+    return [" ".join([*(one[place] for place in places), *one[common:]]) for one in words]
 
 
 def _sized(text: str, size: int, *, right: bool) -> str:

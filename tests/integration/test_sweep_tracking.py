@@ -123,7 +123,7 @@ def test_the_runs_of_the_jobs_are_nested_in_that_of_the_sweep_which_has_its_resu
     assert "| 1&emsp; | adam&emsp; | finished&emsp; | 0.9000&emsp; |" in tags["mlflow.note.content"]
     assert [item.path for item in sweeping.client.list_artifacts(sweeping.own)] == ["results.csv"]
     children = [sweeping.run(one) for one in (first, second)]
-    assert [one.info.run_name for one in children] == ["sgd · ab12cd.0", "adam · ab12cd.1"]
+    assert [one.info.run_name for one in children] == ["0 · sgd · ab12cd.0", "1 · adam · ab12cd.1"]
     assert {one.data.tags["mlflow.parentRunId"] for one in children} == {sweeping.own}
     assert [one.data.tags.get("sweep.best") for one in children] == [None, "true"]
 
@@ -235,8 +235,8 @@ def test_without_tracking_a_sweep_can_be_sent_later(tmp_path: Path) -> None:
     assert not (sweeping.runs / "mlflow.db").exists()
     assert main(["all", "--runs-dir", str(sweeping.runs)]) == 0
     runs = {run.info.run_name: run for run in sweeping.client.search_runs(["1"])}
-    assert set(runs) == {"sweep optimizer · ab12cd", "sgd · ab12cd.0", "adam · ab12cd.1"}
-    best = runs["adam · ab12cd.1"]
+    assert set(runs) == {"sweep optimizer · ab12cd", "0 · sgd · ab12cd.0", "1 · adam · ab12cd.1"}
+    best = runs["1 · adam · ab12cd.1"]
     assert best.data.tags["mlflow.parentRunId"] == sweeping.own
     assert best.data.tags["sweep.best"] == "true"
     assert {run.info.status for run in runs.values()} == {"FINISHED"}

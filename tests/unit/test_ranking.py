@@ -67,7 +67,7 @@ def test_runs_are_ranked_by_what_they_monitored_and_told_apart_by_what_varies(ru
         {"optimizer": "adam"},
         {"optimizer": "lamb"},
     ]
-    assert found[0].label in {"optimizer=adam", "optimizer=sgd"}
+    assert found[0].label in {"1 · optimizer=adam", "0 · optimizer=sgd"}
 
 
 @pytest.mark.parametrize("monitor", [HIGH, LOW])
@@ -119,7 +119,7 @@ def test_what_differs_with_what_was_typed_is_told_too(run):
     first, second = of_folders(folders)
     assert first.parameters == {"optimizer": "sgd", "optimizer.learning_rate": "0.1"}
     assert second.parameters == {"optimizer": "adam", "optimizer.learning_rate": "0.001"}
-    assert second.label == "optimizer=adam"
+    assert second.label == "1 · optimizer=adam"
 
 
 def test_one_value_typed_in_two_ways_does_not_vary(tmp_path):
@@ -210,7 +210,7 @@ def test_curves_come_from_the_runs_own_files(run):
     one, other = run(0, ["optimizer=sgd"]), run(1, ["optimizer=adam"])
     (one / "steps.csv").write_text("step,loss,learning_rate\n1,0.5,0.1\n2,0.25,0.1\n")
     (one / "history.json").write_text(json.dumps([{"epoch": 1, "valid/loss": 0.75}]))
-    assert curves(of_folders([one, other])) == [Curve("optimizer=sgd", [(1, 0.5), (2, 0.25)], [(1, 0.75)])]
+    assert curves(of_folders([one, other])) == [Curve("0 · optimizer=sgd", [(1, 0.5), (2, 0.25)], [(1, 0.75)])]
 
 
 def test_all_losses_are_drawn_in_one_picture(tmp_path):

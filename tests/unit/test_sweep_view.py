@@ -180,6 +180,18 @@ def test_a_narrow_terminal_keeps_what_matters_most(clock):
     assert " on " not in title
 
 
+def test_names_that_do_not_fit_begin_with_what_tells_them_apart(clock):
+    board = Board(4)
+    for number in range(4):
+        varies = ("optimizer=momentum", f"model.hidden=[{64 + number // 2},64]", f"seed={number}")
+        board.started(Job(number, Path(), varies, varies, "", {"optimizer": ""}, "", epochs=9), "cpu 0", 1)
+        board.reported(board.rows[number].job, report(100, 0.5))
+    for width in (40, 60, 80, 120):
+        names = [re.split(r"  +", line.plain.strip())[1] for line in frame(board, width, 24)[2:]]
+        assert len(set(names)) == 4, names
+    assert names[0] == "momentum hidden=[64,64] seed=0"
+
+
 @pytest.mark.parametrize(
     ("width", "shown"),
     [
