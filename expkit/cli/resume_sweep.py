@@ -20,7 +20,8 @@ What is done is not done again. What was interrupted goes on from its last check
 failed is left as it is, unless sweep.retry_failed=true. Overrides take the place of those of the command that began
 the sweep: sweep.jobs=4 spreads it otherwise, seed=0,1,2,3 adds jobs where it had three seeds.
 
-exit codes: 0 all jobs are done; 1 some failed; 75 stopped by a signal, all is saved; 2 refused.
+exit codes: 0 all jobs are done; 1 some failed; 75 stopped by a signal, all is saved; 130 (Ctrl-C twice)
+or 143: stopped, and jobs were killed before they could save; 2 refused.
 
 examples:
   python -m expkit resume-sweep last

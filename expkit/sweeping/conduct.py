@@ -246,16 +246,24 @@ class Conductor:
         states = [outcome.status for outcome in self.outcomes.values()]
         bad = sum(map(came_to_nothing, states))
         stopped_jobs = [number for number, outcome in self.outcomes.items() if outcome.status == KILLED]
-        saved = sum(has_checkpoint(self.jobs[number].folder) for number in stopped_jobs)
-        early, left = len(stopped_jobs) - saved, len(self.jobs) - len(states)
+        saved = [number for number in stopped_jobs if has_checkpoint(self.jobs[number].folder)]
+        torn = sorted(number for number in saved if self.outcomes[number].killed)
+        early, left = len(stopped_jobs) - len(saved), len(self.jobs) - len(states)
         done = len(states) - bad - len(stopped_jobs)
         command = f"python -m expkit resume-sweep {quote_path(self.folder)}"
         if stopped or broken or stopped_jobs or left:
-            counts = {"done": done, "failed": bad, "stopped": saved}
+            counts = {"done": done, "failed": bad, "stopped": len(saved) - len(torn)}
+            counts[f"killed before {'it' if len(torn) == 1 else 'they'} could save ({_named(torn)})"] = len(torn)
             counts |= {"stopped before a first checkpoint": early, "not begun": left}
             told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
             why = f"{stopped[:1].upper()}{stopped[1:]}. " if stopped else ""
-            self.console.print(f"{why}{told or 'No job was begun'}. To go on: {command}", soft_wrap=True, markup=False)
+            how = "To go on, what was killed from an earlier checkpoint" if torn else "To go on"
+            self.console.print(f"{why}{told or 'No job was begun'}. {how}: {command}", soft_wrap=True, markup=False)
         elif bad:
             again = f"{command} sweep.retry_failed=true"
             self.console.print(f"{bad} failed. To try them again: {again}", soft_wrap=True, markup=False)
+
+
+def _named(numbers: Sequence[int], most: int = 6) -> str:
+    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
+    return f"job{'s' * (len(numbers) != 1)} {', '.join(map(str, numbers[:most]))}{more}"

@@ -194,6 +194,7 @@ class Dispatch:
         died = running.outcome is None
         if died or outcome.status == TIMEOUT:
             self.lost = self.lost or running.killed
+            outcome = replace(outcome, killed=running.killed)
             status = "KILLED" if outcome.status in (KILLED, TIMEOUT) else "FAILED"
             if mend_record(job.folder, status, outcome.reason):
                 self._mender.add(job.folder)

@@ -94,6 +94,7 @@ class Outcome:
         metrics: of its best weights, as in `run.json`.
         seconds: from the start of its process to its end.
         attempts: processes that were started for it; more than one where it was tried again.
+        killed: before it could save, where it had been asked to.
     """
 
     status: str
@@ -102,6 +103,7 @@ class Outcome:
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     attempts: int = 1
+    killed: bool = False
 
 
 class Source(Protocol):

@@ -145,7 +145,7 @@ class Ledger:
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Enter how a job ended."""
-        ended = asdict(outcome)
+        ended = {name: value for name, value in asdict(outcome).items() if name in ENDS}
         self.rows[job.number] = replace(self.rows[job.number], **ended)
         self._write({"job": job.number, "ended": _now(), **ended})
         self._keep()

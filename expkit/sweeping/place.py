@@ -239,7 +239,8 @@ class Place:
         assert running is not None
         status, reason = told.status, told.reason
         if running.asked and status in (KILLED, CRASHED, *((FAILED,) if running.outcome is None else ())):
-            hard = "; it did not end by itself and was killed" if running.killed else ""
+            torn = running.killed and running.outcome is None
+            hard = "; killed before it had saved" if torn else ""
             status, reason = running.asked, running.why + hard
         if status in (FINISHED, PRUNED) or told.value is not None:
             value, metrics = told.value, told.metrics

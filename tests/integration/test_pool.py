@@ -296,7 +296,8 @@ def test_a_second_ctrl_c_kills_at_once(sweep: Path) -> None:
     with pytest.raises(Stopped) as stopped:
         made.run(jobs, jobs.watcher)
     assert stopped.value.exit_code == 128 + signal.SIGINT
-    assert jobs.outcomes[0].reason == "stopped by SIGINT; it did not end by itself and was killed"
+    assert jobs.outcomes[0].reason == "stopped by SIGINT; killed before it had saved"
+    assert jobs.outcomes[0].killed
     assert record(job)["status"] == "KILLED"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from expkit.errors import ConfigError
 from expkit.interrupts import SAVED, Stopped
@@ -55,11 +57,11 @@ def sweep(tmp_path: Path) -> Path:
     return tmp_path / "runs" / "mnist_cnn" / "sweep-1"
 
 
-def pool(cluster: RayCluster, sweep: Path, **settings: float) -> RayPool:
+def pool(cluster: RayCluster, sweep: Path, said: io.StringIO | None = None, **settings: float) -> RayPool:
     made = SweepSettings(**settings)  # type: ignore[arg-type]
-    return RayPool(
-        ClusterSettings(address=cluster.address), made, Width(), sweep.parents[1], TrackingSettings(kind="none")
-    )
+    cluster_settings, tracking = ClusterSettings(address=cluster.address), TrackingSettings(kind="none")
+    console = Console(file=said or io.StringIO(), width=200, highlight=False)
+    return RayPool(cluster_settings, made, Width(), sweep.parents[1], tracking, console)
 
 
 def run(made: RayPool, jobs: Jobs) -> None:
@@ -142,12 +144,13 @@ def test_when_a_node_dies_its_job_goes_on_from_its_checkpoint_on_another(
 ) -> None:
     """The last of this file, as it needs a node of its own."""
     epochs = ("trainer.epochs=40", "tracking=none")
-    made = pool(cluster, sweep, retries=1)
+    said = io.StringIO()
+    made = pool(cluster, sweep, said, retries=1)
     mortal = second
     if node_of(made, second) == made.ray.get_runtime_context().get_node_id():
         made.close()  # a program dies with the node that it is connected to, which of two on a machine is Ray's choice
         mortal = cluster.add()
-        made = pool(cluster, sweep, retries=1)
+        made = pool(cluster, sweep, said, retries=1)
     doomed = next(place.slot.name for place in made.places() if place.node == node_of(made, mortal))
     count = len(made.slots)
     died: list[str] = []
@@ -166,6 +169,10 @@ def test_when_a_node_dies_its_job_goes_on_from_its_checkpoint_on_another(
         number: 1 + (number == lost) for number in range(count)
     }
     assert f"the node {doomed} died" in (sweep / str(lost) / "output.log").read_text()
+
+    room = f"room for {count - 1} at a time from now on, {count} before"
+    assert f"the node {doomed} is gone, with job {lost}: {room}" in said.getvalue()
+    assert jobs.causes[lost] == [f"the node {doomed} died"]
 
     folder = tmp_path / "local" / "mnist_cnn" / "sweep-1"
     whole = Jobs(*(make_job(n, folder, *MLP, *epochs, f"seed={n}") for n in range(count)))

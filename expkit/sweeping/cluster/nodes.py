@@ -70,6 +70,7 @@ class Nodes:
         self._listens = False
         self._listener: threading.Thread | None = None
         self._told_of_waiting = False
+        self._room = 0
 
     def check(self, tracking: TrackingSettings) -> None:
         """Ask all nodes that have room for a job whether it can run there.
@@ -136,6 +137,7 @@ class Nodes:
         alive = {node.id for node in nodes if self._fit.get(node.id)}
         wanted = [(node, number) for node in nodes if node.id in alive for number in range(self._count(node))]
         wanted = wanted[: self._settings.jobs]
+        self._tell_of_those_gone(alive, len(wanted))
         there = {(place.node, place.slot.name): place for place in self._places}
         kept = [place for place in self._places if place.running is not None or place.node in alive]
         for node, number in wanted:
@@ -260,8 +262,18 @@ class Nodes:
             "less with hydra.launcher.num_cpus and num_gpus, device.threads or trainer.devices, or add a node."
         )
 
+    def _tell_of_those_gone(self, alive: set[str], left: int) -> None:
+        """Name the nodes that are gone, and what was on them."""
+        for node in [one for one, fit in self._fit.items() if fit and one not in alive]:
+            del self._fit[node]
+            on_it = [place.running.job.number for place in self._places if place.node == node and place.running]
+            jobs = f", with job{'s' * (len(on_it) > 1)} {', '.join(map(str, on_it))}" if on_it else ""
+            room = f": room for {left} at a time from now on, {self._room} before" if left != self._room else ""
+            self._say(f"the node {self._names[node]} is gone{jobs}{room}")
+        self._room = left
+
     def _tell_of_waiting(self) -> None:
-        if not self._places and self._fit and not self._told_of_waiting:
+        if not self._places and self._names and not self._told_of_waiting:
             self._say("no node of the cluster has room for a job: waiting for one. Ctrl-C ends the sweep.")
         self._told_of_waiting = not self._places
 
