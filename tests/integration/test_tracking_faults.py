@@ -115,7 +115,8 @@ def test_a_metric_that_comes_later_gets_a_column_beside_the_others(tmp_path: Pat
         added = columns()
         at = added.index("metrics.`test/dice`")
         assert added[at - 1].startswith("metrics.")
-        assert added[at + 1 : at + 3] == ["metrics.`valid/dice`", "params.`dataset.batch_size`"]
+        assert added[at + 1] == "metrics.`valid/best_dice`"
+        assert added[at + 2].startswith("params.")
         assert [column for column in added if "dice" not in column] == first
 
 
