@@ -98,6 +98,7 @@ class Conductor:
         self.ending: Ending | None = None
         self._head = head
         self._lost: Sequence[Row] = ()
+        self._started: set[int] = set()
         self._ledger: Ledger | None = None
         self._plan: Plan | None = None
         self._executor: Executor | None = None
@@ -183,6 +184,7 @@ class Conductor:
     def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
         """Tell all who look on that a job was started."""
         self.jobs[job.number] = job
+        self._started.add(job.number)
         for watcher in self._watchers:
             watcher.started(job, slot, attempt, after)
 
@@ -249,12 +251,13 @@ class Conductor:
         saved = [number for number in stopped_jobs if has_checkpoint(self.jobs[number].folder)]
         torn = sorted(number for number in saved if self.outcomes[number].killed)
         early, left = len(stopped_jobs) - len(saved), len(self.jobs) - len(states)
+        cut = len(self._started - set(self.outcomes))
         done = len(states) - bad - len(stopped_jobs)
         command = f"python -m expkit resume-sweep {quote_path(self.folder)}"
         if stopped or broken or stopped_jobs or left:
             counts = {"done": done, "failed": bad, "stopped": len(saved) - len(torn)}
             counts[f"killed before {'it' if len(torn) == 1 else 'they'} could save ({_named(torn)})"] = len(torn)
-            counts |= {"stopped before a first checkpoint": early, "not begun": left}
+            counts |= {"stopped before a first checkpoint": early, "broken off": cut, "not begun": left - cut}
             told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
             why = f"{stopped[:1].upper()}{stopped[1:]}. " if stopped else ""
             how = "To go on, what was killed from an earlier checkpoint" if torn else "To go on"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import math
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from expkit.cli.ray_launcher import RayLauncher
 from expkit.config import from_yaml
-from expkit.errors import ConfigError
+from expkit.errors import ConfigError, DeviceLostError
 from expkit.paths import conf_dir
 from expkit.settings import SweepSettings, TrackingSettings
 from expkit.sweeping.cluster.connection import connected
+from expkit.sweeping.cluster.nodes import Nodes
 from expkit.sweeping.cluster.place import FarPlace
 from expkit.sweeping.cluster.placement import check_store, differences, facts_of_machine
 from expkit.sweeping.cluster.settings import ClusterSettings, check, fitting
@@ -145,6 +148,19 @@ def test_a_server_has_to_be_named_as_other_machines_know_it(tmp_path: Path) -> N
     check_store(TrackingSettings(uri="http://head:5000"), tmp_path, ["b1"])
     check_store(TrackingSettings(kind="none"), tmp_path, ["b1"])
     check_store(TrackingSettings(), tmp_path, [])  # all nodes are on this machine
+
+
+def test_a_head_that_is_gone_ends_the_sweep_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ray:
+        def get_runtime_context(self) -> Ray:
+            return self
+
+        gcs_address = "127.0.0.1:1"
+
+    monkeypatch.setattr("expkit.sweeping.cluster.nodes._HEAD_SECONDS", -1.0)
+    made = Nodes(Ray(), {"CPU": 1}, 1, SweepSettings(), tmp_path, Console(file=io.StringIO()))
+    with pytest.raises(DeviceLostError, match=r"the head of the Ray cluster at 127.0.0.1:1 does not answer any more"):
+        made.places()
 
 
 class Actor:

@@ -105,6 +105,20 @@ def connected(settings: ClusterSettings, width: Width) -> Iterator[Any]:
         ray.shutdown()
 
 
+def answers(address: str) -> bool:
+    """Whether the head of a cluster takes connections; Ray's own calls would wait a minute, then end this process.
+
+    Args:
+        address: HOST:PORT.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE).close()
+    except OSError:
+        return False
+    return True
+
+
 def nodes_of(ray: Any) -> list[Node]:
     """Return the nodes that live."""
     alive = sorted((one for one in ray.nodes() if one["Alive"]), key=lambda one: str(one["NodeID"]))

@@ -14,10 +14,10 @@ from typing import Any
 
 from rich.console import Console
 
-from expkit.errors import ConfigError
+from expkit.errors import ConfigError, DeviceLostError
 from expkit.files import why_unwritable
 from expkit.settings import SweepSettings, TrackingSettings
-from expkit.sweeping.cluster.connection import Node, facts_of_nodes, nodes_of, pinned
+from expkit.sweeping.cluster.connection import Node, answers, facts_of_nodes, nodes_of, pinned
 from expkit.sweeping.cluster.place import FarPlace
 from expkit.sweeping.cluster.placement import check_store, differences, facts_of_machine
 from expkit.sweeping.cluster.seat import Seat
@@ -28,6 +28,8 @@ _LOOK = 1.0
 """Seconds from one look at the cluster's nodes to the next."""
 _WAIT = 2.0
 """Longest time in seconds that a node waits before it says that there is nothing to tell."""
+_HEAD_SECONDS = 15.0
+"""Seconds that the head may be away: after a minute Ray ends this process without a word."""
 _CHECK_SECONDS = 90.0
 """Longest wait for the nodes to say what they have; the first task of a node starts a Python there."""
 _PASSED_ON = ("EXPKIT_", "MLFLOW_")
@@ -71,6 +73,8 @@ class Nodes:
         self._listener: threading.Thread | None = None
         self._told_of_waiting = False
         self._room = 0
+        self._head = str(ray.get_runtime_context().gcs_address)
+        self._gone_since: float | None = None
 
     def check(self, tracking: TrackingSettings) -> None:
         """Ask all nodes that have room for a job whether it can run there.
@@ -102,11 +106,16 @@ class Nodes:
         self._say(f"{'cluster':<11} {len(self._places)} jobs at a time on {names}")
 
     def places(self) -> list[FarPlace]:
-        """Return the places of the nodes that live, and those whose job has not ended yet."""
+        """Return the places of the nodes that live, and those whose job has not ended yet.
+
+        Raises:
+            DeviceLostError: the head of the cluster is gone, and with it all jobs.
+        """
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + _LOOK
-            self._look()
+            if self._has_head():
+                self._look()
         return self._places
 
     def listen(self) -> None:
@@ -122,6 +131,26 @@ class Nodes:
             self._listener.join()
         for place in self._places:
             place.close()
+
+    def _has_head(self) -> bool:
+        """Whether the head answers; a call of Ray's would wait for it.
+
+        Raises:
+            DeviceLostError: it has not for long.
+        """
+        if answers(self._head):
+            self._gone_since = None
+            return True
+        self._gone_since = self._gone_since or time.monotonic()
+        if time.monotonic() - self._gone_since > _HEAD_SECONDS:
+            self._listens = False
+            for place in self._places:
+                place.process = None  # nobody is there who could end it; it ends with the cluster
+            raise DeviceLostError(
+                f"the head of the Ray cluster at {self._head} does not answer any more, and the jobs end with it. "
+                "Start a cluster again, then go on with the sweep."
+            )
+        return False
 
     def _look(self) -> None:
         """Take in nodes that came, once they are known to be fit, and leave out those that went."""
