@@ -1,4 +1,4 @@
-"""``python -m expkit ui``: MLflow's web page for the default store, on this machine only."""
+"""``python -m expkit ui``: MLflow's web page for a store, on this machine only; that of a server is where it is."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ from types import FrameType
 from typing import IO, Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from expkit.errors import TrackingError
+from expkit.masking import masked
 from expkit.tracking.left_behind import send_left_behind
 from expkit.tracking.reading import open_reader
-from expkit.tracking.store import StoreSettings, sqlite_uri
+from expkit.tracking.schema_lock import database_file
+from expkit.tracking.store import StoreSettings, resolve_uri
 from expkit.tracking.view import VIEW_KEY, sweep_page, sweep_view, view_tag
 
 DEFAULT_PORT = 5000
@@ -52,14 +55,21 @@ def main(arguments: list[str]) -> int:
         TrackingError: there is no store yet, the port is taken, or the server does not start.
     """
     chosen = _parser().parse_args(arguments)
-    database = Path(chosen.runs_dir).expanduser().resolve() / "mlflow.db"
-    if not database.is_file():
+    runs_dir = Path(chosen.runs_dir).expanduser().resolve()
+    settings = StoreSettings(chosen.uri, "", "", runs_dir, runs_dir / "mlartifacts")
+    uri = resolve_uri(settings)
+    database = database_file(uri)
+    if database is not None and not database.is_file():
         raise TrackingError(
             f"there is no tracking store {database}: run an experiment first (python -m expkit "
-            "+experiment=mnist_cnn), or name the folder of your runs: --runs-dir FOLDER."
+            "+experiment=mnist_cnn), or name the folder of your runs: --runs-dir FOLDER, or your store: --uri URI."
         )
     console = Console(highlight=False, soft_wrap=True)
-    sweep = _page_of(database, chosen.sweep)
+    sweep = _page_of(settings, chosen.sweep)
+    shown = masked(uri) if chosen.uri else str(runs_dir)
+    if uri.startswith(("http://", "https://")):
+        _open(f"{masked(uri).rstrip('/')}/{sweep}", shown, console, browse=not chosen.no_browser)
+        return 0
     port = _choose_port(chosen.host, chosen.port, console)
     if chosen.host not in ("127.0.0.1", "localhost", "::1"):
         console.print(f"[bold yellow]Anyone who reaches {chosen.host} can read and delete these runs.[/]")
@@ -67,14 +77,12 @@ def main(arguments: list[str]) -> int:
         with (
             tempfile.TemporaryFile() as log,
             _stop_on_sigterm(),
-            _server(database, chosen.host, port, log) as server,
+            _server(uri, settings.artifact_root, chosen.host, port, log) as server,
         ):
             address = f"http://{'127.0.0.1' if chosen.host == '0.0.0.0' else chosen.host}:{port}"
             _wait_until_it_answers(address, server, log)
             page = f"{address}/{sweep}" if sweep else _first_page(address)
-            console.print(f"Runs of {database.parent}: [bold]{page}[/] (Ctrl-C ends it)")
-            if not chosen.no_browser and _can_browse():
-                webbrowser.open(page)
+            _open(page, shown, console, " (Ctrl-C ends it)", browse=not chosen.no_browser)
             server.wait()
             raise TrackingError(f"the MLflow server ended by itself.\n{_tail(log)}")
     except KeyboardInterrupt:
@@ -82,11 +90,18 @@ def main(arguments: list[str]) -> int:
         return 0
 
 
+def _open(page: str, store: str, console: Console, then: str = "", *, browse: bool) -> None:
+    console.print(f"Runs of {escape(store)}: [bold]{page}[/]{then}")
+    if browse and _can_browse():
+        webbrowser.open(page)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m expkit ui", description="Open MLflow's page for the runs of this folder."
     )
     parser.add_argument("--runs-dir", default="runs", help="folder of the runs (default: %(default)s)")
+    parser.add_argument("--uri", help="another store than that of the folder, as of tracking.uri")
     parser.add_argument("--sweep", metavar="ID", help="show the jobs of this sweep, such as ab12cd")
     parser.add_argument("--port", type=_port, help=f"default: {DEFAULT_PORT}, or the next one that is free")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -133,15 +148,15 @@ def _is_free(host: str, port: int) -> bool:
 
 
 @contextmanager
-def _server(database: Path, host: str, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _server(uri: str, artifacts: Path, host: str, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """Run the MLflow server in a process group of its own, and end the whole group."""
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", sqlite_uri(database)),
-        *("--default-artifact-root", (database.parent / "mlartifacts").as_uri()),
+        *("--default-artifact-root", artifacts.as_uri()),
     ]
     environment = {
         **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,  # which may hold a password: a command line can be read by all
         "MLFLOW_DISABLE_TELEMETRY": "1",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
@@ -215,7 +230,7 @@ def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], log: I
     raise TrackingError(f"the MLflow server did not answer within {START_SECONDS:.0f} s.\n{_tail(log)}")
 
 
-def _page_of(database: Path, sweep: str | None) -> str:
+def _page_of(settings: StoreSettings, sweep: str | None) -> str:
     """Return the part of the address that shows a sweep; empty where none was asked for.
 
     Runs whose process died are set right on the way: whoever looks at them is to know.
@@ -226,15 +241,15 @@ def _page_of(database: Path, sweep: str | None) -> str:
     name = Path(sweep or "").name.rpartition("-")[2]  # its folder is as good
     found = ""
     try:
-        reader = open_reader(None, database.parent)
-        send_left_behind(StoreSettings(None, "", "", database.parent, database.parent / "mlartifacts"))
+        reader = open_reader(settings.uri, settings.runs_dir)
+        send_left_behind(settings)
         found = reader.experiment_with(view_tag(sweep_view(name))) if name else ""
     except TrackingError as error:
         log.warning("Runs that died may be shown as running: %s", error)
     if name and not found:
         raise TrackingError(
-            f"--sweep {sweep}: the store {database} has no such sweep. Its id is the end of its folder's name: ab12cd "
-            "of sweep-20261123-120000-ab12cd."
+            f"--sweep {sweep}: the store {masked(resolve_uri(settings))} has no such sweep. Its id is the end of its "
+            "folder's name: ab12cd of sweep-20261123-120000-ab12cd."
         )
     return sweep_page(found, name) if name else ""
 

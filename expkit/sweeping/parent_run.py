@@ -150,13 +150,12 @@ class ParentRun(NoParent):
         uri, runs_dir = self._sweep.config.tracking.uri, str(self._sweep.config.runs_dir)
         if not self._tracker.run_id:
             return ""
-        if uri is None:
-            folder = [] if runs_dir == "runs" else ["--runs-dir", runs_dir]
-            return shlex.join(["python", "-m", "expkit", "ui", "--sweep", self._sweep.id, *folder])
-        page = sweep_page(self._tracker.experiment_id, self._sweep.id)
-        if uri.startswith(("http://", "https://")):
+        if uri is not None and uri.startswith(("http://", "https://")):
+            page = sweep_page(self._tracker.experiment_id, self._sweep.id)
             return f"{tracking.masked(uri).rstrip('/')}/{page}"
-        return f"{shlex.join(['mlflow', 'ui', '--backend-store-uri', tracking.masked(uri)])}  (then /{page})"
+        store = [] if uri is None else ["--uri", tracking.masked(uri)]
+        folder = [] if runs_dir == "runs" else ["--runs-dir", runs_dir]
+        return shlex.join(["python", "-m", "expkit", "ui", "--sweep", self._sweep.id, *store, *folder])
 
     def started(self, job: Job, slot: str, attempt: int, after: str = "") -> None:
         """Note it."""

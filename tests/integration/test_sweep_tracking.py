@@ -144,6 +144,16 @@ def test_the_page_of_a_sweep_shows_what_varies_and_the_best_first_at_all_times(s
     assert parent.where() == f"python -m expkit ui --sweep ab12cd --runs-dir {sweeping.runs}"
 
 
+def test_one_command_shows_a_sweep_in_another_store(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'mine.db'}"
+    config = compose(["+experiment=mnist_cnn", f"tracking.uri={store}", f"runs_dir={tmp_path / 'runs'}"])
+    sweeping = Sweeping(tmp_path, config)
+    with sweeping.locked:
+        parent = open_parent(sweeping.sweep)
+        parent.finish(stopped="the test")
+    assert parent.where() == f"python -m expkit ui --sweep ab12cd --uri {store} --runs-dir {tmp_path / 'runs'}"
+
+
 def test_the_chart_has_few_axes_and_those_that_each_job_has(sweeping: Sweeping) -> None:
     always = ["seed", "optimizer", "optimizer.learning_rate", "dataset.batch_size", "trainer.epochs", "model.channels"]
     varies = [*always, "optimizer.momentum", "schedule"]

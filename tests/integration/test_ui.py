@@ -114,6 +114,14 @@ def test_a_run_can_be_tracked_through_the_server(page: tuple[Any, int, str], tmp
     assert not (tmp_path / "unused").exists(), "the server chooses where artifacts lie"
 
 
+def test_the_page_of_a_server_is_named_and_nothing_started(
+    page: tuple[Any, int, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"http://127.0.0.1:{page[1]}"
+    assert ui.main(["--uri", address, "--no-browser", "--sweep", "ab12cd"]) == 0
+    assert re.search(rf"{address}/#/experiments/\d+/runs\?\S*sweep-ab12cd", capsys.readouterr().out)
+
+
 def test_ctrl_c_ends_the_server_and_all_its_processes(page: tuple[subprocess.Popen[str], int, str]) -> None:
     process, port, _ = page
     assert len(processes_of(f"--port {port}")) >= 2, "the verb and its server"
@@ -140,6 +148,28 @@ def test_a_sweep_is_shown_by_its_id_or_folder(runs: tuple[Path, str]) -> None:
         process.terminate()
         process.communicate(timeout=30)
     assert re.search(r"/#/experiments/\d+/runs\?\S*viewStateShareKey=sweep-ab12cd&compareRunsMode=CHART", line)
+
+
+def test_another_store_is_shown_by_its_uri(runs: tuple[Path, str], tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "mine.db").write_bytes((runs[0] / "mlflow.db").read_bytes())
+    store = f"sqlite:///{folder / 'mine.db'}"
+    command = [sys.executable, "-c", LAUNCH, "--uri", store, "--no-browser", "--sweep", "ab12cd"]
+    process = subprocess.Popen([*command, "--port", str(free_port())], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert store in line
+        page = re.search(r"(http\S+)/#/experiments/(\d+)/runs\?\S*viewStateShareKey=sweep-ab12cd", line)
+        assert page is not None
+        answer = json.loads(fetch(f"{page[1]}/api/2.0/mlflow/experiments/get?experiment_id={page[2]}"))
+        assert answer["experiment"]["name"] == "mnist_cnn"
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    with pytest.raises(TrackingError, match=r"no tracking store .*none\.db"):
+        ui.main(["--uri", f"sqlite:///{folder / 'none.db'}"])
 
 
 def test_a_sweep_that_the_store_does_not_have_is_refused(runs: tuple[Path, str]) -> None:
