@@ -34,14 +34,15 @@ class RunLock:
 
     Args:
         folder: the run folder; created where it is not there yet.
+        doing: what is done there, for whoever is refused.
 
     Raises:
         RunLockedError: another process holds it; names that.
         ConfigError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._path = folder, folder / LOCK
+    def __init__(self, folder: Path, doing: str = "is being trained by") -> None:
+        self._folder, self._path, self._doing = folder, folder / LOCK, doing
         self._file: IO[bytes] | None = None
         self._made = [folder]
 
@@ -75,7 +76,7 @@ class RunLock:
             file = self._path.open("a+b", buffering=0)
             if not try_lock(file):
                 file.close()
-                raise RunLockedError(f"{self._folder} is being trained by {self._holder()}")
+                raise RunLockedError(f"{self._folder} {self._doing} {self._holder()}")
             # Whoever held it before may have removed the file after it was opened here: such a lock is none.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), self._path.stat()):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,21 @@ class Composer:
         Raises:
             ConfigError: some are none of a run; all of these are named.
         """
-        if len(job_overrides) > MANY:
-            self._console.print(f"composing {len(job_overrides)} jobs ...")
+        with self._said(f"composing {len(job_overrides)} jobs ..." if len(job_overrides) > MANY else ""):
+            return self._compose_all(job_overrides, first)
+
+    @contextlib.contextmanager
+    def _said(self, text: str) -> Iterator[None]:
+        """Say something for as long as it is true, where the screen lets it be taken away."""
+        if text and self._console.is_terminal and not self._console.is_dumb_terminal:
+            with self._console.status(text):
+                yield
+        else:
+            if text:
+                self._console.print(text)
+            yield
+
+    def _compose_all(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[Combination]:
         found: list[Combination] = []
         errors: dict[str, list[int]] = {}
         for place, overrides in enumerate(job_overrides):

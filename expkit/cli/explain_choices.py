@@ -41,6 +41,8 @@ def unreadable_override(error: OverrideParseException, _: BaseException) -> str 
     key, _equals, value = override.partition("=")
     if function:
         reason = f"there is no function {function[1]!r}"
+    elif foreign := _unquoted_letters(value):
+        reason = f"{foreign} has letters that need quotes inside quotes: '{key}=\"{foreign}\"'"
     elif "${" in value:
         reason = f"a reference is written ${{name}}, and quoted for the shell: '{key}=${{name}}'"
     elif any(value.count(a) > value.count(b) for a, b in ("[]", "{}", "()")):
@@ -52,6 +54,12 @@ def unreadable_override(error: OverrideParseException, _: BaseException) -> str 
     else:
         reason = f"a value with special characters needs quotes inside quotes: \"{key}='{value}'\""
     return f"{override!r} cannot be read: {reason}."
+
+
+def _unquoted_letters(value: str) -> str:
+    """Return the first word with letters beyond ASCII that stands in no quotes; Hydra reads it in quotes only."""
+    bare = re.sub(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", " ", value)
+    return next((one for one in re.findall(r"[^\s,=:\[\](){}]+", bare) if not one.isascii()), "")
 
 
 def refused_composition(error: HydraException, _: BaseException) -> str | None:

@@ -122,10 +122,20 @@ def _expected(error: OmegaConfBaseException) -> str:
         return next((o.type_text for o in describe(entry).options if o.name == key), "")
     if owner is not None and dataclasses.is_dataclass(owner):
         wanted = {f.name: f.type for f in dataclasses.fields(owner)}.get(key)
-        return wanted if isinstance(wanted, str) else inspect.formatannotation(wanted) if wanted else ""
+        text = wanted if isinstance(wanted, str) else inspect.formatannotation(wanted) if wanted else ""
+        return _in_words(text, key)
     match = re.search(r"could not be converted to (\w+)", str(error))
     words = {"Integer": "int", "Float": "float", "Boolean": "bool", "String": "str"}
     return words.get(match[1], match[1].lower()) if match else ""
+
+
+def _in_words(annotation: str, key: str) -> str:
+    """Say of an option of the framework what it takes: "a number of seconds, or null" of "Optional[float]"."""
+    match = re.fullmatch(r"(?:typing\.)?Optional\[(\w+)\]", annotation)
+    kind = match[1] if match else annotation
+    if kind == "float" and key in ("timeout", "grace", "devices_timeout", "every_seconds"):
+        kind = "a number of seconds"
+    return f"{kind}, or null" if match else kind
 
 
 def missing_value(error: MissingMandatoryValue, _: BaseException) -> str | None:

@@ -67,3 +67,34 @@ class SweepLoader:
         if name not in self._groups:
             self._groups[name] = bool(self._loader.get_group_options(name, results_filter=None))
         return not self._groups[name]
+
+
+def in_each_job(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command so that Hydra sets options of what each job chooses in the jobs alone.
+
+    What all jobs share it composes, too, with another choice: of `optimizer=sgd,momentum optimizer.momentum=0.9` the
+    second was refused there. One value to choose from is one of the job.
+
+    Args:
+        arguments: flags first.
+    """
+    grid = {"-m", "--multirun"} & set(arguments) and not any("search=" in one or "sweeper=" in one for one in arguments)
+    if not grid:
+        return list(arguments)
+    try:
+        parsed = {one: OverridesParser.create().parse_override(one) for one in arguments if not one.startswith("-")}
+    except HydraException:  # it is said when Hydra reads them
+        return list(arguments)
+    groups = {one.key_or_group for one in parsed.values() if one.is_sweep_override() and "." not in one.key_or_group}
+    return [
+        f"{name}=choice({value})" if _is_of(parsed.get(one), groups) else one
+        for one in arguments
+        for name, _, value in [one.partition("=")]
+    ]
+
+
+def _is_of(override: Override | None, groups: set[str]) -> bool:
+    if override is None or override.is_sweep_override() or override.is_delete():
+        return False
+    group, dot, _ = override.key_or_group.partition(".")
+    return bool(dot) and group in groups

@@ -40,6 +40,7 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
     from hydra.errors import HydraException
 
     from expkit import config
+    from expkit.cli.loading import in_each_job
     from expkit.cli.plugins import chosen_by_default
     from expkit.cli.plugins import register as register_plugins
 
@@ -47,7 +48,7 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
     register_plugins()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us whole; `cli.report` shortens them
     before = sys.argv
-    sys.argv = ["expkit", *flags_first(arguments)]
+    sys.argv = ["expkit", *in_each_job(flags_first(arguments))]
     task = Task(act, arguments)
     try:
         with chosen_by_default():

@@ -147,16 +147,6 @@ class Board:
         """Time since this start."""
         return time.perf_counter() - self._began
 
-    def seconds_left(self) -> float | None:
-        """How long the rest of the sweep will take at the pace so far; None while nobody can know."""
-        if self.total is None:
-            return None
-        done = sum(row.fraction() for row in self.rows.values())
-        left = self.total - self.before.done - done
-        if done <= 0.02:
-            return None
-        return max(self.seconds() / done * max(left, 0.0), *(row.seconds_left() or 0.0 for row in self.running), 0.0)
-
     def _better(self, one: float | None, other: float) -> float:
         if one is None or one != one or other != other:  # NaN is worse than anything
             return other if one is None or one != one else one

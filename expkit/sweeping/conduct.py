@@ -119,7 +119,7 @@ class Conductor:
         """
         if self._ledger is not None:
             return list(self._ledger.rows.values())
-        self._locked.enter_context(RunLock(self.folder))
+        self._locked.enter_context(RunLock(self.folder, "is a sweep that is being run by"))
         rows = read_ledger(self.folder)[1] if (self.folder / LEDGER).exists() else []
         self._lost = lost_rows(self.folder, rows)
         told = say_what_was_lost(self.folder, self._lost)

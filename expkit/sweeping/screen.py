@@ -15,6 +15,7 @@ from rich.text import Text
 from expkit.progress import show_seconds, show_value
 from expkit.sweeping.board import Board, Row
 from expkit.sweeping.names import status_word
+from expkit.sweeping.pace import seconds_left
 
 NARROWEST = 14
 """Characters that the names of jobs get at least, before a column is left out for them."""
@@ -111,7 +112,7 @@ def _chosen(board: Board, room: int) -> tuple[list[Row], str]:
 
 
 def _sweep_line(board: Board, width: int, *, ascii_only: bool) -> Text:
-    fraction, left = board.fraction(), board.seconds_left()
+    fraction, left = board.fraction(), seconds_left(board)
     times = [show_seconds(int(board.seconds()))]
     times += [f"{show_seconds(left)} left"] if left else []
     best = ""
@@ -205,7 +206,7 @@ def _time(row: Row) -> str:
     if row.outcome is not None:
         return show_seconds(row.outcome.seconds)
     left = row.seconds_left()
-    return "-" if left is None else f"{show_seconds(left)} left"
+    return "-" if left is None or _state(row) == "finishing" else f"{show_seconds(left)} left"
 
 
 def _style(row: Row) -> str:

@@ -13,6 +13,7 @@ from expkit.report import quote_path
 from expkit.sweeping.board import Board, Row, told
 from expkit.sweeping.jobs import KILLED, OUTPUT, Job, Outcome, Report, has_checkpoint
 from expkit.sweeping.names import status_word
+from expkit.sweeping.pace import seconds_left
 from expkit.sweeping.screen import Screen
 from expkit.sweeping.standing import NOTHING, UNKNOWN, Aim, Before
 
@@ -129,7 +130,7 @@ class LineView(View):
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Print what came of it, and how far the sweep is."""
         super().ended(job, outcome)
-        row, left = self.board.rows[job.number], self.board.seconds_left()
+        row, left = self.board.rows[job.number], seconds_left(self.board)
         sweep = self.board.counts() + (f", {show_seconds(left)} left" if left and self._waits() else "")
         if row.failed:
             self.console.print(Text(f"sweep: {sweep}"), soft_wrap=True)

@@ -94,7 +94,7 @@ def test_a_sweep_whose_process_is_killed_goes_on_and_grows(gated: CommandLine) -
             process,
         )
         refused = gated(*arguments, "sweep.resume=last", code=2)
-        assert f"is being trained by process {process.pid}" in refused.stderr
+        assert f"is a sweep that is being run by process {process.pid}" in refused.stderr
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
     finally:
@@ -285,6 +285,10 @@ def test_others_find_hydra_as_they_know_it(choosing: Path) -> None:
         (["optimizer=nix,sgd", "seed=-1,1"], "  optimizer=sgd seed=-1:\n    seed=-1: must be at least 0."),
         (["trainer.epochs=0", "seed=1,2"], "  all of them:\n    trainer.epochs=0: must be at least 1."),
         (["seed=0,1", "sweep.jobs=0"], "error: sweep.jobs=0: must be at least 1."),
+        (["optimizer=sgd,adam", "optimizer.lr=1"], "2 of 2 jobs cannot be run"),
+        (["optimizer=sgd,adam", "optimizer.lr=1"], "  optimizer=sgd:\n    optimizer.lr: optimizer 'sgd' has no option"),
+        (["seed=0,1", "sweep.timeout=abc"], "it must be a number of seconds, or null."),
+        (['name="a",\u00fcber,"${seed}"'], "cannot be read: \u00fcber has letters that need quotes inside quotes"),
         (["sweep.jobs=1,2"], "sweep.jobs=1,2: an option of the whole sweep has one value."),
         (["seed=interval(0,9)"], "seed=interval(0,9): a grid needs values one can count"),
         (["seed=0,1", "hydra.sweeper.max_batch_size=2"], "At most 2 at a time: sweep.jobs=2."),

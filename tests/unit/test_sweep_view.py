@@ -19,6 +19,7 @@ from expkit.sweeping import view as view_module
 from expkit.sweeping.board import Board
 from expkit.sweeping.jobs import Job, Outcome, Report
 from expkit.sweeping.names import short_name
+from expkit.sweeping.pace import seconds_left
 from expkit.sweeping.screen import frame
 from expkit.sweeping.standing import Aim, Before, Best
 from expkit.sweeping.view import LiveView, open_view
@@ -145,7 +146,7 @@ def busy_board(clock, running=3, finished=2, failed=1, total=20):
 def test_the_table_shows_each_job_and_the_sweep(clock):
     lines = [line.plain.rstrip() for line in frame(busy_board(clock), 120, 24)]
     assert lines == [
-        "━━━━━───────────────────  2 of 20 done, 1 failed, 3 running  10 s, 38 s left  best 0.9000 (job 0)",
+        "━━━━━───────────────────  2 of 20 done, 1 failed, 3 running  10 s, 1:17 left  best 0.9000 (job 0)",
         "job  parameters    state     on     epoch  valid/accuracy       time",
         "  0  adam lr=0.0   finished  cpu 0    2/5          0.9000       12 s",
         "  1  adam lr=0.01  finished  cpu 1    2/5          0.8000       12 s",
@@ -195,9 +196,9 @@ def test_names_that_do_not_fit_begin_with_what_tells_them_apart(clock):
 @pytest.mark.parametrize(
     ("width", "shown"),
     [
-        (80, "2 of 20 done, 1 failed, 3 running  10 s, 38 s left  best 0.9000 (job 0)"),
-        (66, "2 of 20 done, 1 failed, 3 running  38 s left  best 0.9000 (job 0)"),
-        (50, "2 of 20 done, 1 failed, 3 running  38 s left"),
+        (80, "2 of 20 done, 1 failed, 3 running  10 s, 1:17 left  best 0.9000 (job 0)"),
+        (66, "2 of 20 done, 1 failed, 3 running  1:17 left  best 0.9000 (job 0)"),
+        (50, "2 of 20 done, 1 failed, 3 running  1:17 left"),
         (40, "2 of 20 done, 1 failed, 3 running"),
     ],
 )
@@ -292,3 +293,30 @@ def test_what_a_pipe_does_not_take_goes_to_the_terminal():
     os.close(writes)
     assert process.wait(timeout=60) == 0
     assert os.read(screen, 100).strip() == b"how to go on"
+
+
+def test_imports_of_a_first_job_and_what_nobody_can_know_are_in_no_estimate(clock):
+    board = Board(9)
+    board.started(job(0), "cpu 0", 1)
+    clock.now += 20  # it imports
+    board.reported(job(0), report(0))
+    clock.now += 1
+    board.reported(job(0), report(100))
+    assert seconds_left(board) is None
+    clock.now += 4
+    board.ended(job(0), Outcome("FINISHED", value=0.5))
+    board.started(job(1), "cpu 0", 1)
+    assert seconds_left(board) == pytest.approx(8 * 5)
+    clock.now += 7
+    board.ended(job(1), Outcome("FINISHED", value=0.5))
+    board.started(job(2), "cpu 0", 1)
+    assert seconds_left(board) == pytest.approx(7 * 6)
+
+
+def test_a_job_that_finishes_has_no_time_left_to_tell(clock):
+    board = Board(1)
+    board.started(job(0), "cpu 0", 1)
+    board.reported(job(0), report(0))
+    clock.now += 1
+    board.reported(job(0), report(500))
+    assert "s left" not in "".join(line.plain for line in frame(board, 100, 24)[1:])
