@@ -136,7 +136,10 @@ class SweepLauncher(Launcher):
         jobs = [self._job(task, varies) for task, varies in zip(tasks, different, strict=True)]
         known = {task.number: task.outcome for task in tasks if task.outcome is not None}
         self.conductor.add([(job, task.combination.whole) for job, task in zip(jobs, tasks, strict=True)], known)
-        self.conductor.conduct(Grid([job for job in jobs if job.number not in known]))
+        failed = {task.number for task in tasks if task.again}
+        left = [job for job in jobs if job.number not in known]
+        # What failed may do so again, and must not keep the others from beginning by sweep.on_error=stop.
+        self.conductor.conduct(Grid(sorted(left, key=lambda job: job.number in failed)))
         if self.knows_all:  # our own sweeper has no use for what others learn from, and reading each config takes time
             return []
         numbers = {task.combination.whole: task.number for task in tasks}
@@ -234,12 +237,14 @@ class SweepLauncher(Launcher):
             return
         done = sum(task.outcome is not None and task.outcome.status in (FINISHED, PRUNED) for task in tasks)
         bad = sum(task.outcome is not None for task in tasks) - done
-        again = sum(task.resume and has_checkpoint(task.folder) for task in tasks)
+        failed = sum(task.again for task in tasks)
+        again = sum(task.resume and not task.again and has_checkpoint(task.folder) for task in tasks)
         counts = {
             "done": done,
             "failed (sweep.retry_failed=true tries them again)": bad,
             "to go on with": again,
-            "to begin": len(tasks) - done - bad - again,
+            "to begin": len(tasks) - done - bad - again - failed,
+            "to try again": failed,
             "that this command leaves out": len({row.number for row in rows} - {task.number for task in tasks}),
         }
         told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)

@@ -54,6 +54,7 @@ class Task:
         folder: of its run.
         outcome: how it ended in an earlier start; None where it is to run.
         resume: it was interrupted, and goes on.
+        again: it failed, and is tried again.
     """
 
     combination: Combination
@@ -61,6 +62,7 @@ class Task:
     folder: Path
     outcome: Outcome | None = None
     resume: bool = False
+    again: bool = False
 
 
 class Grid:
@@ -135,7 +137,8 @@ def plan(
         if outcome is not None and not (retry_failed and outcome.status not in (FINISHED, PRUNED)):
             tasks.append(Task(one, row.number, folder, outcome))
         else:
-            tasks.append(Task(one, row.number, folder, resume=(folder / RECORD).is_file()))
+            there = (folder / RECORD).is_file()
+            tasks.append(Task(one, row.number, folder, resume=there, again=outcome is not None))
     _refuse_shared_folders(tasks, {sweep / row.folder: row.number for row in rows})
     return tasks
 

@@ -179,8 +179,10 @@ def test_what_failed_is_tried_again_only_when_asked(gated: CommandLine) -> None:
     assert ": 1 done, 1 failed (sweep.retry_failed=true tries them again)" in left.stdout
     assert "started on" not in left.stdout
     (gated.folder / "fail1").unlink()
-    gated("resume-sweep", "last", "sweep.retry_failed=true")
-    assert statuses(gated) == ["FINISHED", "FINISHED"]
+    again = gated("resume-sweep", "last", "sweep.retry_failed=true", "seed=0,1,2")
+    assert ": 1 done, 1 to begin, 1 to try again" in again.stdout
+    assert again.stdout.index("job 2  started") < again.stdout.index("job 1  ")
+    assert statuses(gated) == ["FINISHED"] * 3
     assert len(record(gated, 1)["resumed"]) == 1
 
 

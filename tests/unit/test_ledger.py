@@ -177,7 +177,8 @@ def test_a_grid_that_grows_runs_what_is_new_under_new_numbers(tmp_path: Path) ->
         (0, False, False),
     ]
     again = plan([old], rows, tmp_path, retry_failed=True)
-    assert again[0].outcome is None
+    assert (again[0].outcome, again[0].again) == (None, True)
+    assert not tasks[1].again
 
 
 def test_what_changes_nothing_of_what_is_learned_tells_jobs_of_one_start_apart_only(tmp_path: Path) -> None:
