@@ -134,6 +134,8 @@ class Place:
             return None
         if "started" in message:
             running.pid = int(message["started"])
+            if running.attempt == 1:  # what its server took to import is no time of the job
+                running.since = time.monotonic()
             if self._timeout is not None:
                 running.deadline = time.monotonic() + self._timeout
             if running.asked:  # while its process was on its way

@@ -239,3 +239,7 @@ def test_what_a_node_tells_of_an_end_is_taken_over(far: tuple[FarPlace, Actor, l
     assert isinstance(ended, Outcome)
     assert (ended.status, ended.value, ended.attempts) == (FINISHED, 0.9, 2)
     assert running.outcome is not None
+    place.begin(JOB)
+    ended = place.hear({**pack(Outcome(FINISHED, seconds=2.5)), "died": False, "killed": False})
+    assert isinstance(ended, Outcome)
+    assert ended.seconds == 2.5

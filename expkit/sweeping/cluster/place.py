@@ -146,4 +146,5 @@ class FarPlace:
         if running.asked and status == CRASHED:
             status, reason = running.asked, reason or running.why
         value, metrics = (told.value, told.metrics) if told.value is not None else (running.best, running.best_metrics)
-        return Outcome(status, reason, value, metrics, time.monotonic() - running.since, running.attempt)
+        seconds = told.seconds if running.attempt == 1 else 0.0  # the node knows when its process was there
+        return Outcome(status, reason, value, metrics, seconds or time.monotonic() - running.since, running.attempt)
