@@ -18,6 +18,7 @@ from expkit.sweeping.search.objectives import Objective
 from expkit.sweeping.search.options import SearchOptions
 from expkit.sweeping.search.pictures import draw
 from expkit.sweeping.search.plots import dots, varied
+from expkit.sweeping.search.results import Best, lines
 from expkit.sweeping.search.space import Choices, Condition, Parameter, numbers
 from tests.unit.searching import (
     ACCURACY,
@@ -465,3 +466,10 @@ def test_the_end_names_the_best_and_writes_what_hydra_writes(tmp_path, capsys):
     assert f"python -m expkit +experiment=x rate={best.params['rate']} optimizer={best.params['optimizer']}" in told
     results = yaml.safe_load(files[0].read_text())
     assert results == {"name": "optuna", "best_params": best.params, "best_value": best.value}
+
+
+def test_the_best_trial_of_a_shared_study_is_named_with_the_sweep_that_ran_it(tmp_path: Path) -> None:
+    own, other = tmp_path / "sweep-a", tmp_path / "sweep-b"
+    found = [Best(0, other / "2", {"valid/loss": 0.5}, ("x=1",))]
+    assert f"job 2 of another sweep, {other}: valid/loss" in "\n".join(lines(found, [], {}, own))
+    assert "best        job 2: valid/loss" in "\n".join(lines(found, [], {}, other))

@@ -68,6 +68,6 @@ class Ending:
                 console.print(f"{'':<11} none of importances: {why_not}", soft_wrap=True, markup=False)
         except Exception as error:  # noqa: BLE001 - of a full disk, or of Optuna's drawing: the search itself is done
             log.warning("results of the search could not be written: %s: %s", type(error).__name__, error)
-        for line in lines(found, self._shared, counts(study)):
+        for line in lines(found, self._shared, counts(study), self._folder):
             console.print(line, soft_wrap=True, markup=False)
         return files

@@ -12,6 +12,7 @@ from expkit.config import from_yaml, to_yaml
 from expkit.files import write_whole
 from expkit.masking import masked_values, recordable_override
 from expkit.progress import show_value
+from expkit.report import quote_path
 from expkit.sweeping.search.objectives import PARAMETERS, Objective
 from expkit.sweeping.search.source import FOLDER, JOB, OVERRIDES
 
@@ -79,13 +80,14 @@ def write_results(file: Path, found: Sequence[Best], objectives: Sequence[Object
     write_whole(file, to_yaml(masked_values(results)))
 
 
-def lines(found: Sequence[Best], shared: Sequence[str], counts: Mapping[str, int]) -> list[str]:
+def lines(found: Sequence[Best], shared: Sequence[str], counts: Mapping[str, int], sweep: Path) -> list[str]:
     """Say which trials are the best, and how to repeat them.
 
     Args:
         found: the best trials.
         shared: overrides of all trials.
         counts: trials by how they ended.
+        sweep: whose end it is; other sweeps may share its study.
     """
     said = ["trials      " + (", ".join(f"{count} {how}" for how, count in counts.items() if count) or "none")]
     if not found:
@@ -94,7 +96,10 @@ def lines(found: Sequence[Best], shared: Sequence[str], counts: Mapping[str, int
         said.append(f"best        {len(found)} trials; none is better than another in every objective")
     for one in found[:5]:
         values = "  ".join(f"{name} {_shown(name, value)}" for name, value in one.values.items())
-        said.append(f"{'best' if len(found) == 1 else '':<11} job {one.folder.name}: {values}")
+        job = f"job {one.folder.name}"
+        if one.folder.parent not in (Path(), sweep.absolute()):
+            job += f" of another sweep, {quote_path(one.folder.parent)}"
+        said.append(f"{'best' if len(found) == 1 else '':<11} {job}: {values}")
         said.append(f"{'':<11} {'  '.join(_short(typed) for typed in one.overrides)}")
     if len(found) > 5:
         said.append(f"{'':<11} ... and {len(found) - 5} more in {RESULTS}")
