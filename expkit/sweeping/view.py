@@ -20,6 +20,8 @@ from expkit.sweeping.standing import NOTHING, UNKNOWN, Aim, Before
 LINE_SECONDS = 30.0
 """A job that trains gets a line at most so often."""
 REDRAW_SECONDS = 0.25
+_WORTH_TELLING = 1.0
+"""Seconds; what is left of less is over when it is read."""
 REASON_LINES = 6
 """Of the reason of a failure; all of it is in the job's output."""
 
@@ -131,7 +133,9 @@ class LineView(View):
         """Print what came of it, and how far the sweep is."""
         super().ended(job, outcome)
         row, left = self.board.rows[job.number], seconds_left(self.board)
-        sweep = self.board.counts() + (f", {show_seconds(left)} left" if left and self._waits() else "")
+        sweep = self.board.counts() + (
+            f", {show_seconds(left)} left" if left and left >= _WORTH_TELLING and self._waits() else ""
+        )
         if row.failed:
             self.console.print(Text(f"sweep: {sweep}"), soft_wrap=True)
             return

@@ -34,7 +34,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, (bool, list, tuple, dict)):
-        return json.dumps(value, default=str)
+        return json.dumps(value, default=str, ensure_ascii=False)
     return str(value)
 
 
