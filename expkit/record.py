@@ -36,6 +36,7 @@ from expkit.record_files import (
 from expkit.record_store import begin_tracker, store_settings
 from expkit.run_card import run_card, takes
 from expkit.runs import RECORD, best_name, run_id, write_record
+from expkit.tracking.text import as_text
 
 EXAMPLE_SAMPLES = 2
 
@@ -151,7 +152,8 @@ class Recorder:
         write_record(folder, recorder._record)
         store_made(tracker, folder)
         tracker.log_data(prepared.data.spec, prepared.sizes)
-        options = {f"changed.{key}": f"{then} -> {new}" for key, (then, new) in changed.get("config", {}).items()}
+        pairs = changed.get("config", {}).items()
+        options = {f"changed.{key}": f"{as_text(then)} -> {as_text(new)}" for key, (then, new) in pairs}
         facts = {"resumed": ", ".join(resumed), "config.hash": now["config_hash"]}
         tracker.set_tags({**options, **facts, **config.tracking.tags})  # MLflow lets no parameter change
         return recorder

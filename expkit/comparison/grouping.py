@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from expkit.comparison.run import SEED, Run
+from expkit.comparison.run import DONE, SEED, Run
 from expkit.identity import LEFT_OUT, is_left_out
 from expkit.sweeping.results import varying
 
@@ -76,10 +76,11 @@ class Group:
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
-    """Take runs together that differ only in their seed; their order is kept.
+    """Take finished runs together that differ only in their seed; their order is kept.
 
-    The same config on other data, as a stand-in, is another group. Options that change nothing of what is learned, as
-    the number of workers, tell groups apart only where one seed was run with several of them.
+    A run that is not finished stays alone: what it came to so far is no sample of what the others came to. The same
+    config on other data, as a stand-in, is another group. Options that change nothing of what is learned, as the number
+    of workers, tell groups apart only where one seed was run with several of them.
     """
     seeds = _seed_options(runs)
     alike: dict[tuple[object, ...], dict[tuple[object, ...], list[int]]] = {}
@@ -87,7 +88,8 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
         options = [(key, value) for key, value in sorted(run.params.items()) if key not in seeds and key != BROUGHT]
         kept = tuple(option for option in options if not changes_nothing(option[0]))
         rest = tuple(option for option in options if changes_nothing(option[0]))
-        key = (run.experiment, run.tags.get("data.fingerprint"), kept) if kept else (run.id,)
+        alone = run.status != DONE or not kept
+        key = (number,) if alone else (run.experiment, run.tags.get("data.fingerprint"), kept)
         alike.setdefault(key, {}).setdefault(rest, []).append(number)
     numbers = []
     for parts in alike.values():

@@ -27,10 +27,15 @@ from expkit.trainer import Monitor
 DIED = "DIED"
 """Status of a run whose process ended before it could write down how."""
 STATUSES = ("FINISHED", "RUNNING", "FAILED", "KILLED", "PAUSED", DIED)
+DONE = "FINISHED"
 SEED = "seed"
 _DEATH = "its process died"
 """So begins the reason of a run that others closed in its stead."""
 
+_CHANGED, _TO = "changed.", " -> "
+"""MLflow lets no parameter change: what a resumed run has otherwise is in tags, changed.trainer.epochs "60 -> 14"."""
+_SPELLED = {"True": "true", "False": "false", "None": "null"}
+"""Older runs have these as Python writes them."""
 _NOT_PARAMETERS = ("runs_dir", "tracking", "plots", "sweep")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # twenty times faster, where PyYAML has it
 
@@ -47,7 +52,7 @@ class Run:
         reason: why it did not finish, in words.
         started: when.
         seconds: it took, or has taken so far; None where nobody knows.
-        params: every choice and option, as text.
+        params: every choice and option, as text; of a resumed run those that it went on with.
         metrics: as a store names them: "valid/best_accuracy" of the best weights, "valid/accuracy" of the last epoch.
         tags: further facts.
         folder: of the run; it need not be here. None where there never was one.
@@ -83,12 +88,12 @@ class Run:
 
     @property
     def typed(self) -> list[str]:
-        """Names of what was typed to start it."""
+        """Names of what was typed to start it, or to go on otherwise."""
         try:
             words = shlex.split(self.tags.get("command", ""))
         except ValueError:
-            return []
-        return [word.partition("=")[0].lstrip("+~") for word in words if "=" in word]
+            words = []
+        return [*(word.partition("=")[0].lstrip("+~") for word in words if "=" in word), *_changes(self.tags)]
 
     @property
     def code(self) -> str:
@@ -122,7 +127,7 @@ def of_store(tracked: TrackedRun, now: datetime) -> Run:
         reason=reason,
         started=started,
         seconds=seconds,
-        params=tracked.params,
+        params={**tracked.params, **_changes(tags)},
         metrics=metrics,
         tags=tags,
         folder=folder,
@@ -171,6 +176,13 @@ def of_folder(folder: Path, now: datetime) -> Run:
         mlflow_run_id=str(record.get("mlflow_run_id") or ""),
         monitor=monitor,
     )
+
+
+def _changes(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the options that a run was resumed with and did not begin with."""
+    found = {key.removeprefix(_CHANGED): text for key, text in tags.items() if key.startswith(_CHANGED) and _TO in text}
+    values = {key: text.rpartition(_TO)[2] for key, text in found.items()}
+    return {key: _SPELLED.get(value, value) for key, value in values.items()}
 
 
 def _true_status(told: str, reason: str, folder: Path | None) -> tuple[str, str]:

@@ -148,6 +148,23 @@ def test_one_seed_with_several_numbers_of_workers_is_several_lines_that_say_so()
     assert what_varies(groups, seed=False) == (["dataset.workers"], [])
 
 
+def test_what_a_run_was_resumed_with_counts_and_not_what_it_began_with() -> None:
+    tags = {"changed.trainer.epochs": "60 -> 14", "changed.model.flag": "False -> True", "changed.x": "by hand"}
+    params = {"trainer.epochs": "60", "model.flag": "false", "seed": "0", "x": "1"}
+    tracked = TrackedRun("f" * 32, "1", "digits", "a", "FINISHED", 1000, 2000, params, {}, tags)
+    resumed = of_store(tracked, NOW)
+    assert resumed.params == {"trainer.epochs": "14", "model.flag": "true", "seed": "0", "x": "1"}
+    assert resumed.typed == ["trainer.epochs", "model.flag"]
+    assert kept([resumed], "trainer.epochs=14") == [0]
+    assert kept([resumed], "trainer.epochs>14") == []
+
+
+@pytest.mark.parametrize("status", ["KILLED", "FAILED", "RUNNING", "PAUSED", "DIED"])
+def test_a_run_that_is_not_finished_is_no_sample_of_those_that_are(status: str) -> None:
+    groups = grouped([run(0), run(1, 0.1, seed=1, status=status), run(2, seed=2), run(3, 0.1, seed=3, status=status)])
+    assert [[one.params["seed"] for one in group.runs] for group in groups] == [["0", "2"], ["1"], ["3"]]
+
+
 def test_an_option_that_follows_the_seed_separates_no_runs() -> None:
     assert len(grouped([run(0, dataset__seed=0), run(1, seed=1, dataset__seed=1)])) == 1
     assert len(grouped([run(0, dataset__seed=5), run(1, seed=1, dataset__seed=6)])) == 2
