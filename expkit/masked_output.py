@@ -12,11 +12,21 @@ from expkit.masking import masked
 
 
 class MaskedOutput(io.TextIOWrapper):
-    """Text that goes to a binary stream without secrets."""
+    """Text that goes to a binary stream without secrets.
+
+    Attributes:
+        is_broken: whether nobody reads it any more, as behind `| head`.
+    """
+
+    is_broken = False
 
     def write(self, text: str) -> int:
         """Write a text; what stands in several calls is seen in parts."""
-        super().write(masked(text))
+        try:
+            super().write(masked(text))
+        except BrokenPipeError:
+            self.is_broken = True
+            raise
         return len(text)
 
 

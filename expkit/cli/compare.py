@@ -40,8 +40,15 @@ def main(arguments: list[str]) -> int:
 
     Raises:
         ExpkitError: there is no store, or nothing fits.
+        ConfigError: two files are to be written to stdout.
     """
     options = _parser().parse_intermixed_args(arguments)
+    if options.csv == options.json == STDOUT:
+        raise ConfigError(
+            "--csv - and --json - both write to stdout. Name a file for one of them: --csv runs.csv --json -"
+        )
+    if options.parquet == STDOUT:
+        raise ConfigError("--parquet - : Parquet is no text for stdout. Name a file: --parquet runs.parquet")
     found = gathered(options)
     compared = comparing.compare(
         found,

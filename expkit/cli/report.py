@@ -81,6 +81,8 @@ def _is_users(path: Path) -> bool:
 
 def _stdout_is_gone() -> bool:
     """Say whether it was stdout that broke (`| head`) and not some connection."""
+    if getattr(sys.stdout, "is_broken", False):
+        return True  # what could not be written is lost, so that flushing it meets no error
     try:
         sys.stdout.flush()
     except BrokenPipeError:

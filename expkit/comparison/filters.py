@@ -16,6 +16,7 @@ import yaml
 
 from expkit.comparison.run import STATUSES, Run
 from expkit.errors import ConfigError, did_you_mean
+from expkit.sweeping.names import status_word
 
 HELP = """\
 filters (all of them must fit; a value may be a list a,b or have a * in it)
@@ -25,7 +26,7 @@ filters (all of them must fit; a value may be a list a,b or have a * in it)
   'optimizer.learning_rate<0.01'     numbers: < <= > >=  (quoted, for the shell)
   'model.hidden=[64,64]'             lists, true, null: as in overrides
   'test/accuracy>0.9'                a metric
-  status=FINISHED                    or RUNNING, FAILED, KILLED, PAUSED, DIED
+  status=finished                    or running, failed, stopped, paused, died; stopped is KILLED in files
   sweep=ab12cd                       the jobs of a sweep
   since=2d  until=2026-11-20         s, m, h, d, w back from now; or a date, or `today`
   name=..., seconds>60, tag:NAME=VALUE
@@ -154,9 +155,10 @@ def _check(one: Filter, now: datetime) -> None:
         moment(one.value, now)
     if one.key == "status":
         for word in _alternatives(one.value):
-            if "*" not in word and word.upper() not in STATUSES:
-                near = did_you_mean(word.upper(), STATUSES)
-                raise ConfigError(f"{one.text!r}: no run can be {word!r}.{near} It can be {', '.join(STATUSES)}.")
+            known = dict.fromkeys(status_word(status) for status in STATUSES)
+            if "*" not in word and word.lower() not in known and word.upper() not in STATUSES:
+                near = did_you_mean(word.lower(), known)
+                raise ConfigError(f"{one.text!r}: no run can be {word!r}.{near} It can be {', '.join(known)}.")
     if one.operator in _ORDERS and _number(one.value) is None:
         raise ConfigError(f"{one.text!r}: {one.operator} compares numbers, and {one.value!r} is none.")
 
@@ -205,7 +207,8 @@ def _fits(run: Run, one: Filter, key: str, now: datetime) -> bool:
     if one.operator in _ORDERS:
         number, limit = _number(value), _number(one.value)
         return number is not None and limit is not None and _ORDERS[one.operator](number, limit)
-    same = value is not None and any(_same(value, wanted) for wanted in _alternatives(one.value))
+    values = [value, status_word(value)] if key == "status" and value else [value]  # as files have it, and as is shown
+    same = any(_same(text, wanted) for text in values if text is not None for wanted in _alternatives(one.value))
     return same if one.operator == "=" else not same
 
 

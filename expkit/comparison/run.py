@@ -26,7 +26,7 @@ from expkit.trainer import Monitor
 
 DIED = "DIED"
 """Status of a run whose process ended before it could write down how."""
-STATUSES = ("FINISHED", "RUNNING", "FAILED", "KILLED", "PAUSED", DIED)
+STATUSES = ("FINISHED", "RUNNING", "FAILED", "KILLED", "PAUSED", DIED, "SCHEDULED")
 DONE = "FINISHED"
 SEED = "seed"
 _DEATH = "its process died"

@@ -172,6 +172,7 @@ def test_mlflows_own_conditions_are_understood(expkit: Call) -> None:
         (["compare", "seed=12345"], "none of the 8 runs of housing_numpy_sgd in runs/mlflow.db fits: seed=12345"),
         (["runs", "--runs-dir", "nix"], "there are no runs in nix: neither mlflow.db nor a run's folder. Start one"),
         (["runs", "--uri", "sqlite:///nix.db"], "there is no tracking store"),
+        (["compare", "--csv", "-", "--json", "-"], "--csv - and --json - both write to stdout. Name a file for one"),
         (["compare", "--csv", "nix/x.csv"], "nix/x.csv cannot be written: No such file or directory"),
     ],
 )

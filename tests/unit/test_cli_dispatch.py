@@ -144,6 +144,21 @@ def test_error_of_a_connection_is_not_taken_for_a_closed_pipe(ran, monkeypatch, 
     assert "server gone" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_who_reads_no_further_is_told_nothing() -> None:
+    script = """
+import sys
+from expkit.cli import main, run
+run.main = lambda arguments: sys.stdout.write("a line\\n" * 100_000) and 0
+sys.exit(main(["a=1"]))
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
 def test_ctrl_c_is_exit_code_130_without_a_traceback(tmp_path: Path) -> None:
     started = tmp_path / "started"
     script = f"""

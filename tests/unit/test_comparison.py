@@ -18,9 +18,10 @@ from expkit.comparison.gathering import Gathered
 from expkit.comparison.grouping import Group, grouped, mixes_code, what_varies
 from expkit.comparison.listing import ago
 from expkit.comparison.ordering import choose_order, ordered
-from expkit.comparison.run import Run, of_folder, of_store
+from expkit.comparison.run import STATUSES, Run, of_folder, of_store
 from expkit.errors import ConfigError
 from expkit.lock import RunLock
+from expkit.sweeping.names import status_word
 from expkit.tracking.tracked_run import TrackedRun
 from expkit.trainer import Monitor
 
@@ -93,6 +94,15 @@ def test_a_condition_keeps_what_fits(condition: str, expected: list[int]) -> Non
     assert kept(runs, condition) == expected
 
 
+def test_every_status_that_is_shown_can_be_asked_for() -> None:
+    runs = [run(number, status=status) for number, status in enumerate(STATUSES)]
+    for number, status in enumerate(STATUSES):
+        for word in (status, status.lower(), status_word(status), status_word(status).upper()):
+            assert kept(runs, f"status={word}") == [number]
+    assert kept(runs, "status!=stopped,finished") == [1, 2, 4, 5, 6]
+    assert kept(runs, "status=stop*") == [3]
+
+
 def test_all_conditions_must_fit() -> None:
     runs = [run(0), run(1, optimizer="sgd"), run(2, seed=1)]
     assert kept(runs, "optimizer=adam", "seed=1") == [2]
@@ -103,7 +113,7 @@ def test_all_conditions_must_fit() -> None:
     [
         ("optimzer=adam", "no run has 'optimzer'. Did you mean 'optimizer'"),
         ("epoch=3", "no run has 'epoch'.*metrics are test/accuracy, valid/best_accuracy; besides there are experiment"),
-        ("status=fnished", "no run can be 'fnished'. Did you mean 'FINISHED'.*DIED"),
+        ("status=fnished", "no run can be 'fnished'. Did you mean 'finished'.*stopped, paused, died"),
         ("since=2x", "'2x' is no time. Write how long ago .30m, 12h, 2d, 1w."),
         ("optimizer<adam", "< compares numbers, and 'adam' is none"),
         ("seed<", "compares with nothing. Write seed<VALUE"),
