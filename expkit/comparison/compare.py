@@ -158,7 +158,7 @@ def _columns(compared: Comparison, groups: Sequence[Group]) -> list[table.Column
         *measured,
         *([table.states(groups, 0)] if failed else [table.states(groups, 60)]),
         table.durations(groups, 4),
-        table.facts("name", runs, "name", 70),
+        table.Column("name", [group.name or table.MISSING for group in groups], 70),
     ]
 
 

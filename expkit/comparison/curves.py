@@ -9,14 +9,17 @@ from dataclasses import dataclass
 
 from expkit.callbacks import read_epochs
 from expkit.comparison.compare import Comparison, metric_names
-from expkit.comparison.run import Run, has_folder
+from expkit.comparison.grouping import Group
+from expkit.comparison.run import DONE, Run, has_folder
 from expkit.comparison.table import is_number
 from expkit.errors import RunNotFoundError
-from expkit.sweeping.names import short_name
+from expkit.sweeping.names import short_name, status_word
 from expkit.tracking.query import RunQuery
 
 LOSSES = ("train/loss", "valid/loss")
 MOST_PANELS = 4
+_TELLING = {"data.name": "", "sweep": "sweep "}
+"""Tags that may tell groups apart whose options do not, and what is written before them."""
 
 Values = Mapping[int, float]
 """Of one metric, by epoch."""
@@ -87,12 +90,30 @@ def _labels(compared: Comparison) -> list[str]:
         choices = {key: value for key, value in params.items() if "." not in key and not is_number(value)}
         told = short_name([f"{key}={params[key]}" for key in keys if key in params], choices)
         name = [group.first.experiment] if several else []
-        found.append(" ".join([*name, told]).strip() or group.first.name or group.first.short_id)
-    doubled = {label for label in found if found.count(label) > 1}
-    return [
-        f"{label} · {group.first.short_id}" if label in doubled else label
-        for label, group in zip(found, compared.groups, strict=True)
-    ]
+        found.append(" ".join([*name, told]).strip() or group.name or _fallback(group))
+    return [_unlike(number, found, compared.groups) for number in range(len(found))]
+
+
+def _fallback(group: Group) -> str:
+    return group.first.short_id if len(group.runs) == 1 else group.first.experiment
+
+
+def _unlike(number: int, labels: Sequence[str], groups: Sequence[Group]) -> str:
+    """Tell a group from those of the same label: a run by its id, several by what they share."""
+    label, group = labels[number], groups[number]
+    if labels.count(label) == 1:
+        return label
+    if len(group.runs) == 1:
+        ended = "" if group.first.status == DONE else f" {status_word(group.first.status)}"
+        return f"{label} · {group.first.short_id}{ended}"
+    like = [one for one, other in zip(groups, labels, strict=True) if other == label and len(one.runs) > 1]
+    if len(like) == 1:
+        return label  # how many runs it is of tells it from single ones
+    for tag, words in _TELLING.items():
+        shared = [one.shared(tag) for one in like]
+        if all(shared) and len(set(shared)) == len(shared):
+            return f"{label} · {words}{group.shared(tag)}"
+    return f"{label} · group {number}"  # as the column of that name in files
 
 
 def _read(runs: Sequence[Run], metrics: Sequence[str], query: RunQuery | None) -> dict[int, dict[str, Values]]:

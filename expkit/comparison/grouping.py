@@ -49,9 +49,25 @@ class Group:
         return self.runs[0]
 
     @property
+    def name(self) -> str:
+        """The words that the names of all of them share: "adam lr=0.1" of "adam lr=0.1 seed=3" and others."""
+        others = [set(run.name.split()) for run in self.runs[1:]]
+        return " ".join(word for word in self.first.name.split() if all(word in other for other in others))
+
+    @property
     def seeds(self) -> int:
         """How many seeds they have."""
         return len({run.params.get(SEED) for run in self.runs})
+
+    def values(self, key: str) -> list[str]:
+        """Return what they have as a parameter, each value once, the smallest first; seeds are what may differ."""
+        found = {run.params[key] for run in self.runs if key in run.params}
+        return sorted(found, key=lambda text: (0, float(text), "") if _is_number(text) else (1, 0.0, text))
+
+    def shared(self, tag: str) -> str:
+        """Return a tag that all of them have with one value; empty where they have not."""
+        found = {run.tags.get(tag, "") for run in self.runs}
+        return found.pop() if len(found) == 1 else ""
 
     def measured(self, metric: str) -> Measured | None:
         """Return mean and deviation of a metric; None where no run has a value.
@@ -134,6 +150,13 @@ def mixes_code(groups: Sequence[Group]) -> int:
 def changes_nothing(key: str) -> bool:
     """Whether a choice or an option changes nothing of what a run learns."""
     return is_left_out(key) or f"{key}." in LEFT_OUT
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _seed_options(runs: Sequence[Run]) -> set[str]:

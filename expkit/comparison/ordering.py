@@ -90,12 +90,14 @@ def _number(group: Group, key: str) -> float | None:
     if measured is not None:
         return measured.mean if math.isfinite(measured.mean) else None
     try:
-        return float(group.first.params[key])
-    except (KeyError, ValueError):
+        return float(group.values(key)[0])
+    except (IndexError, ValueError):
         return None
 
 
 def _text(group: Group, key: str) -> str:
-    if key in ("name", "status", "experiment"):
+    if key == "name":
+        return group.name
+    if key in ("status", "experiment"):
         return str(getattr(group.first, key))
     return group.first.params.get(key, "")

@@ -17,6 +17,8 @@ from expkit.sweeping.names import status_word
 
 MISSING = "-"
 GAP = 2
+MOST_SEEDS = 5
+"""Of a line that are written out."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,10 @@ def show(console: Console, columns: Sequence[Column]) -> None:
 
 
 def parameter(groups: Sequence[Group], name: str, rank: int) -> Column:
-    """Return a column with what groups have as a parameter."""
-    cells = [_shortened(group.first.params.get(name, MISSING)) for group in groups]
-    return Column(name, cells, rank, right=all(is_number(cell) for cell in cells))
+    """Return a column with what groups have as a parameter; of several seeds all, or the first and the last."""
+    values = [[_shortened(value) for value in group.values(name)] or [MISSING] for group in groups]
+    cells = [", ".join(some) if len(some) <= MOST_SEEDS else f"{some[0]} … {some[-1]}" for some in values]
+    return Column(name, cells, rank, right=all(is_number(value) for some in values for value in some))
 
 
 def metric(groups: Sequence[Group], name: str, rank: int, *, higher_is_better: bool | None) -> Column:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from expkit.comparison import table
+from expkit.comparison import curves, table
 from expkit.comparison.compare import compare, show
 from expkit.comparison.curves import Line
 from expkit.comparison.filters import parse, select
@@ -252,6 +253,23 @@ def test_the_best_value_of_each_column_is_bold() -> None:
     assert table.metric(groups, "valid/best_accuracy", 0, higher_is_better=True).bold == {1}
     assert table.metric(groups, "valid/best_accuracy", 0, higher_is_better=False).bold == {0}
     assert table.metric(groups, "valid/best_accuracy", 0, higher_is_better=None).bold == set()
+
+
+def named(number: int, seed: int, **changes: object) -> Run:
+    return replace(run(number, seed=seed, **changes), name=f"adam seed={seed}")
+
+
+def test_a_group_is_called_by_what_its_runs_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curves, "_read", lambda runs, *_: {id(one): {"valid/accuracy": {1: 0.9}} for one in runs})
+    data = {"data.fingerprint": "d2", "data.name": "other"}
+    first = [named(number, number, tags={"data.name": "digits"}) for number in range(7)]
+    second = [named(10 + number, number, tags=data) for number in range(2)]
+    compared = compare(found(*first, *second, named(20, 3, tags=data, status="KILLED")), sort="seed")
+    assert [group.name for group in compared.groups] == ["adam", "adam", "adam seed=3"]
+    assert table.parameter(compared.groups, "seed", 0).cells == ["0 … 6", "0, 1", "3"]
+    assert [line.label for line in curves.lines_of(compared)[1]] == ["adam · digits", "adam · other", "adam seed=3"]
+    alike = compare(found(named(0, 0), named(1, 1), replace(named(2, 2, status="KILLED"), name="adam")))
+    assert {line.label for line in curves.lines_of(alike)[1]} == {"adam", "adam · 000002 stopped"}
 
 
 def test_more_lines_than_colours_are_grey_and_counted(tmp_path, monkeypatch) -> None:
