@@ -127,7 +127,8 @@ class LineView(View):
         self._printed[job.number] = now
         left = row.seconds_left()
         parts = [f"epoch {report.epoch}/{report.epochs}", f"{report.monitor} {show_value(report.monitored)}"]
-        self._print(job, "  ".join([*parts, *([f"{show_seconds(left)} left"] if left is not None else [])]))
+        parts += [f"{show_seconds(left)} left"] if left and left >= _WORTH_TELLING else []
+        self._print(job, "  ".join(parts))
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Print what came of it, and how far the sweep is."""

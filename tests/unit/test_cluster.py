@@ -194,6 +194,7 @@ def test_a_node_that_died_leaves_what_its_job_had_told(far: tuple[FarPlace, Acto
     assert isinstance(ended, Outcome)
     assert (ended.status, ended.reason, ended.value, ended.attempts) == (CRASHED, "the node b1 died", 0.5, 1)
     assert place.running is None
+    assert place.lost == JOB.number
     assert not place.is_warm
 
 

@@ -295,7 +295,9 @@ class Nodes:
         """Name the nodes that are gone, and what was on them."""
         for node in [one for one, fit in self._fit.items() if fit and one not in alive]:
             del self._fit[node]
-            on_it = [place.running.job.number for place in self._places if place.node == node and place.running]
+            there = [place for place in self._places if place.node == node]
+            on_it = [one.running.job.number if one.running else one.lost for one in there]
+            on_it = [number for number in on_it if number is not None]
             jobs = f", with job{'s' * (len(on_it) > 1)} {', '.join(map(str, on_it))}" if on_it else ""
             room = f": room for {left} at a time from now on, {self._room} before" if left != self._room else ""
             self._say(f"the node {self._names[node]} is gone{jobs}{room}")

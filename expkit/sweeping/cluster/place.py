@@ -33,6 +33,7 @@ class FarPlace:
         process: the actor's handle; None where there is none.
         running: the job that it is at; None when it is free.
         known: how many messages of the actor are known.
+        lost: number of the job that was here when the node died; None before.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class FarPlace:
         self.process: Any = None
         self.running: Running | None = None
         self.known = 0
+        self.lost: int | None = None
         self._here = False
         self._idle_since = 0.0
 
@@ -67,7 +69,9 @@ class FarPlace:
         running = self.running
         if message is None or "gone" in message:
             self._let_go()
-            if running is not None and message and message.get("node") and not self._here:
+            if running is not None and message and message.get("node"):
+                self.lost = running.job.number
+            if self.lost is not None and running is not None and not self._here:
                 running.attempt -= 1  # it had not begun, so that this does not count
             return self._end(Outcome(CRASHED, "" if message is None else str(message["gone"])))
         if running is None:
