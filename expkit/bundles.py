@@ -22,8 +22,8 @@ from typing import Any
 from expkit.errors import ConfigError, RunLockedError
 from expkit.lock import LOCK, is_locked
 from expkit.runs import RECORD
-from expkit.tracking.delivery import SENT
 from expkit.tracking.journal import JOURNAL, Journal
+from expkit.tracking.sent import SENT
 from expkit.tracking.tags import FOLDER, RUN_FOLDER
 
 FORMAT = 1

@@ -14,7 +14,8 @@ from rich.console import Console
 from expkit.errors import ConfigError, ExpkitError, RunLockedError, RunNotFoundError, TrackingError
 from expkit.report import quote_path
 from expkit.runs import find_run
-from expkit.tracking.delivery import Delivery
+from expkit.tracking.copies import original_of
+from expkit.tracking.delivery import DeletedRunError, Delivery
 from expkit.tracking.journal import JOURNAL, is_open
 from expkit.tracking.left_behind import is_abandoned, send, settings_of
 from expkit.tracking.store import StoreSettings
@@ -32,18 +33,22 @@ def main(arguments: list[str]) -> int:
     Raises:
         ExpkitError: there is no such run, or it has nothing to be sent from.
     """
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
+    chosen = _parser().parse_args(arguments)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # whoever asks for this has time
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     runs_dir, console = Path(chosen.runs_dir), Console(highlight=False, soft_wrap=True)
     folders = sorted(dict.fromkeys(one for what in chosen.runs for one in _journals(what, runs_dir)), key=_jobs_first)
-    down: set[str | None] = set()
+    down: set[tuple[str | None, str]] = set()
     ends: Counter[str] = Counter()
+    for sweep in dict.fromkeys(folder.parent for folder in folders):
+        _begin_sweep(sweep, chosen.uri)
     for folder in folders:
         try:
-            _begin_sweep(folder, chosen.uri)
             end, told = _sync(folder, chosen.uri, down)
+        except RunLockedError:
+            end, told = "busy", "a process is working on it: the run itself, which sends by itself, or another sync"
         except ExpkitError as error:
-            end, told = ("running" if isinstance(error, RunLockedError) else "not sent"), str(error)
+            end, told = "not sent", str(error)
         ends[end] += 1
         if told:
             console.print(f"{quote_path(_short(folder))}: {told}", markup=False)
@@ -93,14 +98,16 @@ def _jobs_first(folder: Path) -> tuple[Path, bool, str]:
     return sweep, folder == sweep, str(folder)
 
 
-def _begin_sweep(job: Path, uri: str | None) -> None:
+def _begin_sweep(sweep: Path, uri: str | None) -> None:
     """Have the run of a sweep in the store before those of its jobs, which are nested in it."""
-    sweep = job.parent
     settings = _settings(sweep, uri) if (sweep / JOURNAL).is_file() else None
-    if settings is not None and not Delivery(sweep, settings).sent.run_id:
-        begun = iter((True,))
-        with contextlib.suppress(ExpkitError):  # it is said when the sweep's own turn comes
-            send(sweep, settings, lambda: next(begun, False))
+    if settings is None:
+        return
+    with contextlib.suppress(ExpkitError):  # it is said when the sweep's own turn comes
+        delivery = Delivery(sweep, settings)
+        delivery.find_run()
+        begun = iter((not delivery.sent.run_id,))
+        send(sweep, settings, lambda: next(begun, False))
 
 
 def _settings(folder: Path, uri: str | None) -> StoreSettings | None:
@@ -109,25 +116,40 @@ def _settings(folder: Path, uri: str | None) -> StoreSettings | None:
     return settings if settings is None or uri is None else replace(settings, uri=uri)
 
 
-def _sync(folder: Path, uri: str | None, down: set[str | None]) -> tuple[str, str]:
+def _sync(folder: Path, uri: str | None, down: set[tuple[str | None, str]]) -> tuple[str, str]:
     """Send one run; returns what came of it, and what there is to say.
 
     Raises:
         ExpkitError: it cannot be sent; a store that does not answer is added to `down`, and not asked again.
     """
+    original = original_of(folder)
+    if original is not None:
+        return (
+            "a copy",
+            f"a copy of {quote_path(_short(original))}: nothing of its own is to be sent until it is resumed",
+        )
     settings = _settings(folder, uri)
     if settings is None:
         raise ConfigError(f"its {JOURNAL} is damaged: it does not say where the run began.")
-    before = Delivery(folder, settings).left()
+    place = settings.uri, settings.experiment
+    if place in down:
+        return "not sent", f"not sent: {Delivery(folder, settings).left() or 'whether all is there is not known'}"
+    delivery = Delivery(folder, settings)
+    try:
+        delivery.find_run()
+    except DeletedRunError:
+        raise
+    except TrackingError:
+        down.add(place)
+        raise
+    before = delivery.left()
     died = is_open(folder) and is_abandoned(folder)
     if not before and not died:
         return "had all in the store", ""
-    if settings.uri in down:
-        return "not sent", f"not sent: {before}"
     try:
         left = send(folder, settings)
     except TrackingError:
-        down.add(settings.uri)
+        down.add(place)
         raise
     told = [*([before] if before else []), *(["that its process died"] if died else [])]
     return ("not sent", f"not sent: {left}") if left else ("sent", f"sent: {', '.join(told)}")

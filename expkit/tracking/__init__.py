@@ -1,11 +1,12 @@
 """Runs in MLflow: parameters, metrics, data, files and models. MLflow is imported when first used."""
 
 from expkit.tracking.callback import TrackingCallback
+from expkit.tracking.opening import is_recorded, open_tracker, reopen_tracker
 from expkit.tracking.sinks import Sinks, VisualDLSink
 from expkit.tracking.store import StoreSettings
 from expkit.tracking.system import SystemMonitor, require_psutil
 from expkit.tracking.text import masked
-from expkit.tracking.tracker import Tracker, is_recorded, open_tracker, reopen_tracker
+from expkit.tracking.tracker import Tracker
 
 __all__ = [
     "Sinks",

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from expkit.errors import ExportError, TrackingError
 from expkit.tracking.journal import BEGIN, JOURNAL, METRICS, Operation, read_journal
 from expkit.tracking.operations import HANDLERS, WAITS, Destination, begin, in_words, points_of, with_identity
+from expkit.tracking.sent import SENT, Sent
 from expkit.tracking.store import Store, StoreSettings, import_mlflow, logger, open_store, own_call, resolve_uri
 from expkit.tracking.text import explain, masked
 
-SENT = "tracking.sent.json"
 BATCH = 1000
 """MLflow takes at most so many metric points in one call."""
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "NOT_IMPLEMENTED"}
@@ -25,46 +24,12 @@ MOST = 10
 """Things that a message names."""
 
 
-@dataclass
-class Sent:
-    """How far a journal was sent; `tracking.sent.json` beside it keeps it.
+class DeletedRunError(TrackingError):
+    """Somebody deleted the run in the store."""
 
-    Attributes:
-        store: URI of the store without passwords; None for the one in the runs folder, wherever that is moved.
-        experiment_id: of the MLflow experiment.
-        run_id: of the MLflow run; empty until there is one.
-        offset: bytes of the journal that were sent.
-        owed: lines before that, by their first byte, that could not be sent then and may be later.
-        refused: what the store will never take, in words.
-    """
 
-    store: str | None
-    experiment_id: str = ""
-    run_id: str = ""
-    offset: int = 0
-    owed: list[int] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, folder: Path, store: str | None) -> Sent:
-        """Read how far a journal was sent to a store; to another one nothing was."""
-        try:
-            found = cls(**json.loads((folder / SENT).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return cls(store)
-        if found.store != store:
-            return cls(store)
-        journal = folder / JOURNAL
-        if not journal.is_file() or journal.stat().st_size < found.offset:  # it is another one, or was cut
-            return replace(found, offset=0, owed=[])
-        return found
-
-    def write(self, folder: Path) -> None:
-        """Keep it. What cannot be kept, as on a full disk, is sent again, which does no harm."""
-        unfinished = folder / f".{SENT}.tmp"
-        with contextlib.suppress(OSError):
-            unfinished.write_text(json.dumps(asdict(self)), encoding="utf-8")
-            unfinished.replace(folder / SENT)
+class UnknownOperationError(ValueError):
+    """A line of a journal says what this version cannot do: a newer one wrote it, or somebody's hand."""
 
 
 class Delivery:
@@ -82,7 +47,8 @@ class Delivery:
     def __init__(self, folder: Path, settings: StoreSettings) -> None:
         self.folder, self.settings, self.trouble = folder, settings, ""
         self.uri = resolve_uri(settings)
-        self.sent = Sent.read(folder, None if settings.uri is None else masked(settings.uri))
+        own = self.uri == resolve_uri(replace(settings, uri=None))
+        self.sent = Sent.read(folder, None if own else masked(self.uri))
         self._store: Store | None = None
         self._checked = False
 
@@ -124,7 +90,7 @@ class Delivery:
             TrackingError: the store does not answer, or does not take something that it may take later. What was sent
                 until then counts.
         """
-        if not self.is_behind():
+        if self._checked and not self.is_behind():
             return 0
         done = 0
         try:
@@ -194,7 +160,8 @@ class Delivery:
 
     def _forget(self, store: Store) -> None:
         logger.warning("The run %s is not in %s any more: it is made there anew.", self.sent.run_id, masked(self.uri))
-        self.sent = Sent(self.sent.store, store.experiment_id)
+        self.sent = self.sent.forget()
+        self.sent.experiment_id = store.experiment_id
 
     def _unsent(self) -> Iterator[Operation]:
         for start in list(self.sent.owed):
@@ -241,6 +208,8 @@ class Delivery:
                 store.client.log_batch(self.sent.run_id, metrics=metrics[start : start + BATCH])
         elif first.what == BEGIN:
             self.sent.run_id = begin(store, first.facts)
+        elif first.what not in HANDLERS:
+            raise UnknownOperationError(f"this version of expkit does not know it, in {self.folder / JOURNAL}")
         else:
             HANDLERS[first.what](Destination(store, self.sent.run_id, self.folder), first.facts)
 
@@ -265,10 +234,10 @@ def refuse_deleted(run: Any, uri: str) -> None:
     """Refuse to write to a run that somebody deleted.
 
     Raises:
-        TrackingError: it was deleted; says how to bring it back.
+        DeletedRunError: it was deleted; says how to bring it back.
     """
     if run.info.lifecycle_stage == "deleted":
-        raise TrackingError(
+        raise DeletedRunError(
             f"tracking store {masked(uri)}: the run {run.info.run_id} was deleted there. Bring it back: "
             f"mlflow runs restore --run-id {run.info.run_id}"
         )
@@ -276,4 +245,5 @@ def refuse_deleted(run: Any, uri: str) -> None:
 
 def _is_refusal(error: Exception) -> bool:
     """Whether a store that answers will not take something however often it is asked."""
-    return getattr(error, "error_code", "") in _REFUSALS or isinstance(error, (ExportError, FileNotFoundError))
+    own = (ExportError, FileNotFoundError, UnknownOperationError)
+    return getattr(error, "error_code", "") in _REFUSALS or isinstance(error, own)

@@ -121,7 +121,10 @@ def read_journal(folder: Path, offset: int = 0) -> Iterator[Operation]:
 def _parsed(line: bytes) -> tuple[str, dict[str, Any]] | None:
     try:
         facts = json.loads(line.decode("utf-8", "surrogateescape"))
-        return facts.pop("do"), facts
+        what = str(facts.pop("do"))
+        if what == METRICS and not (isinstance(facts["values"], dict) and facts["step"] + facts["time"]):
+            return None
+        return what, facts
     except (ValueError, LookupError, AttributeError, TypeError):
         return None
 

@@ -115,7 +115,7 @@ def send(
     """
     with RunLock(folder):
         if ended is not None or is_open(folder):
-            _record_end(folder, *(ended or ("FAILED", _death(folder))))
+            _record_end(folder, *(ended or _how_it_ended(folder)))
         delivery = Delivery(folder, settings)
         try:
             delivery.deliver(more)
@@ -168,7 +168,13 @@ def _record_end(folder: Path, status: str, reason: str) -> None:
     journal.close()
 
 
-def _death(folder: Path) -> str:
+def _how_it_ended(folder: Path) -> tuple[str, str]:
+    """Return status and reason of a run whose journal does not say them: its record may, or its process died."""
+    with contextlib.suppress(RunNotFoundError):
+        record = read_record(folder)
+        status = "KILLED" if record.get("status") == "PAUSED" else record.get("status")
+        if status in ("FINISHED", "FAILED", "KILLED"):
+            return status, record.get("reason", "")
     verb = "resume-sweep" if folder.name.startswith("sweep-") else "resume"
     again = f"python -m expkit {verb} {quote_path(folder)}"
-    return f"its process died: killed, out of memory, or a power cut. Go on with it: {again}"
+    return "FAILED", f"its process died: killed, out of memory, or a power cut. Go on with it: {again}"

@@ -26,6 +26,7 @@ PARTS = ("model.json", "model.pdiparams", "model.yaml", "preprocess.py")
 EXAMPLE = "example.npy"
 """Raw inputs beside an export, of which MLflow shows what the model takes."""
 _STEP = "expkit.step"
+_READY = ("READY", "LoggedModelStatus.READY")
 _REQUIREMENTS = (("paddlepaddle", "paddlepaddle-gpu"), ("numpy",), ("pandas",), ("pillow",), ("pyyaml",))
 
 
@@ -65,8 +66,11 @@ def log_model(store: Store, run_id: str, export_folder: Path, about: Measured, *
         raise ExportError(f"{reason}.")
     known = f"source_run_id = '{run_id}' AND name = '{name}'"
     earlier = store.client.search_logged_models([store.experiment_id], filter_string=known)
-    if any(str(model.status) in ("READY", "LoggedModelStatus.READY") and _is_of(model, step) for model in earlier):
+    if any(str(model.status) in _READY and _is_of(model, step) for model in earlier):
         return
+    for model in earlier:
+        if str(model.status) not in _READY and _is_of(model, step):  # an attempt that failed or was cut short
+            store.client.delete_logged_model(model.model_id)
     model = store.client.create_logged_model(
         store.experiment_id, name=name, source_run_id=run_id, params=dict(about.params), tags={_STEP: str(step)}
     )

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from expkit.errors import ConfigError, TrackingError
 from expkit.tracking.database import Database, open_database
-from expkit.tracking.delivery import SENT
 from expkit.tracking.relocation import follow
 from expkit.tracking.schema_lock import database_file
+from expkit.tracking.sent import SENT
 from expkit.tracking.store import (
     StoreSettings,
     import_mlflow,

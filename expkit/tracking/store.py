@@ -10,6 +10,8 @@ import os
 import re
 import socket
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +29,18 @@ logger = logging.getLogger("expkit.tracking")
 
 PROBE_SECONDS = 3.0
 """Longest wait for a database server to accept a connection."""
+ANSWER_SECONDS = 8.0
+"""Longest wait for a tracking server to say anything."""
 
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "1",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for each run that ends, where there is a server
-    # MLflow's own: 7 retries of 120 s each; a dead server then blocks for 4 minutes, a silent one for 20.
+    # MLflow's own: 7 retries of 120 s each; a dead server then blocks for 4 minutes, a silent one for 20. A server that
+    # is only slow gets its time: whether it is there at all is asked before, and a training does not wait for it.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
 }
 _REMEDY = (
     "Set tracking.uri to a store that works, begin without it (tracking.required=false), or train without one: "
@@ -225,7 +230,13 @@ def _check_folder(folder: Path) -> None:
 
 
 def probe_database(uri: str) -> None:
-    """Fail at once where MLflow would retry a database for two minutes."""
+    """Fail at once where MLflow would retry a database for two minutes, or a server for half of one.
+
+    Raises:
+        TrackingError: it does not answer.
+    """
+    if uri.startswith(("http://", "https://")):
+        _probe_server(uri)
     parts = urlsplit(uri)
     scheme = parts.scheme.split("+")[0]
     if scheme not in ("sqlite", *_DATABASE_PORTS):
@@ -242,6 +253,23 @@ def probe_database(uri: str) -> None:
                 connection.execute(sqlalchemy.text("PRAGMA schema_version"))
     except Exception as error:
         raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {remedy(error)}") from error
+
+
+def _probe_server(uri: str) -> None:
+    parts = urlsplit(uri)
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+    try:
+        urllib.request.urlopen(f"{address}/health", timeout=ANSWER_SECONDS).close()
+    except urllib.error.HTTPError:
+        return  # it answers, whatever it thinks of the question
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        why = (
+            "timed out"
+            if isinstance(reason, TimeoutError)
+            else explain(reason if isinstance(reason, Exception) else error)
+        )
+        raise TrackingError(f"tracking store {masked(uri)}: {why}. {remedy(error)}") from error
 
 
 def remedy(error: BaseException, otherwise: str = _REMEDY) -> str:

@@ -12,17 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from expkit.errors import TrackingError
 from expkit.spec import DataSpec
 from expkit.tracking.delivery import Delivery
-from expkit.tracking.journal import BEGIN, END, JOURNAL, REOPEN, Journal, last_steps, now_ms
+from expkit.tracking.journal import END, Journal, now_ms
 from expkit.tracking.left_behind import Marker, send_left_behind
 from expkit.tracking.model import EXAMPLE, why_not_servable
-from expkit.tracking.operations import MAX_PARAM, RUN_ID, tidy
+from expkit.tracking.operations import RUN_ID, tidy
 from expkit.tracking.sender import Sender
-from expkit.tracking.store import StoreSettings, remember_store, user_name
 from expkit.tracking.tags import DESCRIPTION
-from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
+from expkit.tracking.text import masked
 
 logger = logging.getLogger("expkit.tracking")
 
@@ -231,113 +229,3 @@ class Tracker:
         """Return a path as it lies in the run's folder, so that the folder can be moved."""
         whole, folder = path.absolute(), self._folder.absolute()
         return whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else str(whole)
-
-
-def open_tracker(
-    settings: StoreSettings,
-    folder: Path,
-    *,
-    params: Mapping[str, Any],
-    tags: Mapping[str, str],
-    description: str = "",
-    identity: str = "",
-) -> Tracker:
-    """Begin a run: in its folder, and in the store unless `settings.enabled` says otherwise.
-
-    Args:
-        settings: where.
-        folder: of the run; made where it is not there yet.
-        params: every choice and resolved option by dotted name.
-        tags: facts to search by: git commit, device, data source.
-        description: markdown for the run's page.
-        identity: of the run, which no other has; the name of its folder by default.
-
-    Raises:
-        TrackingError: the store cannot be reached or written, and `settings.required` says that it has to be; says what
-            to do. Nothing was written then.
-        OSError: the folder cannot be written.
-    """
-    delivery = _ready(settings, folder)
-    texts = {clean_key(key): masked(as_text(value), key) for key, value in params.items()}
-    long = [key for key, text in texts.items() if len(text) > MAX_PARAM]
-    all_tags = {**_system_tags(), **tags}
-    if description:
-        all_tags[DESCRIPTION] = description
-    if long:
-        all_tags["params.shortened"] = ", ".join(long)
-    journal = Journal(folder)
-    facts = {
-        "id": identity or folder.name,
-        "time": now_ms(),
-        "experiment": settings.experiment,
-        "name": masked(settings.run_name),
-        "metrics": list(settings.metrics),
-        **remember_store(settings, folder),
-        "params": {key: shortened(text, MAX_PARAM) for key, text in texts.items()},
-        "tags": tidy(all_tags),
-    }
-    journal.append(BEGIN, facts)
-    if delivery is not None and delivery.is_connected:
-        _begin(journal, delivery, str(facts["id"]))
-    return Tracker(journal, delivery)
-
-
-def reopen_tracker(settings: StoreSettings, folder: Path, *, replays: bool = True) -> Tracker:
-    """Go on with a run, in its folder and in the store; what the store has not got yet, it gets.
-
-    Args:
-        settings: where.
-        folder: of the run.
-        replays: it goes again through steps whose points it has recorded; these are not recorded twice.
-
-    Raises:
-        TrackingError: as of `open_tracker`, or the run was deleted there.
-        OSError: the folder cannot be written.
-    """
-    delivery = _ready(settings, folder)
-    seen = last_steps(folder) if replays else {}
-    if delivery is not None and delivery.is_connected:
-        delivery.find_run(anew=True)
-    journal = Journal(folder)
-    journal.append(REOPEN, {"time": now_ms()})
-    return Tracker(journal, delivery, seen)
-
-
-def is_recorded(folder: Path) -> bool:
-    """Whether a run has a journal that can be gone on with."""
-    return (folder / JOURNAL).is_file()
-
-
-def _ready(settings: StoreSettings, folder: Path) -> Delivery | None:
-    """Open the store; None where there is to be none."""
-    if not settings.enabled:
-        return None
-    delivery = Delivery(folder, settings)
-    try:
-        delivery.connect()
-    except TrackingError as error:
-        if settings.required:
-            raise
-        logger.warning("%s The run begins without it: it is tracked in its folder, and sent later.", error)
-    return delivery
-
-
-def _begin(journal: Journal, delivery: Delivery, identity: str) -> None:
-    """Make the run in the store, which has just answered; where that fails, leave nothing behind."""
-    try:
-        delivery.deliver()
-    except BaseException as error:
-        journal.close()
-        delivery.give_up(identity, "FAILED" if isinstance(error, Exception) else "KILLED")
-        if isinstance(error, TrackingError):
-            why = explain(error.__cause__ or error)
-            raise TrackingError(
-                f"tracking store {masked(delivery.uri)}: no run could be written ({why}). "
-                "Free its disk or mend its permissions, or train without it: tracking.kind=none."
-            ) from error
-        raise
-
-
-def _system_tags() -> dict[str, str]:
-    """Tags that MLflow's UI has columns for."""
-    return {"mlflow.user": user_name(), "mlflow.source.name": "expkit", "mlflow.source.type": "LOCAL"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -174,13 +175,15 @@ def test_a_run_without_a_store_is_in_mlflow_after_sync(expkit: CommandLine) -> N
     assert json.loads((folder / "run.json").read_text())["mlflow_run_id"] == run.info.run_id
     assert run.info.status == "FINISHED"
     assert run.data.params["model"] == "cnn"
-    assert f'load_model("runs:/{run.info.run_id}/model")' in run.data.tags["mlflow.note.content"]
     assert len(run.inputs.dataset_inputs) == 3
     assert len(run.outputs.model_outputs) == 1
     losses = [row.split(",") for row in (folder / "steps.csv").read_text().splitlines()[1:]]
     stored = points(expkit.folder / "runs", run.info.run_id, "step/loss")
     assert stored == [(int(step), float(loss)) for step, loss, _ in losses]
     assert "1 had all in the store" in expkit("sync", "all").stdout
+    (expkit.folder / "runs" / "mlflow.db").unlink()
+    assert "1 run: 1 sent" in expkit("sync", "all").stdout
+    assert points(expkit.folder / "runs", expkit.mlflow_runs()[0].info.run_id, "step/loss") == stored
 
 
 def test_a_run_begins_without_its_server_where_that_is_not_required(expkit: CommandLine) -> None:
@@ -274,6 +277,66 @@ def test_a_run_that_was_deleted_is_not_brought_back_behind_its_owners_back(
     client(tmp_path).restore_run(tracker.run_id)
     assert sync(["all", "--runs-dir", str(tmp_path)]) == 0
     assert points(tmp_path, tracker.run_id) == [(1, 1.0)]
+
+
+def test_two_stores_each_know_what_they_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tracker = begin(settings(tmp_path))
+    tracker.log_metrics({"loss": 1.0}, 1)
+    tracker.finish()
+    other = ["--uri", sqlite_uri(tmp_path / "other.db")]
+    assert sync(["all", "--runs-dir", str(tmp_path), *other]) == 0
+    assert "1 sent" in capsys.readouterr().out
+    for which in ([], other, ["--uri", sqlite_uri(tmp_path / "mlflow.db")]):
+        assert sync(["all", "--runs-dir", str(tmp_path), *which]) == 0
+        assert "1 had all in the store" in capsys.readouterr().out
+
+
+def test_a_copy_of_a_run_does_not_write_into_the_original(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, copy = tmp_path / "demo" / "20260101-120000-abcdef", tmp_path / "demo" / "copy-of-it"
+    first = open_tracker(settings(tmp_path), folder, params={"a": 1}, tags={"run.folder": str(folder)})
+    first.log_metrics({"loss": 1.0}, 1)
+    first.finish()
+    shutil.copytree(folder, copy)
+    assert sync([str(copy.parent), "--runs-dir", str(tmp_path)]) == 0
+    assert "a copy of" in capsys.readouterr().out
+    second = reopen_tracker(settings(tmp_path), copy)
+    second.log_metrics({"loss": 2.0}, 2)
+    second.finish()
+    assert second.run_id != first.run_id
+    assert points(tmp_path, first.run_id) == [(1, 1.0)]
+    assert points(tmp_path, second.run_id) == [(1, 1.0), (2, 2.0)]
+    shutil.rmtree(folder)
+    moved = copy.rename(tmp_path / "demo" / "moved")
+    third = reopen_tracker(settings(tmp_path), moved)
+    third.finish()
+    assert third.run_id == second.run_id, "a run that was moved stays what it is"
+
+
+def test_lines_that_this_version_does_not_know_cost_themselves_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "demo" / "20260101-120000-abcdef"
+    open_tracker(settings(tmp_path, enabled=False), folder, params={}, tags={}).finish()
+    lines = (folder / JOURNAL).read_text().splitlines()
+    odd = [
+        '{"do":"nonsense"}',
+        '{"do":"metrics","step":1}',
+        "[]",
+        '{"do":"metrics","step":2,"time":1,"values":{"loss":3}}',
+    ]
+    (folder / JOURNAL).write_text("\n".join([lines[0], *odd, *lines[1:]]) + "\n")
+    assert sync(["all", "--runs-dir", str(tmp_path)]) == 0
+    run = only_run(tmp_path)
+    assert (run.info.status, points(tmp_path, run.info.run_id)) == ("FINISHED", [(2, 3.0)])
+
+
+def test_a_journal_that_lost_its_end_asks_the_record_how_the_run_ended(tmp_path: Path) -> None:
+    folder = tmp_path / "demo" / "20260101-120000-abcdef"
+    open_tracker(settings(tmp_path, enabled=False), folder, params={}, tags={}).finish()
+    (folder / JOURNAL).write_text((folder / JOURNAL).read_text()[:-20])
+    (folder / "run.json").write_text(json.dumps({"id": folder.name, "status": "FINISHED"}))
+    assert sync([str(folder), "--runs-dir", str(tmp_path)]) == 0
+    assert only_run(tmp_path).info.status == "FINISHED"
 
 
 def test_sync_says_what_it_cannot_find(tmp_path: Path) -> None:
