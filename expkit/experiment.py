@@ -24,6 +24,7 @@ from expkit.export import Certificate, export_model
 from expkit.interrupts import StopRequests
 from expkit.last_step import EnoughSteps, LastStep
 from expkit.lock import RunLock
+from expkit.masked_output import lasting_output
 from expkit.nonfinite import Guard
 from expkit.past import PastRun, check_resumable, check_same_data, check_secrets, read_followed, read_past
 from expkit.preparation import Prepared, prepare
@@ -135,7 +136,7 @@ def _run(
     further: Sequence[Callback] = (),
 ) -> Result:
     started = time.perf_counter()
-    with RunLog() as run_log, ExitStack() as held:
+    with lasting_output(), RunLog() as run_log, ExitStack() as held:
         start = Start() if past is None else find_start(past, checkpoint)
         data = data if past is None else past.record["data"]
         team = held.enter_context(parallel.started(config))

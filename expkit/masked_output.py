@@ -3,31 +3,75 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from expkit.masking import masked
 
+_NOBODY_READS = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
+"""A closed pipe, a terminal that is gone, a closed connection; not a full disk."""
+
 
 class MaskedOutput(io.TextIOWrapper):
     """Text that goes to a binary stream without secrets.
 
     Attributes:
-        is_broken: whether nobody reads it any more, as behind `| head`.
+        is_broken: whether nobody reads it any more, as behind `| head`, and that ended what was done.
+        lasting: whether it goes on, into nothing, when nobody reads it any more.
     """
 
     is_broken = False
+    lasting = False
 
     def write(self, text: str) -> int:
         """Write a text; what stands in several calls is seen in parts."""
         try:
             super().write(masked(text))
-        except BrokenPipeError:
-            self.is_broken = True
-            raise
+        except OSError as error:
+            self._let_go(error)
         return len(text)
+
+    def flush(self) -> None:
+        """Flush, if anybody reads."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._let_go(error)
+
+    def _let_go(self, error: OSError) -> None:
+        """Send the rest, and what children print, nowhere: Python flushes when it ends, and would complain.
+
+        Raises:
+            OSError: that error, where it ends what is done.
+        """
+        if not self.lasting or error.errno not in _NOBODY_READS:
+            self.is_broken = self.is_broken or isinstance(error, BrokenPipeError)
+            raise error
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def lasting_output() -> Iterator[None]:
+    """Within this context what is done goes on when the reader of its output goes: `| head`, a lost connection.
+
+    It holds for what `masked_output` has set up, and for everything that prints there, plugins and warnings as well.
+    """
+    before = [(one, one.lasting) for one in (sys.stdout, sys.stderr) if isinstance(one, MaskedOutput)]
+    for stream, _ in before:
+        stream.lasting = True
+    try:
+        yield
+    finally:
+        for stream, lasting in before:
+            with contextlib.suppress(OSError, ValueError):  # closed by what was run
+                stream.flush()  # what is still unread must not fail what has been done
+            stream.lasting = lasting
 
 
 @contextlib.contextmanager

@@ -30,13 +30,14 @@ _USERINFO = re.compile(r"(://[^:/\s\[]*:)(?!\d+/)([^@\s]{0,500}(?:@[^/\s@]{0,200
 """``://user:password@``, also where the password holds "/" or "@"; ``://host:port/`` is none."""
 _TOKEN_USER = re.compile(r"://(?=[^@/\s]*\d)[\w\-.%]{20,}@")
 """``://TOKEN@``: longer than any user's name."""
-_QUERY = re.compile(r"([?&])([\w.%-]+)=((?:(?!,\w+://)[^&\s'\"#\]})])+)")
+_QUERY = re.compile(r"([?&])([\w.%-]+)=((?:(?!,\w+://|[:;,.]+(?:\s|$))[^&\s'\"#\]})])+)")
+"""``?token=value``; what ends a sentence or a clause of it is none of the value's."""
 _ODBC = re.compile(r"((?:PWD|PASSWORD)%3D)(?:(?!%3B)[^&\s'\"])+", re.I)
 _WORD = r"passw(?:or)?d|passphrase|pwd|secret|token|credential|api[_-]?key|[_-]key|authorization"
 _NAMED = re.compile(
     rf"(?<![\w.-])([\w.-]{{0,80}}(?:{_WORD})[\w-]{{0,30}})"  # name; of any length, it would take forever
     r"""(["']?\]?)([ \t]*[:=][ \t]*)"""  # the end of its quotes; what stands between it and its value
-    r"""((?:[bru]?["'])?)((?<=")[^"\n]*|(?<=')[^'\n]*|\$\{[^}\s]*\}|[^\s"',;&{}\[\])]+)""",  # quote and value
+    r"""((?:[bru]?["'])?)((?<=")[^"\n]*|(?<=')[^'\n]*|\$\{[^}\s]*\}|(?:(?!:\s)[^\s"',;&{}\[\])])+)""",  # quote, value
     re.I,
 )
 _STARTS = re.compile(r"(?:[{,]|^|\n)[ \t+-]*$")

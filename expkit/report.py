@@ -20,6 +20,9 @@ from expkit.masking import masked, recordable_override
 from expkit.progress import epoch_line, show_value
 from expkit.runlog import log
 
+_ONCE = ("seed", "trainer.stop_after")
+"""What a sweep over seeds does not take over from a run."""
+
 
 def make_console() -> Console:
     """Return the console of a run; where the output is no terminal, lines are never broken.
@@ -150,12 +153,16 @@ def next_commands(config: ExperimentConfig, folder: str, *, tracked: bool, expor
         commands.append(("compare runs here", shlex.join(["python", "-m", "expkit", "compare", *runs])))
         commands.append(("and in the browser", shlex.join(["python", "-m", "expkit", "ui", *runs])))
     if config.overrides and not any(one.startswith("+search=") for one in config.overrides):  # that would search
-        others = [
-            recordable_override(o) for o in config.overrides if not o.startswith(("seed=", "trainer.stop_after="))
-        ]
+        others = [recordable_override(o) for o in _last_of_each(config.overrides, without=_ONCE)]
         again = shlex.join(["-m", *others, "seed=0,1,2"])
         commands.append(("see how much is chance", f"python -m expkit {again}"))
     return commands
+
+
+def _last_of_each(overrides: Sequence[str], without: Sequence[str]) -> list[str]:
+    """Return the overrides that count: of several of one key the last."""
+    last = {one.partition("=")[0].lstrip("+"): one for one in overrides}
+    return [one for one in last.values() if one.partition("=")[0].lstrip("+") not in without]
 
 
 def quote_path(path: Path) -> str:

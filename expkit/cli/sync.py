@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from expkit.cpu_tuning import hush_import
 from expkit.errors import ConfigError, ExpkitError, RunLockedError, RunNotFoundError, TrackingError
 from expkit.report import quote_path
 from expkit.runs import find_run
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> int:
     chosen = _parser().parse_args(arguments)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # whoever asks for this has time
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    hush_import()  # MLflow imports Paddle for a run's model
     runs_dir, console = Path(chosen.runs_dir), Console(highlight=False, soft_wrap=True)
     folders = sorted(dict.fromkeys(one for what in chosen.runs for one in _journals(what, runs_dir)), key=_jobs_first)
     down: set[tuple[str | None, str]] = set()

@@ -168,6 +168,7 @@ def test_a_run_without_a_store_is_in_mlflow_after_sync(expkit: CommandLine) -> N
     expkit(*QUICK, "tracking=none")
     assert not (expkit.folder / "runs" / "mlflow.db").exists()
     done = expkit("sync", "last")
+    assert done.stderr == ""
     assert "the exported model" in done.stdout
     assert "1 run: 1 sent" in done.stdout
     (run,) = expkit.mlflow_runs()

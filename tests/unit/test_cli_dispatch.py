@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -184,6 +185,16 @@ def test_closed_pipe_is_quiet(arguments) -> None:
     command = f"{sys.executable} -m expkit {arguments} | head -c 10"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.stderr == "" and len(done.stdout) == 10
+
+
+def test_a_run_goes_on_when_the_reader_of_its_output_goes(tmp_path: Path) -> None:
+    quick = "+experiment=housing_numpy_gd dataset.download=false trainer.epochs=2 tracking=none plots=none export=none"
+    command = f"{sys.executable} -m expkit {quick} runs_dir={tmp_path} 2>&1 | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert done.stderr == "" and done.stdout.split("\n")[1] == "0"
+    (record,) = tmp_path.glob("*/*/run.json")
+    assert json.loads(record.read_text())["status"] == "FINISHED"
+    assert "done in" in (record.parent / "run.log").read_text()
 
 
 def test_version() -> None:

@@ -51,6 +51,8 @@ def test_names_that_do_not(name: str) -> None:
     [
         ("postgresql://me@h/db?password=a%23b&sslmode=require", "postgresql://me@h/db?password=***&sslmode=require"),
         ("http://h/x?page=2&token=abc,http://h/y?sig=def", "http://h/x?page=2&token=***,http://h/y?sig=***"),
+        ("not stored in http://h/x?token=a:b: 3 points", "not stored in http://h/x?token=***: 3 points"),
+        ("see http://h/x?token=a.b, or token=c: it", "see http://h/x?token=***, or token=***: it"),
         ("mysql://h/db?sslpassword=x&ssl_key=y", "mysql://h/db?sslpassword=***&ssl_key=y"),
         (
             "mssql://?odbc_connect=DRIVER%3DX%3BPWD%3Dabc%3BUID%3Dme",
