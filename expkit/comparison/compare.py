@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
-from rich.markup import escape
 
 from expkit.comparison import table
 from expkit.comparison.direction import higher_is_better
@@ -108,7 +107,7 @@ def show(console: Console, compared: Comparison, limit: int) -> None:
         limit: most lines.
     """
     groups, runs = compared.groups[:limit], compared.found.runs
-    console.print(f"[bold]{escape(headline(compared))}[/bold]", soft_wrap=True)
+    table.say(console, headline(compared), "bold")
     columns = _columns(compared, groups)
     shown, hidden = table.fitting(columns, console.width)
     table.show(console, shown)
@@ -117,9 +116,9 @@ def show(console: Console, compared: Comparison, limit: int) -> None:
     ):
         if wanted:
             told = f"STAND-IN DATA: this is NOT {wanted}; {data} was used. Results say nothing about {wanted}."
-            console.print(told, soft_wrap=True, markup=False, style="bold yellow")
+            table.say(console, told, "bold yellow")
     for line in _notes(compared, groups, hidden):
-        console.print(line, soft_wrap=True, markup=False, style="dim")
+        table.say(console, line, "dim")
     if len(runs) == 1:
         console.print(f"One run has nothing beside it; all of it: python -m expkit show run {runs[0].short_id}")
 
@@ -128,7 +127,8 @@ def headline(compared: Comparison) -> str:
     """Say what is shown: which runs, of where, in which order."""
     found = compared.found
     count = f"{len(found.runs)} run{'s' * (len(found.runs) != 1)}"
-    lines = f" in {len(compared.groups)} groups" if len(compared.groups) < len(found.runs) else ""
+    groups = len(compared.groups)
+    lines = f" in {groups} group{'s' * (groups != 1)}" if groups < len(found.runs) else ""
     names = ", ".join(found.experiments[:4]) + (" and others" if len(found.experiments) > 4 else "")
     return f"{names}: {count}{lines} of {found.place}, {compared.order.words}"
 
@@ -175,12 +175,8 @@ def _notes(compared: Comparison, groups: Sequence[Group], hidden: Sequence[table
         )
         if mixes_code(groups):
             notes.append(f"{mixes_code(groups)} of the lines are of runs with different code (git); --no-group, diff")
-    missing = [column.title for column in hidden if column.title not in ("name", "status")]
-    if missing:
-        notes.append(f"no room for {', '.join(missing)}; a wider terminal or --csv FILE has all")
-    if compared.found.untracked:
-        notes.append(untracked(compared.found))
-    return notes
+    shown = [column for column in hidden if column.title != "status"]  # which is hidden only where all are finished
+    return [*notes, *table.no_room(shown, "--csv FILE has all"), *untracked(compared.found)]
 
 
 def _best_first(group: Group, names: Sequence[str]) -> list[Run]:

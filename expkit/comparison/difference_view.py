@@ -39,13 +39,14 @@ def show(console: Console, found: RunDifference, *, patch: bool = False) -> None
         console.print(table)
     if found.code is not None:
         _show_code(console, found.code, patch=patch)
+    whole = not console.is_terminal  # a terminal breaks lines between words
     if found.training is not None and found.training.text:
-        console.print(f"[bold]training[/bold]  {escape(found.training.text)}", soft_wrap=True)
+        console.print(f"[bold]training[/bold]  {escape(found.training.text)}", soft_wrap=whole)
     if found.others:
         names = ", ".join(found.others)
         told = f"also otherwise, which changes nothing of what is learned: {names}"
-        console.print(told, soft_wrap=True, markup=False, style="dim")
-    console.print(f"[bold]the same[/bold]  {escape('; '.join(_the_same(found)) or 'nothing')}", soft_wrap=True)
+        console.print(told, soft_wrap=whole, markup=False, style="dim")
+    console.print(f"[bold]the same[/bold]  {escape('; '.join(_the_same(found)) or 'nothing')}", soft_wrap=whole)
 
 
 def as_json(found: RunDifference) -> str:

@@ -29,14 +29,14 @@ class Gathered:
         experiments: names of those that were looked through, by MLflow's id, the newest first.
         place: where they come from, for people.
         query: the store; None where there are folders only.
-        untracked: how many of the runs are in no store.
+        untracked: those of the runs that are not in the store, in their order.
     """
 
     runs: list[Run]
     experiments: list[str]
     place: str
     query: RunQuery | None
-    untracked: int
+    untracked: list[Run]
 
 
 def gather(
@@ -78,11 +78,11 @@ def gather(
         named = _named(store.runs_of(chosen), selection, chosen, store.place)
         runs = select(named, selection.filters, now)
         if not runs:
-            raise _nothing(selection, where, len(named), chosen, store.place)
+            raise _nothing(selection, where, named, store.place)
     else:
         runs = _newest_that_fits(store, selection)
     shown = list(dict.fromkeys(run.experiment for run in runs))
-    return Gathered(runs, shown, store.place, query, sum(not run.mlflow_experiment_id for run in runs))
+    return Gathered(runs, shown, store.place, query, [run for run in runs if not run.mlflow_experiment_id])
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ class _Store:
 def _newest_that_fits(store: _Store, selection: Selection) -> list[Run]:
     """Return the runs that fit of the experiment that was worked on last and has any."""
     refused: ConfigError | None = None
-    seen = 0
+    seen: list[Run] = []
     for name in store.names:
         runs = store.runs_of([name])
-        seen += len(runs)
+        seen += runs
         try:
             fitting = select(runs, selection.filters, store.now)
         except ConfigError as error:  # another experiment may have such an option
@@ -124,7 +124,7 @@ def _newest_that_fits(store: _Store, selection: Selection) -> list[Run]:
             continue
         if fitting:
             return fitting
-    raise refused or _nothing(selection, store.where, seen, store.names, store.place)
+    raise refused or _nothing(selection, store.where, seen, store.place)
 
 
 def _untracked(runs_dir: Path, now: datetime, query: RunQuery | None) -> list[Run]:
@@ -161,7 +161,7 @@ def _named(candidates: list[Run], selection: Selection, chosen: Sequence[str], p
         fitting = fitting or ([candidates[0]] if word == "last" and candidates else [])
         fitting = fitting or [run for run in candidates if is_called(run, Path(word).name) or _lies_in(run, word)]
         if not fitting and not any(fnmatchcase(name, word) for name in chosen):
-            raise _unknown(word, candidates, chosen, place)
+            raise _unknown(word, candidates, chosen, place) if chosen else _nothing(selection, "", [], place)
         kept.update((id(run), run) for run in fitting)
     return [run for run in candidates if id(run) in kept]
 
@@ -183,15 +183,20 @@ def _unknown(word: str, candidates: list[Run], chosen: Sequence[str], place: str
     )
 
 
-def _nothing(selection: Selection, where: str, seen: int, chosen: Sequence[str], place: str) -> RunNotFoundError:
+def _nothing(selection: Selection, where: str, seen: Sequence[Run], place: str) -> RunNotFoundError:
     asked = " ".join(part for part in (selection.text, f"--where {where!r}" if where else "") if part)
-    names = ", ".join(chosen) or "no experiment"
-    if not asked or not seen:
-        fitting = f" that fit --where {where!r}" if where else ""
-        return RunNotFoundError(f"there are no runs{fitting} of {names} in {place}.")
-    runs = "the only run" if seen == 1 else f"none of the {seen} runs"
+    names = ", ".join(dict.fromkeys(run.experiment for run in seen))
+    if not seen:
+        of = f" of {', '.join(selection.words)}" if selection.words else ""
+        if where:
+            return RunNotFoundError(f"no run{of} in {place} fits --where {where!r}. Loosen it, or leave it away.")
+        return RunNotFoundError(
+            f"there are no runs{of} in {place} yet. Start one (python -m expkit +experiment=mnist_cnn), or say where "
+            "yours are: --runs-dir FOLDER, or --uri URI of a tracking store."
+        )
+    runs = "the only run" if len(seen) == 1 else f"none of the {len(seen)} runs"
     return RunNotFoundError(
-        f"{runs} of {names} in {place} fits{' not' * (seen == 1)}: {asked}. Loosen a condition, or leave it away."
+        f"{runs} of {names} in {place} fits{' not' * (len(seen) == 1)}: {asked}. Loosen a condition, or leave it away."
     )
 
 

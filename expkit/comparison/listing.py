@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from expkit.comparison import table
 from expkit.comparison.gathering import Gathered
@@ -16,6 +16,7 @@ from expkit.comparison.run import Run
 from expkit.progress import show_seconds, show_value
 from expkit.report import quote_path
 from expkit.sweeping.names import status_word
+from expkit.tracking.text import masked
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 _OLD_DAYS = 7
@@ -33,14 +34,12 @@ def show(console: Console, found: Gathered, limit: int) -> None:
     count = f"{len(found.runs)} run{'s' * (len(found.runs) != 1)}"
     shown = f"the newest {len(runs)} of {count}" if len(runs) < len(found.runs) else count
     of = f" of {found.experiments[0]}" if len(found.experiments) == 1 else ""
-    console.print(f"[bold]{escape(f'{shown}{of} in {found.place}')}[/bold]", soft_wrap=True)
-    columns, _ = table.fitting(_columns(runs, datetime.now(timezone.utc)), console.width)
+    table.say(console, f"{shown}{of} in {found.place}", "bold")
+    columns, hidden = table.fitting(_columns(runs, datetime.now(timezone.utc)), console.width)
     table.show(console, columns)
-    if len(runs) < len(found.runs):
-        more = f"... and {len(found.runs) - len(runs)} more: --limit N"
-        console.print(more, style="dim", markup=False, soft_wrap=True)
-    if found.untracked:
-        console.print(untracked(found), style="dim", markup=False, soft_wrap=True)
+    more = [f"... and {len(found.runs) - len(runs)} more: --limit N"] if len(runs) < len(found.runs) else []
+    for line in (*more, *table.no_room(hidden, "--json has all"), *untracked(found)):
+        table.say(console, line, "dim")
 
 
 def as_json(found: Gathered, limit: int | None) -> str:
@@ -48,13 +47,18 @@ def as_json(found: Gathered, limit: int | None) -> str:
     return json.dumps([_object(run) for run in found.runs[:limit]], indent=1, ensure_ascii=False) + "\n"
 
 
-def untracked(found: Gathered) -> str:
-    """Say how many of the runs no store knows."""
-    if found.untracked == 1:
-        return "one of the runs is in no tracking store (`sync` brings it there): its folder tells of it"
-    return (
-        f"{found.untracked} of the runs are in no tracking store (`sync` brings them there): their folders tell of them"
-    )
+def untracked(found: Gathered) -> list[str]:
+    """Say how many of the runs are in no store, and how many in which other one."""
+    said = []
+    for store, count in sorted(Counter(run.store for run in found.untracked).items()):
+        runs = "one of the runs is" if count == 1 else f"{count} of the runs are"
+        it, tells = ("it", "its folder tells") if count == 1 else ("them", "their folders tell")
+        if store:
+            where = f"in another tracking store, {masked(store)} (`--uri URI` asks it)"
+        else:
+            where = f"in no tracking store (`sync` brings {it} there)"
+        said.append(f"{runs} {where}: {tells} of {it}")
+    return said
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

@@ -19,6 +19,7 @@ from expkit.lock import holder_is_elsewhere, is_locked
 from expkit.report import quote_path
 from expkit.runs import RECORD, best_name, read_record, run_id, seconds_of
 from expkit.tracking import masked
+from expkit.tracking.query import sent_to
 from expkit.tracking.tags import IDENTITY, REASON, RUN_FOLDER
 from expkit.tracking.text import as_text, clean_key
 from expkit.tracking.tracked_run import TrackedRun
@@ -57,7 +58,8 @@ class Run:
         tags: further facts.
         folder: of the run; it need not be here. None where there never was one.
         mlflow_run_id: empty where it is in no store.
-        mlflow_experiment_id: the same.
+        mlflow_experiment_id: the same; empty, too, where it is in a store that was not asked.
+        store: that it was sent to, where only its folder was asked; empty where that is unknown, or in none.
         monitor: what said which epoch is best; None where that is not known.
     """
 
@@ -75,6 +77,7 @@ class Run:
     mlflow_run_id: str = ""
     mlflow_experiment_id: str = ""
     monitor: Monitor | None = None
+    store: str = ""
 
     @property
     def short_id(self) -> str:
@@ -157,6 +160,7 @@ def of_folder(folder: Path, now: datetime) -> Run:
     monitor = monitor or _monitor(params, {})
     if not metrics and monitor is not None:
         metrics = _best_so_far(folder, monitor)
+    store, stored = sent_to(folder)
     started = _time(record.get("started"))
     seconds = seconds_of(record) if status != "RUNNING" else None
     if status == "RUNNING" and started is not None:
@@ -173,8 +177,9 @@ def of_folder(folder: Path, now: datetime) -> Run:
         metrics=metrics,
         tags=_tags(folder, record),
         folder=folder.absolute(),
-        mlflow_run_id=str(record.get("mlflow_run_id") or ""),
+        mlflow_run_id=stored or str(record.get("mlflow_run_id") or ""),
         monitor=monitor,
+        store=store or "",
     )
 
 

@@ -76,6 +76,22 @@ def show(console: Console, columns: Sequence[Column]) -> None:
     console.print(table)
 
 
+def say(console: Console, line: str, style: str) -> None:
+    """Print a line; a terminal that is too narrow for it breaks it between words, and else it stays whole."""
+    console.print(line, style=style, markup=False, soft_wrap=not console.is_terminal)
+
+
+def no_room(hidden: Sequence[Column], where: str) -> list[str]:
+    """Say which columns have no room, and what has them; nothing where all have.
+
+    Args:
+        hidden: as `fitting` returns them.
+        where: what has them.
+    """
+    missing = [column.title for column in hidden if set(column.cells) != {MISSING}]
+    return [f"no room for {', '.join(missing)}; {where}, or a wider terminal"] if missing else []
+
+
 def parameter(groups: Sequence[Group], name: str, rank: int) -> Column:
     """Return a column with what groups have as a parameter; of several seeds all, or the first and the last."""
     values = [[_shortened(value) for value in group.values(name)] or [MISSING] for group in groups]

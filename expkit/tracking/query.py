@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class RunQuery:
-    """Asks an existing store for runs; nothing is created or changed in it.
+    """Asks an existing store for runs; no run is created or changed in it.
 
     Attributes:
         uri: of the store, absolute.
@@ -151,7 +151,7 @@ def sent_to(folder: Path) -> tuple[str | None, str]:
     """Return the store that a run's folder was sent to (None: that of its runs folder), and its id there, or ""."""
     try:
         found = json.loads((folder / SENT).read_text(encoding="utf-8"))
-        return found["store"], str(found["run_id"])
+        return (found["store"], str(found["run_id"])) if found["run_id"] else (None, "")
     except (OSError, ValueError, LookupError, TypeError):
         return None, ""
 

@@ -54,7 +54,7 @@ def run(number: int = 0, accuracy: float | None = 0.9, **changes: object) -> Run
 
 
 def found(*runs: Run) -> Gathered:
-    return Gathered(list(runs), list(dict.fromkeys(one.experiment for one in runs)), "runs/mlflow.db", None, 0)
+    return Gathered(list(runs), list(dict.fromkeys(one.experiment for one in runs)), "runs/mlflow.db", None, [])
 
 
 def kept(runs: list[Run], *filters: str) -> list[int]:
