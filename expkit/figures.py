@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from expkit.fonts import able_to_write
+
 
 def scale_by_logarithm(axis: Any, which: str = "y") -> None:
     """Make the x or y axis logarithmic, with as many labels as have room, written 0.6 and not 6 x 10^-1."""
@@ -44,6 +46,7 @@ def figure_of(count: int, title: str, size: float = 4.5) -> tuple[Any, list[Any]
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure as PNG."""
+    """Write a figure as PNG, in fonts that have the characters of its texts."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    with able_to_write(figure):
+        figure.savefig(path, dpi=120)

@@ -73,6 +73,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.evaluation",
         "expkit.export",
         "expkit.figures",
+        "expkit.fonts",
         "expkit.last_step",
         "expkit.lock",
         "expkit.model_card",

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expkit.figures import save
 from expkit.sweeping.search.objectives import Objective
 from expkit.sweeping.search.plots import dots, draw_history, draw_slices, varied
 from expkit.sweeping.search.study import hushed, import_optuna
@@ -57,7 +58,7 @@ def draw(study: optuna.Study, objectives: Sequence[Objective], folder: Path, tit
             figure.suptitle(f"{title}  |  {name.partition('-')[0]}", fontsize=10)
             _polish(name, figure, all_axes, objectives[0].name)
             file = folder / f"{name}.png"
-            figure.savefig(file, dpi=120)
+            save(figure, file)
             drawn.append(file)
     return drawn
 
