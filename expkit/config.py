@@ -33,6 +33,7 @@ from expkit.settings import (
     TrainerSettings,
     check,
     check_name,
+    check_runs_dir,
 )
 from expkit.signature import LOADER_OPTIONS
 
@@ -113,6 +114,7 @@ def register() -> None:
         OmegaConf.register_new_resolver("expkit.id", lambda: secrets.token_hex(3), use_cache=True)
         # Hydra makes the run's folder before it calls us: a name that is none is refused while the path is made.
         OmegaConf.register_new_resolver("expkit.folder", check_name)
+        OmegaConf.register_new_resolver("expkit.runs_dir", check_runs_dir)
 
 
 def compose(overrides: Sequence[str] = ()) -> ExperimentConfig:

@@ -73,6 +73,19 @@ def masked_values(tree: Any, name: str = "") -> Any:
     return _walk(tree, name, masked)
 
 
+def secret_in(text: str, *, words: bool = True) -> str:
+    """Say which secret a text holds, without it: "the value of DB_PASSWORD"; empty where it holds none.
+
+    Args:
+        text: such as the name of a folder.
+        words: whether a secret that is a mere word or number counts as well.
+    """
+    for secret, whose in (*((v, f"the value of {n}") for n, v in _environment()), *((s, "") for s in _remembered)):
+        if (words or not _is_plain(secret)) and _pattern((secret,)).search(text):
+            return whose or "the value of an option whose name says that it is secret"
+    return "a password or token" if _by_address(text) != text else ""
+
+
 def recordable(tree: Any, name: str = "") -> Any:
     """Return plain values as a config that can be used again: a secret from the environment becomes a reference to it.
 

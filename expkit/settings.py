@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional  # OmegaConf reads these annotations, on Python 3.10 too
 
 from expkit.errors import ConfigError
+from expkit.masking import masked, secret_in
 
 
 @dataclass
@@ -165,7 +166,7 @@ def check(settings: Settings) -> None:
         if word not in allowed:
             raise ConfigError(f"{key}={word}: must be one of {', '.join(allowed)}.")
     _check_reals(settings)
-    check_name(settings.name)
+    _check_names(settings)
 
 
 def _check_reals(settings: Settings) -> None:
@@ -185,12 +186,39 @@ def _check_reals(settings: Settings) -> None:
         raise ConfigError(f"sweep.grace={settings.sweep.grace}: must be at least 0 seconds.")
 
 
+def _check_names(settings: Settings) -> None:
+    check_name(settings.name)
+    check_runs_dir(settings.runs_dir)
+    _refuse_secret("tracking.experiment", settings.tracking.experiment or "")
+
+
+def check_runs_dir(folder: str) -> str:
+    """Return the folder of the runs if its path holds no secret.
+
+    Raises:
+        ConfigError: it holds one.
+    """
+    _refuse_secret("runs_dir", folder, words=False)  # a user's home may be called as a password is
+    return folder
+
+
 def check_name(name: str) -> str:
     """Return the name of an experiment if it can be the name of a folder.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: it cannot, or holds a secret.
     """
     if not name or any(c in name for c in '/\\:*?"<>|\n') or name.startswith("."):
         raise ConfigError(f"name={name!r}: it names a folder, so it must be a plain file name.")
+    _refuse_secret("name", name)
     return name
+
+
+def _refuse_secret(key: str, text: str, *, words: bool = True) -> None:
+    """Refuse what could be no folder's name without showing a secret, nor be written without it."""
+    secret = secret_in(text, words=words)
+    if secret:
+        raise ConfigError(
+            f"{key}={masked(text)}: it holds {secret}. It becomes the name of folders and pages that everybody sees. "
+            f"Leave the secret out: {key}=NAME."
+        )

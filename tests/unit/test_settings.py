@@ -9,7 +9,7 @@ import yaml
 
 from expkit.errors import ConfigError
 from expkit.paths import conf_dir
-from expkit.settings import Settings, check, check_name
+from expkit.settings import Settings, TrackingSettings, check, check_name
 
 FILES = {
     "trainer": "trainer/default",
@@ -68,3 +68,15 @@ def test_a_name_that_is_no_folder_name_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["mnist_cnn", "with space", "数字", "a.b"])
 def test_any_other_name_will_do(name: str) -> None:
     assert check_name(name) == name
+
+
+def test_a_secret_is_no_part_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOO_API_KEY", "Zq9leakKey123")
+    monkeypatch.setenv("DB_PASSWORD", "postgres")
+    with pytest.raises(ConfigError, match=r"^name=x-\*\*\*: it holds the value of FOO_API_KEY\."):
+        check_name("x-Zq9leakKey123")
+    with pytest.raises(ConfigError, match=r"runs_dir=/a/\*\*\*/runs: it holds"):
+        check(Settings(runs_dir="/a/Zq9leakKey123/runs"))
+    with pytest.raises(ConfigError, match=r"tracking\.experiment=\*\*\*: it holds"):
+        check(Settings(tracking=TrackingSettings(experiment="Zq9leakKey123")))
+    check(Settings(name="mnist", runs_dir="/home/postgres/runs"))
