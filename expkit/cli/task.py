@@ -75,6 +75,10 @@ class Task:
         plain = OmegaConf.create(composed)
         if Path.cwd() != Path(hydra_config.runtime.cwd):
             plain.runs_dir = str(runs_dir)
+        elif folder.is_relative_to(runs_dir):
+            # A run makes it again when it begins. Killed before that, it would leave a folder that nobody knows.
+            with contextlib.suppress(OSError):  # a callback of Hydra's has put something there
+                folder.rmdir()
         try:
             parsed = config.parse(
                 plain,

@@ -98,3 +98,14 @@ def test_a_users_own_conf_folder_brings_presets_and_experiments(expkit: CommandL
     done = expkit("--cfg", "job", "+experiment=mine")
     assert "name: mine" in done.stdout
     assert "- 64" in done.stdout
+
+
+def test_a_run_killed_before_it_begins_leaves_no_folder(expkit: CommandLine) -> None:
+    (expkit.folder / "conf/callbacks").mkdir(parents=True)
+    (expkit.folder / "conf/callbacks/dying.yaml").write_text("# @package callbacks.dying\n_target_: dying.Dying\n")
+    (expkit.folder / "dying.py").write_text(
+        "import os, signal\nfrom expkit.api import Callback\n\n\nclass Dying(Callback):\n"
+        "    def __init__(self) -> None:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    expkit(*QUICK, "model=mlp", "callbacks=[dying]", code=-9)
+    assert list(expkit.folder.glob("runs/*/*")) == []
