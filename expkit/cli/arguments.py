@@ -89,10 +89,10 @@ def _check_flag(argument: str) -> None:
 def _check_experiment(argument: str) -> None:
     key, equals, name = argument.partition("=")
     bare = key.lstrip("+")
-    misspelt = bare not in Settings.__dataclass_fields__ and bare != "experiment" and did_you_mean(bare, ["experiment"])
+    known = bare.split(".")[0] in (*Settings.__dataclass_fields__, "experiment")
+    misspelt = not known and did_you_mean(bare, ["experiment"])
     if not equals or not (key == "experiment" or misspelt):
         return
-    known = experiment_names()
-    names = name.split(",")
-    near = "".join(did_you_mean(one, known) for one in names if one not in known)
+    there = experiment_names()
+    near = "".join(did_you_mean(one, there) for one in name.split(",") if one not in there)
     raise ConfigError(f"{argument!r}: an experiment is added with a plus. Write +experiment={name}.{near}")

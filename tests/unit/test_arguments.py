@@ -69,6 +69,7 @@ def test_mistake_is_named_before_hydra_sees_it(typed, message) -> None:
 @pytest.mark.parametrize(
     "typed",
     [
+        "tracking.experiment=mine",
         "+experiment=mnist_cnn",
         "-m x=1",
         "--multi x=1",
