@@ -10,19 +10,26 @@ from typing import Any
 
 from expkit.files import write_whole
 from expkit.tracking.journal import BEGIN, JOURNAL, read_journal
+from expkit.tracking.left_behind import settings_of
 from expkit.tracking.sent import SENT
+from expkit.tracking.store import resolve_uri
 from expkit.tracking.tags import FOLDER, RUN_FOLDER
 
 
 def original_of(folder: Path) -> Path | None:
-    """Return the folder of which this one is a copy, where that is still there; None for one that was only moved."""
+    """Return the folder of which this one is a copy, where that is still there and goes to the same store.
+
+    None for a run that was only moved, or brought into another runs folder with a store of its own.
+    """
     facts = _beginning(folder)
     tags = {} if facts is None else facts["tags"]
     place = tags.get(RUN_FOLDER) or tags.get(FOLDER)
     if facts is None or not place or Path(place).resolve() == folder.resolve():
         return None
     other = _beginning(Path(place))
-    return Path(place) if other is not None and other["id"] == facts["id"] else None
+    if other is None or other["id"] != facts["id"] or _store(folder) != _store(Path(place)):
+        return None
+    return Path(place)
 
 
 def part_from_original(folder: Path) -> None:
@@ -42,6 +49,11 @@ def part_from_original(folder: Path) -> None:
                 lines[number] = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
     write_whole(folder / JOURNAL, "".join(f"{line}\n" for line in lines))
     (folder / SENT).unlink(missing_ok=True)
+
+
+def _store(folder: Path) -> str:
+    settings = settings_of(folder)
+    return "" if settings is None else resolve_uri(settings)
 
 
 def _beginning(folder: Path) -> dict[str, Any] | None:

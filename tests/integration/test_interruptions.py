@@ -67,6 +67,7 @@ def test_a_signal_ends_a_sweep_and_not_only_its_job(expkit: CommandLine) -> None
     assert [Path(run).name for run in expkit.runs()] == ["0"]
 
 
+@pytest.mark.slow
 def test_a_callback_that_fails_at_the_end_does_not_outrank_ctrl_c(expkit: CommandLine) -> None:
     own(expkit, "Signals")
     own(expkit, "Fails")
@@ -93,6 +94,7 @@ def test_a_sweep_in_one_process_cannot_change_the_cpu_settings_from_job_to_job(e
     assert "device.tune=false: an earlier job of this process ran with the opposite" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_job_of_a_sweep_has_the_very_bits_of_a_single_run(expkit: CommandLine) -> None:
     options = (*QUICK, "tracking=none", "export=none", "plots=none")
     expkit(*options, "-m", "optimizer=sgd,adam")

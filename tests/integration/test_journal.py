@@ -66,7 +66,7 @@ settings = StoreSettings(None, "demo", "run", runs, runs / "mlartifacts")
 tracker = open_tracker(settings, runs / "demo" / "20260101-120000-abcdef", params={"a": 1}, tags={})
 print("begun", flush=True)
 sys.stdin.readline()
-for step in range(20_000):
+for step in range(5_000):
     tracker.log_metrics({"loss": step / 7}, step)
 print("told", flush=True)
 sys.stdin.readline()
@@ -89,7 +89,7 @@ def test_a_process_that_is_killed_before_the_store_took_anything_loses_nothing(t
     assert len(list(left_behind(tmp_path))) == 1
     assert send_left_behind(settings(tmp_path)) == 1
     run = only_run(tmp_path)
-    assert points(tmp_path, run.info.run_id) == [(step, step / 7) for step in range(20_000)]
+    assert points(tmp_path, run.info.run_id) == [(step, step / 7) for step in range(5_000)]
     assert run.info.status == "FAILED"
     assert "its process died" in run.data.tags["status.reason"]
     assert "python -m expkit resume" in run.data.tags["status.reason"]
@@ -164,6 +164,7 @@ def cut(call: Callable[..., Any], count: int, after: bool) -> Callable[..., Any]
     return torn
 
 
+@pytest.mark.slow
 def test_a_run_without_a_store_is_in_mlflow_after_sync(expkit: CommandLine) -> None:
     expkit(*QUICK, "tracking=none")
     assert not (expkit.folder / "runs" / "mlflow.db").exists()
@@ -187,6 +188,7 @@ def test_a_run_without_a_store_is_in_mlflow_after_sync(expkit: CommandLine) -> N
     assert points(expkit.folder / "runs", expkit.mlflow_runs()[0].info.run_id, "step/loss") == stored
 
 
+@pytest.mark.slow
 def test_a_run_begins_without_its_server_where_that_is_not_required(expkit: CommandLine) -> None:
     server = "tracking.uri=http://127.0.0.1:9"
     refused = expkit(*QUICK, server, code=2)

@@ -246,6 +246,7 @@ def test_a_job_of_a_sweep_is_done_again_as_a_run_of_its_own(place: Place) -> Non
     assert place.verdict()["run"].parent.name == "mnist_cnn"
 
 
+@pytest.mark.slow
 def test_code_of_today_is_named_and_code_of_then_brought_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     (place.folder / "conf" / "model").mkdir(parents=True)
     (place.folder / "conf" / "model" / "mine.yaml").write_text("_target_: reproduced_net.Net\n")

@@ -86,6 +86,7 @@ def leaks(folder: Path, *shown: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_no_secret_is_left_behind_by_a_run_that_fails_and_goes_on(line: CommandLine) -> None:
     failed = line(*SHORT, "checkpoint.every_steps=2", *in_all_places(5), code=1)
     assert "refused ***" in failed.stderr

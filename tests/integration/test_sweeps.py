@@ -77,6 +77,7 @@ def statuses(line: CommandLine) -> list[str]:
     return [record(line, int(folder.name)).get("status", "") for folder in folders]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_sweep_whose_process_is_killed_goes_on_and_grows(gated: CommandLine) -> None:
     for number in (1, 2):

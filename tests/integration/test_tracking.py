@@ -428,6 +428,7 @@ def test_image_model_predicts_where_there_is_no_expkit(runs: Path, tracker: Trac
     assert "paddlepaddle" in pinned
 
 
+@pytest.mark.slow
 def test_table_model_takes_named_columns_in_any_order(tracker: Tracker, tmp_path: Path) -> None:
     import paddle
 

@@ -150,6 +150,7 @@ def test_a_sweep_is_shown_by_its_id_or_folder(runs: tuple[Path, str]) -> None:
     assert re.search(r"/#/experiments/\d+/runs\?\S*viewStateShareKey=sweep-ab12cd&compareRunsMode=CHART", line)
 
 
+@pytest.mark.slow
 def test_another_store_is_shown_by_its_uri(runs: tuple[Path, str], tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()
