@@ -38,6 +38,7 @@ def test_an_experiment_is_named_after_its_file_and_opens_with_its_command(file: 
     assert config.choices["experiment"] == file.stem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
 def test_an_experiment_runs(file: Path, stand_in: Path) -> None:
     folder, screen = stand_in / "run", io.StringIO()

@@ -48,6 +48,7 @@ def own(expkit: CommandLine, name: str, **options: object) -> list[str]:
     return [f"callbacks=[{name}]"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_after_training_is_honoured_too(expkit: CommandLine, number: int) -> None:
     done = expkit(*QUICK, *own(expkit, "Signals", number=int(number)), code=75)
@@ -79,6 +80,7 @@ def test_a_callback_that_fails_at_the_end_does_not_outrank_ctrl_c(expkit: Comman
     assert expkit.record()["status"] == "KILLED"
 
 
+@pytest.mark.slow
 def test_every_failing_job_of_a_sweep_is_named_and_the_others_run(expkit: CommandLine) -> None:
     done = expkit(*QUICK, *IN_ONE_PROCESS, "export=none", "plots=none", "optimizer.learning_rate=-1,0.001,-2", code=1)
     assert "error: job 0 (" in done.stderr
@@ -104,6 +106,7 @@ def test_a_job_of_a_sweep_has_the_very_bits_of_a_single_run(expkit: CommandLine)
     assert next(job.rglob("model.safetensors")).read_bytes() == single.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_folder_is_never_used_twice(expkit: CommandLine) -> None:
     options = (*QUICK, "tracking=none", "export=none", "plots=none", "hydra.run.dir=runs/mine/again")
     expkit(*options)
@@ -112,6 +115,7 @@ def test_a_run_folder_is_never_used_twice(expkit: CommandLine) -> None:
     assert expkit.record()["status"] == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_class_of_the_users_own_is_recorded_as_what_it_is(expkit: CommandLine) -> None:
     (expkit.folder / "my_models.py").write_text(
         "from paddle import nn\n"

@@ -100,6 +100,7 @@ def test_predict_answers_for_images_and_names_the_bad_one(quick_run):
     assert sum(one["answers"][0]["probabilities"].values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(expkit: CommandLine):
     options = (
         *QUICK,
@@ -140,6 +141,7 @@ def test_ctrl_c_saves_a_checkpoint_marks_the_run_killed_and_exits_with_75(expkit
     assert tracked.info.status == "KILLED"
 
 
+@pytest.mark.slow
 def test_a_crash_in_a_model_marks_the_run_failed_with_its_reason(expkit: CommandLine):
     (expkit.folder / "my_models.py").write_text(
         "from paddle import nn\n"
@@ -167,6 +169,7 @@ def test_a_crash_in_a_model_marks_the_run_failed_with_its_reason(expkit: Command
     assert "boom" in tracked.data.tags["status.reason"]
 
 
+@pytest.mark.slow
 def test_a_multirun_trains_each_combination_in_a_folder_of_its_own(expkit: CommandLine):
     done = expkit(*QUICK, "export=none", "plots=none", "-m", "optimizer=sgd,momentum")
     runs = expkit.runs()

@@ -85,6 +85,7 @@ class Stops(Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_bit_by_bit_also_when_it_was_interrupted(train: Train) -> None:
     with_dropout = ["model.dropout=0.3", "tracking=none", TWO]
     first = train("first", *with_dropout)

@@ -241,6 +241,7 @@ def test_a_pruned_job_ends_after_its_epoch_with_a_checkpoint(mixed: Mixed) -> No
     assert (stored.info.status, stored.data.tags["status.reason"]) == ("KILLED", outcome.reason)
 
 
+@pytest.mark.slow
 def test_a_job_that_hangs_is_given_up_and_on_error_stop_begins_no_more(sweep: Path) -> None:
     hanging, never = make_job(0, sweep, *BY_HAND, *QUIET, acting("hang")), make_job(1, sweep, *BY_HAND, *QUIET)
     jobs = Jobs(hanging, never)

@@ -257,6 +257,7 @@ def test_a_killed_run_goes_on_by_the_same_command_with_every_point_stored_once(l
     assert line.mlflow_runs()[0].info.status == "FINISHED"
 
 
+@pytest.mark.slow
 @posix
 def test_a_full_disk_is_said_in_one_screen_and_the_run_goes_on_when_there_is_room(line: CommandLine) -> None:
     done = line(*QUICK, "tracking=none", "callbacks=[fills]", code=2)

@@ -93,6 +93,7 @@ def test_softmax_in_the_network_learns_what_softmax_in_the_loss_does(stand_in: R
     assert textbook.metrics["test/accuracy"] == ours.metrics["test/accuracy"]
 
 
+@pytest.mark.slow
 def test_a_static_graph_has_the_losses_of_the_dynamic_one(stand_in: Run) -> None:
     brief = ("trainer.epochs=1", "trainer.limit_train_batches=15", "plots=none")
     static, dynamic = stand_in("mnist_static", *brief).losses(), stand_in("mnist_cnn", *brief).losses()
@@ -116,6 +117,7 @@ def test_decay_by_the_optimizer_is_decay_of_every_parameter(
     assert all(np.array_equal(array, whole.weights()[name]) for name, array in each.weights().items())
 
 
+@pytest.mark.slow
 def test_a_regularizer_holds_weights_down_in_the_layers_that_it_is_for(stand_in: Run) -> None:
     brief = ("trainer.epochs=2", "plots=none")
     free = stand_in("mnist_cnn_l2", *brief, "regularizer.coefficient=0").weights()

@@ -275,6 +275,7 @@ def test_bad_store_is_a_quick_error_with_a_remedy(tmp_path: Path, uri: str, mess
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_server_that_never_answers_is_given_up_within_ten_seconds(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         before = time.monotonic()

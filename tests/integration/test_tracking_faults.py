@@ -177,6 +177,7 @@ def test_passwords_do_not_reach_the_store(tmp_path: Path) -> None:
     assert b"hunter2" not in (tmp_path / "mlflow.db").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_password_reaches_neither_files_nor_messages(expkit: CommandLine) -> None:
     secret = "postgresql://me:hunter2@127.0.0.1:1/db"
     done = expkit(*QUICK, f"tracking.uri={secret}", code=2)

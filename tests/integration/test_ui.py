@@ -137,6 +137,7 @@ def test_ctrl_c_ends_the_server_and_all_its_processes(page: tuple[subprocess.Pop
         pass
 
 
+@pytest.mark.slow
 def test_a_sweep_is_shown_by_its_id_or_folder(runs: tuple[Path, str]) -> None:
     sweep = "runs/mnist_cnn/sweep-20260101-120000-ab12cd/"
     command = [sys.executable, "-c", LAUNCH, "--runs-dir", str(runs[0]), "--no-browser", "--sweep", sweep]
@@ -204,6 +205,7 @@ def test_a_port_that_is_none_is_a_usage_error(port: str, capsys: pytest.CaptureF
     assert "from 1 to 65535" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_start_shows_its_last_words(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database " * 100)
     process = subprocess.run(

@@ -81,6 +81,7 @@ def test_a_run_that_is_killed_and_resumed_is_identical_and_says_so(expkit: Comma
     assert not list(expkit.folder.glob("runs/*/*/run.json")), "nor is it a run of the user's"
 
 
+@pytest.mark.slow
 def test_a_learner_that_forgets_its_momentum_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
