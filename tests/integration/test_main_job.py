@@ -194,16 +194,3 @@ def test_a_diverging_loss_stops_the_run_and_says_what_to_try(expkit: CommandLine
     assert re.search(r"the loss is (nan|inf) at step \d+", done.stderr)
     assert "optimizer.learning_rate=" in done.stderr
     assert expkit.record()["status"] == "FAILED"
-
-
-@pytest.mark.slow
-def test_genuine_mnist_reaches_98_8_percent_in_five_epochs(expkit: CommandLine):
-    data = os.environ.get("EXPKIT_DATA_DIR")
-    if not data or not (Path(data) / "mnist").is_dir():
-        pytest.skip("EXPKIT_DATA_DIR names no folder with mnist/")
-    expkit.environment["EXPKIT_DATA_DIR"] = data
-    done = expkit("+experiment=mnist_cnn", seconds=900)
-    assert "NOT mnist" not in done.stdout
-    record = expkit.record()
-    assert record["data"]["name"] == "mnist"
-    assert record["metrics"]["test/accuracy"] >= 0.988
