@@ -83,12 +83,11 @@ class Mender:
 
 def mend_stored(folder: Path) -> None:
     """Write into the store what `run.json` says of how a run ended."""
-    from expkit.tracking.left_behind import send, settings_of
+    from expkit.tracking.left_behind import how_it_ended, send, settings_of
 
-    settings, record = settings_of(folder), read_record(folder)
+    settings = settings_of(folder)
     if settings is not None:
-        status = "KILLED" if record["status"] == "PAUSED" else record["status"]
-        send(folder, settings, ended=(status, record.get("reason", "")))
+        send(folder, settings, ended=how_it_ended(folder))
 
 
 def main(folders: Sequence[str]) -> None:

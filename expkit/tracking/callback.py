@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from expkit.events import Callback, EpochEnd, StepEnd
+from expkit.runs import best_name
 from expkit.tracking.sinks import Sink
 
 
@@ -35,6 +36,6 @@ class TrackingCallback(Callback):
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Record what was measured over the epoch, and as ``valid/best_...`` what the best epoch so far has."""
-        best = {f"valid/best_{name[6:]}": value for name, value in event.metrics.items() if name.startswith("valid/")}
+        best = {best_name(name): value for name, value in event.metrics.items() if name.startswith("valid/")}
         values = {**event.metrics, "time/epoch_seconds": event.seconds, **(best if event.is_best else {})}
         self._tracker.log_metrics(values, event.epoch)

@@ -6,10 +6,9 @@ import contextlib
 import json
 import secrets
 from pathlib import Path
-from typing import Any
 
 from expkit.files import write_whole
-from expkit.tracking.journal import BEGIN, JOURNAL, read_journal
+from expkit.tracking.journal import BEGIN, JOURNAL, beginning
 from expkit.tracking.left_behind import settings_of
 from expkit.tracking.sent import SENT
 from expkit.tracking.store import resolve_uri
@@ -21,12 +20,12 @@ def original_of(folder: Path) -> Path | None:
 
     None for a run that was only moved, or brought into another runs folder with a store of its own.
     """
-    facts = _beginning(folder)
+    facts = beginning(folder)
     tags = {} if facts is None else facts["tags"]
     place = tags.get(RUN_FOLDER) or tags.get(FOLDER)
     if facts is None or not place or Path(place).resolve() == folder.resolve():
         return None
-    other = _beginning(Path(place))
+    other = beginning(Path(place))
     if other is None or other["id"] != facts["id"] or _store(folder) != _store(Path(place)):
         return None
     return Path(place)
@@ -54,9 +53,3 @@ def part_from_original(folder: Path) -> None:
 def _store(folder: Path) -> str:
     settings = settings_of(folder)
     return "" if settings is None else resolve_uri(settings)
-
-
-def _beginning(folder: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError):
-        return next((one.facts for one in read_journal(folder) if one.what == BEGIN), None)
-    return None

@@ -129,6 +129,13 @@ def _parsed(line: bytes) -> tuple[str, dict[str, Any]] | None:
         return None
 
 
+def beginning(folder: Path) -> dict[str, Any] | None:
+    """Return what a journal says of where its run began; None where it is not there or does not say so."""
+    with contextlib.suppress(OSError):
+        return next((one.facts for one in read_journal(folder) if one.what == BEGIN), None)
+    return None
+
+
 def last_steps(folder: Path) -> dict[str, int]:
     """Return the last step of each metric in a journal."""
     found: dict[str, int] = {}

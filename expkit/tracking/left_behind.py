@@ -14,7 +14,7 @@ from expkit.lock import RunLock, holder_is_elsewhere, is_locked
 from expkit.report import quote_path
 from expkit.runs import read_record, write_record
 from expkit.tracking.delivery import Delivery
-from expkit.tracking.journal import BEGIN, END, JOURNAL, Journal, is_open, read_journal
+from expkit.tracking.journal import END, JOURNAL, Journal, beginning, is_open
 from expkit.tracking.store import StoreSettings
 from expkit.tracking.text import masked
 
@@ -115,7 +115,7 @@ def send(
     """
     with RunLock(folder):
         if ended is not None or is_open(folder):
-            _record_end(folder, *(ended or _how_it_ended(folder)))
+            _record_end(folder, *(ended or how_it_ended(folder)))
         delivery = Delivery(folder, settings)
         try:
             delivery.deliver(more)
@@ -139,17 +139,14 @@ def settings_of(folder: Path, uri: str | None = None) -> StoreSettings | None:
         folder: of the run.
         uri: of a store, with its password; taken where the journal names the same without.
     """
-    with contextlib.suppress(OSError):
-        for operation in read_journal(folder):
-            if operation.what != BEGIN:
-                continue
-            facts = operation.facts
-            runs_dir = (folder / facts["runs_dir"]).resolve()
-            recorded = facts["uri"]
-            known = uri if uri is not None and recorded == masked(uri) else recorded
-            names = tuple(facts["metrics"])
-            return StoreSettings(known, facts["experiment"], facts["name"], runs_dir, runs_dir / "mlartifacts", names)
-    return None
+    facts = beginning(folder)
+    if facts is None:
+        return None
+    runs_dir = (folder / facts["runs_dir"]).resolve()
+    recorded = facts["uri"]
+    known = uri if uri is not None and recorded == masked(uri) else recorded
+    names = tuple(facts["metrics"])
+    return StoreSettings(known, facts["experiment"], facts["name"], runs_dir, runs_dir / "mlartifacts", names)
 
 
 def _remember_id(folder: Path, run_id: str) -> None:
@@ -168,7 +165,7 @@ def _record_end(folder: Path, status: str, reason: str) -> None:
     journal.close()
 
 
-def _how_it_ended(folder: Path) -> tuple[str, str]:
+def how_it_ended(folder: Path) -> tuple[str, str]:
     """Return status and reason of a run whose journal does not say them: its record may, or its process died."""
     with contextlib.suppress(RunNotFoundError):
         record = read_record(folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.errors import RunNotFoundError, TrackingError
+from expkit.runs import run_id
 from expkit.tracking.relocation import follow
 from expkit.tracking.schema_lock import database_file, schema_lock
 from expkit.tracking.store import (
@@ -20,7 +21,7 @@ from expkit.tracking.store import (
     remedy,
     resolve_uri,
 )
-from expkit.tracking.tags import REASON, RUN_FOLDER
+from expkit.tracking.tags import RUN_FOLDER
 from expkit.tracking.text import as_logged, clean_key, explain, masked, shortened
 
 _PAGE = 500
@@ -156,25 +157,6 @@ class Reader:
             return explain(error)
         return ""
 
-    def end(self, run_id: str, status: str, reason: str) -> str:
-        """Close a run that is still RUNNING; of any other only the reason is written.
-
-        Args:
-            run_id: of the run.
-            status: "FAILED" or "KILLED".
-            reason: in words.
-
-        Returns:
-            Why that failed; empty when it did not.
-        """
-        try:
-            with own_call():
-                if self._client.get_run(run_id).info.status == "RUNNING":
-                    self._client.set_terminated(run_id, status)
-        except Exception as error:  # noqa: BLE001 - a store may raise anything
-            return explain(error)
-        return self.note(run_id, {REASON: reason}) if reason else ""
-
     def _called(self, reference: str) -> list[StoredRun]:
         if reference == "last":
             return list(islice(self._newest(), 1))
@@ -223,8 +205,7 @@ def open_reader(uri: str | None, runs_dir: Path) -> Reader:
 
 
 def _is_called(run: StoredRun, reference: str) -> bool:
-    folder = run.folder
-    identity = f"{folder.parent.name}.{folder.name}" if folder.name.isdigit() else folder.name
+    identity = run_id(run.folder)
     if not reference:
         return False
     if reference in (run.id, identity) or identity.endswith(f"-{reference}"):

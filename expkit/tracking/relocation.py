@@ -33,7 +33,6 @@ _COLUMNS = (
     ("model_versions", "storage_location"),
 )
 _TAGS = (RUN_FOLDER, FOLDER)
-_RUNS = "SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) WHERE artifact_location = ?"
 _COPY = ".before-move-"
 
 log = logging.getLogger("expkit.tracking")
