@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -239,7 +240,7 @@ def refuse_deleted(run: Any, uri: str) -> None:
     if run.info.lifecycle_stage == "deleted":
         raise DeletedRunError(
             f"tracking store {masked(uri)}: the run {run.info.run_id} was deleted there. Bring it back: "
-            f"mlflow runs restore --run-id {run.info.run_id}"
+            f"MLFLOW_TRACKING_URI={shlex.quote(masked(uri))} mlflow runs restore --run-id {run.info.run_id}"
         )
 
 

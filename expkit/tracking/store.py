@@ -8,6 +8,7 @@ import importlib
 import logging
 import os
 import re
+import shlex
 import socket
 import threading
 import urllib.error
@@ -307,7 +308,8 @@ def _experiment(client: Any, found: Any, settings: StoreSettings, artifacts: Pat
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
             f"tracking: the experiment {name!r} was deleted in this store. Bring it back with "
-            f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or choose another name: "
+            f"`MLFLOW_TRACKING_URI={shlex.quote(masked(resolve_uri(settings)))} "
+            f"mlflow experiments restore --experiment-id {found.experiment_id}`, or choose another name: "
             "tracking.experiment=..."
         )
     return str(found.experiment_id)
