@@ -49,7 +49,6 @@ from expkit.sweeping.grid import (
 from expkit.sweeping.jobs import FINISHED, PENDING, PRUNED, Executor, Job, Outcome, has_checkpoint
 from expkit.sweeping.ledger import Head, Row
 from expkit.sweeping.needs import Need, need_of, widest
-from expkit.sweeping.parent_run import import_ahead
 from expkit.sweeping.pool import LocalPool
 from expkit.sweeping.salvage import refuse_strange_runs
 from expkit.sweeping.standing import aim_of, sum_up
@@ -107,8 +106,6 @@ class SweepLauncher(Launcher):
             config.hydra.sweep.dir = str(self.folder)
         head = Head(str(config.name), str(self.folder), os.getcwd(), arguments)  # noqa: PTH109
         self._console = lasting_console()
-        if config.tracking.kind != "none":
-            import_ahead()
         self._composer = Composer(hydra_context.config_loader, config, self.folder, self._console)
         self.conductor = Conductor(self.folder, head, self._console)
         if hydra_context.callbacks.callbacks:

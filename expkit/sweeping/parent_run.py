@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Thread
 
 from expkit import tracking
 from expkit.config import ExperimentConfig
@@ -246,13 +245,6 @@ def _show(tracker: tracking.Tracker, sweep: Sweep, metrics: Sequence[str], *, hi
     axes = [name for name in (sweep.varies if sweep.axes is None else sweep.axes) if name in known]
     state = sweep_state(RUN_ID, sweep.varies, names, axes, higher_is_better=higher_is_better)
     tracker.show_sweep(sweep_view(sweep.id), state)
-
-
-def import_ahead() -> None:
-    """Import MLflow in a thread, while jobs are made ready: it costs a second."""
-    from expkit.tracking.store import import_mlflow
-
-    Thread(target=import_mlflow, name="expkit-import", daemon=True).start()
 
 
 def _settings(sweep: Sweep) -> tracking.StoreSettings:
