@@ -28,6 +28,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.paths",  # where things are; reads the environment
         "expkit.secret_names",
         "expkit.preprocess",  # is copied beside an export, so that it imports nothing of expkit
+        "expkit.standalone",  # likewise
     ),
     2: (
         "expkit.api",
@@ -297,7 +298,13 @@ def required(*, extra: str | None = None) -> set[str]:
 
 
 def test_what_is_imported_is_declared() -> None:
-    extras = required(extra="visualdl") | required(extra="system") | required(extra="optuna") | required(extra="ray")
+    extras = (
+        required(extra="visualdl")
+        | required(extra="system")
+        | required(extra="optuna")
+        | required(extra="ray")
+        | required(extra="onnx")
+    )
     declared = {IMPORTED_AS.get(name, name) for name in required() | extras} | WITH_MLFLOW
     imported = {i.imported.partition(".")[0] for m in (*FRAMEWORK, *PLUGINS) for i in m.imports()}
     own = {m.name.partition(".")[0] for m in (*FRAMEWORK, *PLUGINS)}
