@@ -1,13 +1,15 @@
-"""Answers for files, from a run's exported model or from the weights of a checkpoint."""
+"""Answers for files and arrays, from an exported model or from the weights of a checkpoint."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from expkit import cpu_tuning, device
@@ -15,9 +17,13 @@ from expkit.api import Array, Learner
 from expkit.checkpoint import read_snapshot
 from expkit.cpu_tuning import import_paddle
 from expkit.errors import ExportError
+from expkit.inputs import Inputs, Sample
 from expkit.parts import ConfiguredParts
 from expkit.past import read_past
-from expkit.preprocess import KINDS, ImageInput, UnreadableInputError, from_description
+from expkit.preprocess import KINDS, from_description
+from expkit.raw_arrays import fitting
+
+BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,19 @@ class FileAnswer:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What the model says of one sample.
+
+    Attributes:
+        sample: what was asked.
+        answer: see `Classes.decode` and `Values.decode`; None where the sample could not be read.
+    """
+
+    sample: Sample
+    answer: dict[str, Any] | None
+
+
 class Predictor:
     """A model that is ready to answer.
 
@@ -43,19 +62,27 @@ class Predictor:
         target: turns outputs into answers.
         outputs: of the model, for normalised inputs.
         description: facts about model and data, as `model.yaml` has them.
+
+    Attributes:
+        reader: as above.
+        target: as above.
+        description: as above.
+        batch_size: most samples that the network sees at once.
     """
 
     def __init__(
         self, reader: Any, target: Any, outputs: Callable[[Array], Array], description: Mapping[str, Any]
     ) -> None:
-        self._input, self._target, self._outputs, self.description = reader, target, outputs, description
+        self.reader, self.target, self.description = reader, target, description
+        self.batch_size = BATCH_SIZE
+        self._outputs = outputs
 
     @classmethod
     def of_export(cls, folder: Path) -> Predictor:
-        """Load the exported model of a run.
+        """Load an exported model.
 
         Args:
-            folder: the `export/` folder of a run.
+            folder: holds `model.yaml`.
 
         Raises:
             ExportError: the folder holds no whole export.
@@ -115,22 +142,64 @@ class Predictor:
         facts = {"data": past.record["data"], "target": spec.target.describe()}
         return cls(spec.input, spec.target, learner.predict, facts)
 
-    def files(self, files: Sequence[str]) -> list[FileAnswer]:
-        """Answer for each file; one that cannot be read does not keep the others from being answered."""
-        return [self._file(file) for file in files]
+    def answers(self, raw: Any) -> list[dict[str, Any]]:
+        """Answer for raw samples, in batches.
 
-    def _file(self, file: str) -> FileAnswer:
-        path = Path(file)
-        if not path.is_file():
-            reason = f"it is a folder; name its files: {path}/*" if path.is_dir() else "there is no such file"
-            return FileAnswer(file, (), reason)
-        try:
-            raw = self._input.read(path)
-        except UnreadableInputError as error:
-            return FileAnswer(file, (), str(error))
-        if isinstance(self._input, ImageInput) and raw.size > 0 and raw.min() == raw.max():
-            return FileAnswer(file, (), "all its pixels are the same, so there is nothing to see")
-        return FileAnswer(file, self._target.decode(self._outputs(self._input.normalise(raw))))
+        Args:
+            raw: images [N, H, W] or [N, H, W, 3] uint8, or rows [N, F] of numbers; one sample needs no first axis.
+
+        Returns:
+            One answer a sample; see `Classes.decode` and `Values.decode`.
+
+        Raises:
+            UnreadableInputError: these are no samples of this model.
+        """
+        array = fitting(raw, self.reader)
+        parts = (array[start : start + self.batch_size] for start in range(0, len(array), self.batch_size))
+        return [answer for part in parts for answer in self._batch(part)]
+
+    def files(self, files: Sequence[str]) -> list[FileAnswer]:
+        """Answer for each file; one that cannot be read does not keep the others from being answered.
+
+        Args:
+            files: images, CSV files or `.npy` arrays, folders of these, or "-" for standard input.
+        """
+        by_file = groupby(self.stream(Inputs(files, self.reader).samples()), lambda one: one.sample.place)
+        return [_together(list(same)) for _, same in by_file]
+
+    def stream(self, given: Iterable[Sample]) -> Iterator[Answered]:
+        """Answer for each sample in turn; only one batch of them is held in memory.
+
+        Args:
+            given: samples, and reasons why there is none.
+        """
+        waiting: list[Sample] = []
+        ready = 0
+        for sample in given:
+            waiting.append(sample)
+            ready += sample.raw is not None
+            if ready == self.batch_size or (not ready and len(waiting) == self.batch_size):
+                yield from self._answered(waiting)
+                waiting, ready = [], 0
+        yield from self._answered(waiting)
+
+    def _answered(self, waiting: Sequence[Sample]) -> Iterator[Answered]:
+        raw = [sample.raw for sample in waiting if sample.raw is not None]
+        answers = iter(self._batch(np.stack(raw)) if raw else [])
+        for sample in waiting:
+            yield Answered(sample, None if sample.raw is None else next(answers))
+
+    def _batch(self, raw: Array) -> list[dict[str, Any]]:
+        answers: list[dict[str, Any]] = self.target.decode(self._outputs(self.reader.normalise(raw)))
+        return answers
+
+
+def _together(answered: Sequence[Answered]) -> FileAnswer:
+    errors = [one.sample for one in answered if one.sample.error]
+    error = (
+        "" if not errors else errors[0].error if errors[0].row is None else f"row {errors[0].row}: {errors[0].error}"
+    )
+    return FileAnswer(answered[0].sample.file, [one.answer for one in answered if one.answer is not None], error)
 
 
 def _check_files(folder: Path, digests: Mapping[str, str]) -> None:

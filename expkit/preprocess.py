@@ -9,16 +9,19 @@ Shapes: N samples, C channels, H rows, W columns, F features, K outputs.
 from __future__ import annotations
 
 import csv
+import io
 import math
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Source = str | Path | IO[bytes]
+"""A file by its name, or one that is open for reading bytes."""
 MAX_PIXELS = 64_000_000
 """Larger images are refused: a small file can unpack to gigabytes."""
 SCORES = ("logits", "probabilities", "log_probabilities", "sigmoid")
@@ -76,7 +79,7 @@ class ImageInput:
         out += shift[:, None, None]
         return out
 
-    def read(self, path: str | Path) -> Array:
+    def read(self, source: Source) -> Array:
         """Read one image file of any size and mode as raw [1, H, W] (grey) or [1, H, W, 3] uint8.
 
         Raises:
@@ -88,7 +91,7 @@ class ImageInput:
             with warnings.catch_warnings():
                 # Pillow's own limit is higher and only warns; ours is checked below.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                opened_file = Image.open(path)
+                opened_file = Image.open(source)
             with opened_file as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise UnreadableInputError(f"{opened.width} x {opened.height} pixels; at most {MAX_PIXELS:,}")
@@ -98,8 +101,7 @@ class ImageInput:
             raise
         except Exception as error:  # for damaged files, Pillow's formats raise nearly anything
             raise UnreadableInputError(f"not a readable image ({error})") from error
-        small = image.resize((self.width, self.height), Image.Resampling.LANCZOS)
-        pixels = np.asarray(small, dtype=np.uint8)
+        pixels = np.asarray(image.resize((self.width, self.height), Image.Resampling.LANCZOS), dtype=np.uint8)
         if self.invert == "auto" and _bright_border(pixels):
             pixels = 255 - pixels
         return pixels[None]
@@ -145,27 +147,25 @@ class TableInput:
         """Turn raw [N, F] numbers into [N, F] of the precision."""
         return _scaled(raw, self.mean, self.scale, self.precision)
 
-    def read(self, path: str | Path) -> Array:
+    def read(self, source: Source) -> Array:
         """Read a CSV file as raw [N, F] float64: with a header (columns in any order) or without (in our order).
 
         Raises:
             UnreadableInputError: a column is missing, or a cell is not a number.
         """
         try:
-            with Path(path).open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.reader(file)
-                rows = [(reader.line_num, [c.strip() for c in row]) for row in reader if any(c.strip() for c in row)]
+            content = Path(source).read_bytes() if isinstance(source, (str, Path)) else source.read()
+            reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+            rows = [(reader.line_num, [c.strip() for c in row]) for row in reader if any(c.strip() for c in row)]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UnreadableInputError(f"not a readable CSV file ({error})") from error
         if not rows:
             raise UnreadableInputError("the file is empty")
-        order: list[int] = list(range(len(self.columns)))
-        width, head = len(self.columns), rows[0][1]
+        order, width, head = list(range(len(self.columns))), len(self.columns), rows[0][1]
         if any(_number(cell) is None for cell in head):
             if twice := [c for c in self.columns if head.count(c) > 1]:
                 raise UnreadableInputError(f"column {', '.join(twice)} stands twice in the header")
-            missing = [c for c in self.columns if c not in head]
-            if missing:
+            if missing := [c for c in self.columns if c not in head]:
                 raise UnreadableInputError(f"no column {', '.join(missing)}; expected {', '.join(self.columns)}")
             order, width, rows = [head.index(c) for c in self.columns], len(head), rows[1:]
             if not rows:

@@ -1,0 +1,314 @@
+"""What users hand to a model (files, folders, arrays, standard input) as raw samples, or why there are none."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expkit.api import Array
+from expkit.errors import did_you_mean
+from expkit.file_kinds import image_kind, kind_of, text_in
+from expkit.preprocess import ImageInput, TableInput, UnreadableInputError
+from expkit.raw_arrays import UNIFORM, as_read, is_blank, shaped, why_unfit
+
+STDIN = "-"
+ARRAY = ".npy"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample, or why there is none.
+
+    Attributes:
+        file: as it was given, or as it was found in a folder.
+        place: of the file among all, from 0.
+        row: of a table or an array, from 1; None where the file is one sample.
+        raw: as the reader of the model reads it, without the axis of the batch; None where there is an error.
+        error: why it cannot be answered; empty when it can.
+        cells: what a row of a table holds, by the name of the column.
+    """
+
+    file: str
+    place: int
+    row: int | None = None
+    raw: Array | None = None
+    error: str = ""
+    cells: Mapping[str, str] = field(default_factory=dict)
+
+
+class Inputs:
+    """Files to answer for.
+
+    Args:
+        given: files, folders, and `STDIN`; a folder stands for the files in it that the model can take.
+        reader: of the model's inputs.
+
+    Attributes:
+        files: in the order in which they were given, those of a folder sorted.
+        notes: a line for each folder in which files were left out.
+    """
+
+    def __init__(self, given: Sequence[str], reader: Any) -> None:
+        self.files: list[str] = []
+        self.notes: list[str] = []
+        self._reader = reader
+        self._errors: dict[str, str] = {}
+        for one in given:
+            if one != STDIN and Path(one).is_dir():
+                self._add_folder(one)
+            else:
+                self.files.append(one)
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the samples of all files; of one that cannot be read, one that says why."""
+        for place, file in enumerate(self.files):
+            if file in self._errors:
+                yield Sample(file, place, error=self._errors[file])
+            else:
+                yield from self._of_file(file, place)
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of the columns of all tables, in the order in which they first appear; empty for images."""
+        names: dict[str, None] = {}
+        if isinstance(self._reader, TableInput):
+            for file in self.files:
+                names.update(dict.fromkeys(_columns(file, self._reader)))
+        return list(names)
+
+    def _add_folder(self, folder: str) -> None:
+        what = "CSV files" if isinstance(self._reader, TableInput) else "images"
+        suffixes = _suffixes(self._reader)
+        found, left, closed = _within(Path(folder), suffixes)
+        self.files += found
+        for path, reason in closed.items():
+            self._errors[path] = f"this folder cannot be read: {reason}"
+            self.files.append(path)
+        if not found and not closed:
+            self._errors[folder] = f"there are no {what} in this folder{_counted(', only ', left)}"
+            self.files.append(folder)
+        elif left:
+            self.notes.append(f"{folder}: {len(found):,} {what}; left out for their names: {_counted('', left)}")
+
+    def _of_file(self, file: str, place: int) -> Iterator[Sample]:
+        reader = self._reader
+        try:
+            if file != STDIN and Path(file).suffix.lower() == ARRAY:
+                yield from _of_array(file, place, reader)
+            elif isinstance(reader, TableInput):
+                yield from _of_table(file, place, reader)
+            elif isinstance(reader, ImageInput):
+                raw = _image(_content(file), reader)
+                blank = is_blank(raw, reader)
+                yield Sample(file, place, raw=None if blank else raw, error=UNIFORM if blank else "")
+            else:  # a plugin's own reader, which takes the names of files
+                if file == STDIN:
+                    raise UnreadableInputError("this model's inputs cannot be read from standard input; name a file")
+                _content(file)
+                rows = reader.read(file)
+                for number, raw in enumerate(rows, 1):
+                    yield Sample(file, place, number if len(rows) > 1 else None, raw)
+        except UnreadableInputError as error:
+            yield Sample(file, place, error=str(error))
+
+
+def _image(content: bytes, reader: ImageInput) -> Array:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # where it matters, it is an error, too
+        try:
+            raw: Array = reader.read(io.BytesIO(content))[0]
+        except UnreadableInputError as error:
+            raise UnreadableInputError(_why_no_image(content, str(error))) from error
+    return raw
+
+
+def _why_no_image(content: bytes, reason: str) -> str:
+    """Say why bytes are no image, better than Pillow, which knows a file by a number in memory only."""
+    if "cannot identify" not in reason and (kind := image_kind(content)):
+        return reason.replace("not a readable image", f"a damaged {kind} image") if "pixels;" not in reason else reason
+    what = kind_of(content)
+    if not what:
+        text = text_in(content)
+        what = f"it is text ({text!r})" if text else "Pillow knows no such format"
+    return f"not a readable image: {what}" if "pixels;" not in reason else reason
+
+
+def _of_table(file: str, place: int, reader: TableInput) -> Iterator[Sample]:
+    content = _content(file)
+    if kind := image_kind(content):
+        raise UnreadableInputError(f"it is a {kind} image; this model takes rows of numbers, a CSV file")
+    if other := kind_of(content):
+        raise UnreadableInputError(f"not a readable CSV file: {other}")
+    try:
+        raw = reader.read(io.BytesIO(content))
+    except UnreadableInputError as error:
+        raise UnreadableInputError(f"{error}{_separator_hint(content, reader)}") from error
+    rows = _rows(content.decode("utf-8-sig"))
+    first = next(rows)
+    names = first if _is_header(first) else reader.columns
+    below = rows if _is_header(first) else chain([first], rows)
+    for number, (values, cells) in enumerate(zip(raw, below, strict=True), 1):
+        yield Sample(file, place, number, values, cells=dict(zip(names, cells, strict=True)))
+
+
+def _of_array(file: str, place: int, reader: Any) -> Iterator[Sample]:
+    _check_file(file)
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UnreadableInputError(f"not a readable {ARRAY} file ({error})") from error
+    array = shaped(array, reader)
+    if not len(array):
+        raise UnreadableInputError("the array holds no samples")
+    for number in range(len(array)):
+        sample = array[number : number + 1]
+        problem = why_unfit(sample, reader) or (UNIFORM if is_blank(sample, reader) else "")
+        yield Sample(file, place, number + 1, None if problem else as_read(sample, reader)[0], problem)
+
+
+def _columns(file: str, reader: TableInput) -> Sequence[str]:
+    """Return the names of the columns of a table from its first rows; that it cannot be read is said later."""
+    try:
+        if file == STDIN:
+            head = next(_rows(_stdin().decode("utf-8-sig")), [])
+        elif Path(file).suffix.lower() == ARRAY:
+            return reader.columns
+        else:
+            with Path(file).open(encoding="utf-8-sig", newline="") as opened:
+                head = next(_rows_of(opened), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return ()
+    if not _is_header(head):
+        return reader.columns
+    return head if set(reader.columns) <= set(head) else ()
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    """Say whether the first row of a table names its columns, as `TableInput.read` sees it: not all are numbers."""
+    try:
+        return not [float(cell) for cell in cells]
+    except ValueError:
+        return True
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    return _rows_of(io.StringIO(text, newline=""))
+
+
+def _rows_of(lines: Any) -> Iterator[list[str]]:
+    """Yield the rows of a CSV file as `TableInput.read` sees them: without empty ones and outer spaces."""
+    for row in csv.reader(lines):
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            yield cells
+
+
+def _separator_hint(content: bytes, reader: TableInput) -> str:
+    """Say that another separator than the comma was used, where all is well with it."""
+    try:
+        first = content.decode("utf-8-sig").lstrip().splitlines()[0]
+    except (UnicodeDecodeError, IndexError):
+        return ""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        cells = [cell.strip() for cell in first.split(separator)]
+        if len(cells) >= len(reader.columns) > 1 or set(reader.columns) <= set(cells) != {first.strip()}:
+            return f". Its values are separated by {name}; write commas"
+    return ""
+
+
+def _content(file: str) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        UnreadableInputError: there is none, or it cannot be read.
+    """
+    if file == STDIN:
+        content = _stdin()
+    else:
+        _check_file(file)
+        try:
+            content = Path(file).read_bytes()
+        except OSError as error:
+            raise UnreadableInputError(f"it cannot be read: {error.strerror or error}") from error
+    if not content:
+        raise UnreadableInputError("nothing came from standard input" if file == STDIN else "the file is empty")
+    return content
+
+
+def _check_file(file: str) -> None:
+    path = Path(file)
+    try:
+        if path.is_file():
+            return
+        exists = path.exists()
+    except (OSError, ValueError) as error:  # ValueError: a NUL character, which no path has
+        raise UnreadableInputError(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if exists:
+        raise UnreadableInputError("it is no regular file; for a stream use standard input: -")
+    if path.is_symlink():
+        raise UnreadableInputError(f"there is no such file: the link leads to {path.readlink()}, which is not there")
+    if any(sign in file for sign in "*?["):
+        raise UnreadableInputError(
+            "there is no such file, and `predict` expands no patterns: your shell does, where something fits and no "
+            "quotes keep it from that. Or name the folder"
+        )
+    there = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise UnreadableInputError(
+        f"there is no such file{'.' if there else ''}{did_you_mean(path.name, there)}".rstrip(".")
+    )
+
+
+@lru_cache(maxsize=1)
+def _stdin() -> bytes:
+    """Return standard input, which can be read once, whenever it is asked for."""
+    stream = getattr(sys.stdin, "buffer", None)
+    return stream.read() if stream is not None else b""
+
+
+def _suffixes(reader: Any) -> frozenset[str]:
+    if isinstance(reader, TableInput):
+        return frozenset({".csv"})
+    from PIL import Image
+
+    Image.init()
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN) - {
+        *(".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr")  # no images of their own
+    }
+
+
+def _within(folder: Path, suffixes: frozenset[str]) -> tuple[list[str], Counter[str], dict[str, str]]:
+    """Return the files below a folder that end so, how many others there are by their ends, and what was closed."""
+    found: list[str] = []
+    left: Counter[str] = Counter()
+    closed: dict[str, str] = {}
+
+    def note(error: OSError) -> None:
+        closed[str(error.filename)] = error.strerror or str(error)
+
+    for place, folders, names in os.walk(folder, onerror=note):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            suffix = Path(name).suffix.lower()
+            if suffix in suffixes and not name.startswith("."):
+                found.append(str(Path(place, name)))
+            else:
+                left["hidden" if name.startswith(".") else suffix or "without an end"] += 1
+    return sorted(found), left, closed
+
+
+def _counted(before: str, left: Mapping[str, int]) -> str:
+    parts = [f"{count:,} {kind}" for kind, count in sorted(left.items(), key=lambda item: (-item[1], item[0]))]
+    more = f" and {len(parts) - 6} other kinds" if len(parts) > 6 else ""
+    return before + ", ".join(parts[:6]) + more if parts else ""
