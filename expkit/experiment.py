@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from expkit.callbacks import CheckpointCallback, History
 from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
 from expkit.errors import CheckpointError, DeviceLostError, ExpkitError, TrainingStoppedError
-from expkit.export import Certificate, export_model
+from expkit.export import Exported, Exporter
 from expkit.interrupts import StopRequests
 from expkit.last_step import EnoughSteps, LastStep
 from expkit.lock import RunLock
@@ -246,16 +245,17 @@ class _Run:
                 f"{self.prepared.monitor.name} was not a number in any epoch, so there are no best weights to measure. "
                 "A smaller learning rate often helps, or another checkpoint.monitor."
             )
-        self.prepared.learner.load_state_dict(self.checkpoints.load("best").learner)
-        test = self.trainer.evaluate(self.prepared.batches["test"])
-        metrics = {**progress.best_metrics, **{f"test/{n}": v for n, v in test.items()}}
-        self._check_interrupt()
-        certificate = self._export(metrics)
+        with Exporter(self.config.export) as exporter:
+            self.prepared.learner.load_state_dict(self.checkpoints.load("best").learner)
+            test = self.trainer.evaluate(self.prepared.batches["test"])
+            metrics = {**progress.best_metrics, **{f"test/{n}": v for n, v in test.items()}}
+            self._check_interrupt()
+            exported = self._export(exporter, metrics)
         self._check_interrupt()
         self._draw()
         self._check_interrupt()
-        result = Result(self.folder, metrics, progress.best_epoch, progress.best, certificate)
-        self.recorder.result(metrics, progress.best_epoch, progress.epoch, certificate, end.reason)
+        result = Result(self.folder, metrics, progress.best_epoch, progress.best, exported.certificates)
+        self.recorder.result(metrics, progress.best_epoch, progress.epoch, exported.certificates, end.reason)
         show_result(
             self.console,
             self.config,
@@ -265,6 +265,7 @@ class _Run:
             mlflow_run=self.recorder.mlflow_run_id,
             stopped=end.reason,
         )
+        exported.check()  # only now, so that what was measured is recorded and shown in any case
         return result
 
     def is_saved(self) -> bool:
@@ -287,7 +288,7 @@ class _Run:
             next_commands=[("go on", f"python -m expkit resume {folder}")],
         )
         best = math.nan if progress.best is None else progress.best
-        return Result(self.folder, progress.best_metrics, progress.best_epoch, best, None, paused=f"paused {reason}")
+        return Result(self.folder, progress.best_metrics, progress.best_epoch, best, {}, paused=f"paused {reason}")
 
     def _check_interrupt(self) -> None:
         if self.interrupted():
@@ -334,9 +335,9 @@ class _Run:
             most = self.config.plots.mistakes
             pictures.draw(self.prepared, self.history, self.folder / "plots", self.title, most, self._check_interrupt)
 
-    def _export(self, metrics: Mapping[str, float]) -> Certificate | None:
+    def _export(self, exporter: Exporter, metrics: Mapping[str, float]) -> Exported:
         if not self.config.export.enabled:
-            return None
+            return Exported()
         facts = {
             "name": self.config.name,
             "run": self.recorder.run_id,
@@ -344,7 +345,7 @@ class _Run:
             "choices": dict(self.config.choices),
             "metrics": {name: round(value, 6) for name, value in metrics.items()},
         }
-        target = self.folder / "export"
-        certificate = export_model(self.prepared.learner, self.prepared.data, target, self.config.export, facts)
-        log.info("exported: %s", asdict(certificate))
-        return certificate
+        exported = exporter.export(self.prepared.learner, self.prepared.data, self.folder / "export", facts)
+        for name, certificate in exported.certificates.items():
+            log.info("exported as %s: %s", name, certificate)
+        return exported

@@ -195,7 +195,7 @@ class Recorder:
         metrics: Mapping[str, float],
         best_epoch: int,
         epochs: int,
-        certificate: Certificate | None,
+        certificates: Mapping[str, Certificate],
         stopped: str = "",
     ) -> None:
         """Record the result and the exported model.
@@ -204,7 +204,7 @@ class Recorder:
             metrics: of the best weights.
             best_epoch: epoch of these weights.
             epochs: epochs that were trained.
-            certificate: of the export, if there is one.
+            certificates: of what was exported, by format.
             stopped: why a callback ended training early.
         """
         self._record.update(
@@ -223,11 +223,11 @@ class Recorder:
         # MLflow draws bars, one for each run, of what has no other step than 0; of others a curve, here of one point.
         self._sinks.log_metrics({**final, "valid/best_epoch": best_epoch}, step=0)
         model = None
-        if certificate is not None:
-            self._record["export"] = asdict(certificate)
-            tracker.set_tags({f"export.{key}": str(value) for key, value in asdict(certificate).items()})
+        if certificates:
+            self._record["export"] = {name: asdict(certificate) for name, certificate in certificates.items()}
+            tracker.set_tags({f"export.{name}": str(certificate) for name, certificate in certificates.items()})
             raw, _ = self._prepared.data.valid.gather(np.arange(min(EXAMPLE_SAMPLES, len(self._prepared.data.valid))))
-            uri = tracker.log_model(self._folder / "export", raw, step=best_epoch)
+            uri = tracker.log_model(self._folder / "export" / next(iter(certificates)), raw, step=best_epoch)
             model = (masked(tracker.uri), uri, takes(self._prepared, raw)) if uri and tracker.uri else None
         card = partial(run_card, self._config, self._prepared, self._folder)
         tracker.set_description(card(metrics=metrics, best_epoch=best_epoch, epochs=epochs, model=model))

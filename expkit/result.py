@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from expkit import report
 from expkit.config import ExperimentConfig
-from expkit.export import Certificate
+from expkit.export import Certificate, certificates_of
 from expkit.progress import show_value
 
 
@@ -25,7 +25,7 @@ class Result:
         metrics: "valid/..." and "test/..." of the best epoch's weights; "train/..." as measured during that epoch.
         best_epoch: counts from 1.
         monitored: value of the monitored metric in that epoch, what a search optimises.
-        certificate: of the export; None where nothing was exported.
+        certificates: of what was exported, by format.
         paused: why training is not over, where `trainer.stop_after` ended it; nothing was tested or exported then.
     """
 
@@ -33,7 +33,7 @@ class Result:
     metrics: Mapping[str, float]
     best_epoch: int
     monitored: float
-    certificate: Certificate | None
+    certificates: Mapping[str, Certificate]
     paused: str = ""
 
 
@@ -63,16 +63,9 @@ def show_result(
     places.append(("run folder", folder))
     if mlflow_run is not None:
         places.append(("MLflow run", f"{mlflow_run}  (experiment {config.tracking.experiment or config.name})"))
-    if result.certificate is not None:
-        c = result.certificate
-        places.append(
-            (
-                "export",
-                f"{folder}/export  (largest difference to the model {c.largest_difference:.1e} on {c.samples} "
-                f"samples; {c.tolerance:g} is allowed)",
-            )
-        )
-    exported = result.certificate is not None
+    for name, certificate in result.certificates.items():
+        places.append(("export", f"{folder}/export/{name}  ({certificate})"))
+    exported = bool(result.certificates)
     report.conclude(
         console,
         metrics=result.metrics,
@@ -91,10 +84,9 @@ def show_recorded(console: Console, config: ExperimentConfig, folder: Path, reco
         folder: of the run.
         record: its `run.json`.
     """
-    metrics, export, monitor = dict(record["metrics"]), record.get("export"), record["monitor"]["name"]
-    known = {field.name for field in fields(Certificate)}
-    certificate = None if export is None else Certificate(**{k: v for k, v in export.items() if k in known})
-    result = Result(folder, metrics, int(record["best_epoch"]), metrics.get(monitor, math.nan), certificate)
+    metrics, monitor = dict(record["metrics"]), record["monitor"]["name"]
+    best = metrics.get(monitor, math.nan)
+    result = Result(folder, metrics, int(record["best_epoch"]), best, certificates_of(record))
     show_result(
         console,
         config,

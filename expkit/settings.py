@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Optional  # OmegaConf reads these annotations, on Python 3.10 too
 
-from expkit.errors import ConfigError
+from expkit.errors import ConfigError, did_you_mean
 from expkit.masking import masked, secret_in
 
 
@@ -65,13 +65,20 @@ class CheckpointSettings:
     keep: int = 1
 
 
+EXPORT_FORMATS = ("paddle", "onnx", "paddle-int8", "onnx-int8")
+
+
 @dataclass
 class ExportSettings:
     """Whether and how strictly the best weights are exported; see conf/export/*.yaml."""
 
     enabled: bool = True
+    formats: list[str] = field(default_factory=lambda: ["paddle"])
     tolerance: float = 1e-4
+    max_accuracy_loss: float = 0.01
     samples: int = 256
+    register: Optional[str] = None  # noqa: UP045 - as above
+    alias: Optional[str] = "champion"  # noqa: UP045
 
 
 @dataclass
@@ -165,13 +172,29 @@ def check(settings: Settings) -> None:
     for key, (word, allowed) in one_of.items():
         if word not in allowed:
             raise ConfigError(f"{key}={word}: must be one of {', '.join(allowed)}.")
+    _check_formats(settings.export.formats)
     _check_reals(settings)
     _check_names(settings)
+
+
+def _check_formats(formats: list[str]) -> None:
+    unknown = [name for name in formats if name not in EXPORT_FORMATS]
+    if unknown:
+        near = did_you_mean(unknown[0], EXPORT_FORMATS)
+        raise ConfigError(f"export.formats: there is no {unknown[0]!r}.{near} Known: {', '.join(EXPORT_FORMATS)}.")
+    if not formats:
+        raise ConfigError("export.formats=[]: must name one. To export nothing: export=none.")
+    if len(set(formats)) < len(formats):
+        raise ConfigError(f"export.formats=[{','.join(formats)}]: one stands twice.")
 
 
 def _check_reals(settings: Settings) -> None:
     if not settings.export.tolerance > 0:
         raise ConfigError(f"export.tolerance={settings.export.tolerance}: must be greater than 0.")
+    if not 0 <= settings.export.max_accuracy_loss <= 1:
+        raise ConfigError(
+            f"export.max_accuracy_loss={settings.export.max_accuracy_loss}: must be from 0 to 1; 0.01 is one percent."
+        )
     if not 0 < settings.trainer.rollback_factor < 1:
         raise ConfigError(f"trainer.rollback_factor={settings.trainer.rollback_factor}: must be between 0 and 1.")
     if not settings.trainer.devices_timeout > 0:

@@ -18,8 +18,8 @@ from expkit.checkup.findings import Finding, Section
 from expkit.checkup.model import spread_batch
 from expkit.component import Component
 from expkit.config import ExperimentConfig
-from expkit.errors import ConfigError, ExportError, TrainingStoppedError
-from expkit.export import export_model
+from expkit.errors import ConfigError, TrainingStoppedError
+from expkit.export import Exporter
 from expkit.inspection import look_inside
 from expkit.parts import ConfiguredParts, rate_of, rated
 from expkit.preparation import Prepared
@@ -86,7 +86,7 @@ def learning_section(config: ExperimentConfig, prepared: Prepared, suspects: boo
     if math.isfinite(result.last):
         findings += _died(dead, _dead_shares(learner, prepared))
     if config.export.enabled:
-        findings.append(_export(config, prepared))
+        findings.extend(_export(config, prepared))
     return Section("learning", f"one batch of {len(inputs)} samples, by heart", findings)
 
 
@@ -264,12 +264,10 @@ def _died(before: Mapping[str, float], after: Mapping[str, float]) -> Iterator[F
             return
 
 
-def _export(config: ExperimentConfig, prepared: Prepared) -> Finding:
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            certificate = export_model(prepared.learner, prepared.data, Path(folder) / "export", config.export, {})
-        except ExportError as error:
-            return Finding("FAIL", "export", str(error))
-    apart = f"{certificate.largest_difference:.1e}" if certificate.largest_difference else "0"
-    text = f"works; answers differ by {apart} on {certificate.samples} samples"
-    return Finding("ok", "export", text)
+def _export(config: ExperimentConfig, prepared: Prepared) -> Iterator[Finding]:
+    with tempfile.TemporaryDirectory() as folder, Exporter(config.export) as exporter:
+        exported = exporter.export(prepared.learner, prepared.data, Path(folder) / "export", {})
+    for name, certificate in exported.certificates.items():
+        yield Finding("ok", "export", f"works as {name}; {certificate}")
+    for error in exported.refused.values():
+        yield Finding("FAIL", "export", str(error))

@@ -16,6 +16,7 @@ from expkit.comparison.details import Details
 from expkit.comparison.listing import ago
 from expkit.comparison.run import DIED
 from expkit.errors import CheckpointError
+from expkit.export import certificates_of
 from expkit.identity import is_left_out
 from expkit.progress import show_seconds, show_value
 from expkit.registry import KINDS
@@ -221,9 +222,8 @@ def _places(details: Details) -> Iterator[tuple[str, str]]:
     checkpoints = _checkpoints(details)
     if checkpoints:
         yield "checkpoints", ", ".join(f"{which} {name}" for which, name in checkpoints)
-    export = record.get("export")
-    if export:
-        yield "export", f"largest difference to the model {export.get('largest_difference', float('nan')):.1e}"
+    for name, certificate in certificates_of(record).items():
+        yield "export", f"{name}: {certificate}"
     if run.mlflow_run_id:
         yield "MLflow run", _mlflow(details)
     elif details.here and run.folder is not None and (run.folder / JOURNAL).is_file():

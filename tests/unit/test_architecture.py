@@ -73,6 +73,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.diagnosis",
         "expkit.evaluation",
         "expkit.export",
+        "expkit.export.*",
         "expkit.figures",
         "expkit.file_kinds",
         "expkit.fonts",
