@@ -345,7 +345,4 @@ class _Run:
             "choices": dict(self.config.choices),
             "metrics": {name: round(value, 6) for name, value in metrics.items()},
         }
-        exported = exporter.export(self.prepared.learner, self.prepared.data, self.folder / "export", facts)
-        for name, certificate in exported.certificates.items():
-            log.info("exported as %s: %s", name, certificate)
-        return exported
+        return exporter.export(self.prepared.learner, self.prepared.data, self.folder / "export", facts)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from expkit.checkpoint import CheckpointFolder
+from expkit.export.places import find_export
 from expkit.predict import FileAnswer, Predictor
 from expkit.runs import find_run
 
@@ -63,7 +64,11 @@ def _predictor(reference: str, runs_dir: Path, which: str | None) -> Predictor:
     if which is None and not (folder / "export").is_dir() and checkpoints.folder.is_dir():
         print("This run has no export; its best checkpoint answers.", file=sys.stderr)  # noqa: T201 - for people
         which = "best"
-    return Predictor.of_export(folder / "export") if which is None else Predictor.of_checkpoint(checkpoints.path(which))
+    return (
+        Predictor.of_export(find_export(folder / "export"))
+        if which is None
+        else Predictor.of_checkpoint(checkpoints.path(which))
+    )
 
 
 def _show(answers: Sequence[FileAnswer], description: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from expkit.errors import ExportError
 from expkit.export.certificate import ACCURACY, Certificate, RuntimeCheck, compare, lost, measure_of, score
 from expkit.export.formats import FORMATS
 from expkit.export.fresh import Answer, FreshProcess
+from expkit.runlog import log
 from expkit.settings import ExportSettings
 from expkit.tracking.text import masked
 
@@ -64,7 +65,13 @@ class Exporter:
 
     def __init__(self, settings: ExportSettings) -> None:
         self.settings = settings
-        self._fresh = FreshProcess() if settings.enabled else None
+        self._fresh: FreshProcess | None = None
+        self._trouble = ""
+        try:
+            if settings.enabled:
+                self._fresh = FreshProcess()
+        except OSError as error:  # a run that is trained must not be lost for it
+            self._trouble = f"no process could be started to check exports in: {error.strerror or error}."
 
     def __enter__(self) -> Exporter:
         """Return itself."""
@@ -88,6 +95,8 @@ class Exporter:
         """
         exported = Exported()
         if self._fresh is None:
+            if self.settings.enabled:
+                exported.refused["model"] = ExportError(self._trouble)
             return exported
         unfinished = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -101,6 +110,7 @@ class Exporter:
                     certificate = work.export(name, unfinished / name)
                     _put(unfinished / name, folder / name)
                     exported.certificates[name] = certificate
+                    log.info("exported as %s: %s", name, certificate)
                 except ExportError as error:
                     exported.refused[name] = error
         except ExportError as error:

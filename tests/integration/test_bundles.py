@@ -173,6 +173,6 @@ def test_an_imported_run_is_like_any_other(expkit: CommandLine, tmp_path: Path) 
     assert "seed" in other("compare").stdout
     (single,) = [run for run in other.runs() if not run.name.isdigit()]
     other("resume", str(single), "trainer.stop_after=null")
-    assert (single / "export/model.json").is_file()
+    assert (single / "export/paddle/model.json").is_file()
     assert "mlp" in other("show", "run", str(single)).stdout
     assert len(other.mlflow_runs()) == 4

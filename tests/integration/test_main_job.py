@@ -24,7 +24,7 @@ def test_the_screen_names_data_results_places_and_next_commands(quick_run):
     assert "digits (stand-in for mnist)" in done.stdout
     assert re.search(r"epoch 1/1  train loss \d\.\d{4}  accuracy \d\.\d{4}  \|  valid loss", done.stdout)
     assert re.search(r"│ test +│", done.stdout)
-    assert "largest difference to the model" in done.stdout
+    assert re.search(r"/export/paddle  \(differs by up to \d\.\de-\d\d from the model on 256 samples\)", done.stdout)
     assert len(re.findall(r"^  python -m expkit", done.stdout, re.M)) == 4
 
 
@@ -41,13 +41,15 @@ def test_the_run_folder_holds_all_that_is_promised(quick_run):
     for name in ("curves.png", "confusion.png", "mistakes.png"):
         with Image.open(run / "plots" / name) as picture:
             picture.verify()
-    assert {p.name for p in (run / "export").iterdir()} == {
+    assert {p.name for p in (run / "export" / "paddle").iterdir()} == {
         "model.json",
         "model.pdiparams",
         "model.yaml",
         "preprocess.py",
         "certificate.json",
         "example.npy",
+        "predict.py",
+        "requirements.txt",
     }
     index = json.loads((run / "checkpoints" / "index.json").read_text())
     assert set(index) == {"last", "best", "kept"}

@@ -118,7 +118,7 @@ def test_paddle_answers_a_raw_row_in_dollars(genuine: Run, genuine_data: Path, t
     table = np.loadtxt(genuine_data / "uci_housing" / "housing.data")
     first, train = table[0], table[:404]
     (tmp_path / "row.csv").write_text(",".join(str(value) for value in first[:13]) + "\n")
-    (answer,) = Predictor.of_export(done.folder / "export").files([str(tmp_path / "row.csv")])
+    (answer,) = Predictor.of_export(done.folder / "export" / "paddle").files([str(tmp_path / "row.csv")])
     # By hand: columns less their mean over their range, and the price back again.
     mean, extent = train.mean(axis=0), np.ptp(train, axis=0)
     weights = done.last().learner.model
@@ -166,7 +166,7 @@ def test_the_closed_form_on_the_stand_in(stand_in: Run) -> None:
 def test_a_row_of_the_stand_in_is_answered_in_its_own_unit(stand_in: Run, tmp_path: Path) -> None:
     done = stand_in("housing_numpy_exact", "export=paddle")
     (tmp_path / "row.csv").write_text(",".join(str(value) for value in done.data.test.inputs[0]) + "\n")
-    (answer,) = Predictor.of_export(done.folder / "export").files([str(tmp_path / "row.csv")])
+    (answer,) = Predictor.of_export(done.folder / "export" / "paddle").files([str(tmp_path / "row.csv")])
     true = done.data.spec.target.decode(done.data.test.targets[:1])[0]["values"]
     assert list(answer.answers[0]["values"]) == list(true)
     assert 25 <= next(iter(answer.answers[0]["values"].values())) <= 346  # the range of the table

@@ -135,4 +135,4 @@ def test_the_main_job_runs_on_the_stand_in(user: Installation) -> None:
     done = user.expkit("+experiment=mnist_cnn", "+debug=smoke", "dataset.download=false")
     assert "digits (stand-in for mnist)" in done.stdout
     assert done.stderr == ""
-    assert (user.last_run() / "export/model.pdiparams").is_file()
+    assert (user.last_run() / "export/paddle/model.pdiparams").is_file()

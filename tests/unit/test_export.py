@@ -1,21 +1,24 @@
 from __future__ import annotations
 
-import importlib.util
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import paddle
 import pytest
 import yaml
 
-from expkit import preprocess
+from expkit import preprocess, standalone
 from expkit.api import ArraySplit, Data, ExportError
-from expkit.export import Certificate, export_model
+from expkit.export import Exporter, certificates_of
+from expkit.export.fresh import FreshProcess
+from expkit.export.places import find_export
 from expkit.settings import ExportSettings
 from expkit.testing import example_batch
+from tests.unit.small_learner import SPEC, learner
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,13 +26,13 @@ ROOT = Path(__file__).parents[2]
 class FakeLearner:
     """Answers pixel sums; what it wrote answers with an error that a test chooses."""
 
-    def __init__(self, error=0.0, shape=None, own=None):
-        self.error, self.shape, self.own = error, shape, own
+    def __init__(self, error=0.0, shape=None, own=None, where=0):
+        self.error, self.shape, self.own, self.where = error, shape, own, where
 
     def predict(self, inputs):
         outputs = np.repeat(inputs.reshape(len(inputs), -1)[:, :1], 10, axis=1) + np.arange(10, dtype=np.float32)
         if self.own is not None:
-            outputs[0, 3] = self.own
+            outputs[self.where, 3] = self.own
         return outputs
 
     def export(self, folder):
@@ -43,38 +46,82 @@ class FakeLearner:
         return predict
 
 
+@pytest.fixture(scope="module")
+def process():
+    """One process to check in for all tests of this file: it takes two seconds to start."""
+    with Exporter(ExportSettings()) as exporter:
+        yield exporter
+
+
+@pytest.fixture
+def export(process):
+    """Export into a folder, with options of the export and facts by name."""
+
+    def run(learner, data, folder, facts=None, **options):
+        process.settings = ExportSettings(**options)
+        return process.export(learner, data, folder, facts or {})
+
+    return run
+
+
+def split_of(spec, samples):
+    batch = example_batch(spec, samples=samples)
+    return ArraySplit(batch.inputs, batch.targets)
+
+
 @pytest.fixture
 def data(tiny_spec):
-    batch = example_batch(tiny_spec, samples=7)
-    split = ArraySplit(batch.inputs, batch.targets)
+    split = split_of(tiny_spec, 7)
     return Data(tiny_spec, split, split, split)
 
 
-def test_a_faithful_export_is_certified_and_described(data, tmp_path):
+@pytest.fixture(scope="module")
+def real():
+    """A learner of Paddle's, and its data."""
+    split = split_of(SPEC, 300)
+    return learner(), Data(SPEC, split, split, split)
+
+
+def test_a_faithful_export_is_certified_and_described(export, data, tmp_path):
     target = tmp_path / "export"
-    facts = {"name": "mnist_cnn", "metrics": {"test/accuracy": 0.99}}
-    certificate = export_model(FakeLearner(), data, target, ExportSettings(), facts)
-    assert certificate == Certificate(7, 0.0, 1.0, 1e-4)
-    assert json.loads((target / "certificate.json").read_text())["samples"] == 7
-    about = yaml.safe_load((target / "model.yaml").read_text())
+    exported = export(FakeLearner(), data, target, {"name": "mnist_cnn", "metrics": {"test/accuracy": 0.99}})
+    certificate = exported.certificates["paddle"]
+    assert (certificate.samples, certificate.best.largest_difference, certificate.best.same_answer) == (7, 0.0, 1.0)
+    assert certificate.best.score == certificate.model_score
+    assert json.loads((target / "paddle/certificate.json").read_text())["samples"] == 7
+    about = yaml.safe_load((target / "paddle/model.yaml").read_text())
     assert about["name"] == "mnist_cnn"
     assert about["input_shape"] == [None, 1, 28, 28]
     assert about["output_shape"] == [None, 10]
     assert about["data"]["fingerprint"] == data.spec.fingerprint
     assert preprocess.from_description(about["input"]) == data.spec.input
     assert preprocess.from_description(about["target"]) == data.spec.target
-    assert (target / "preprocess.py").read_bytes() == Path(preprocess.__file__).read_bytes()
+    assert (target / "paddle/preprocess.py").read_bytes() == Path(preprocess.__file__).read_bytes()
+    assert (target / "paddle/predict.py").read_bytes() == Path(standalone.__file__).read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
 
-def test_only_so_many_samples_are_compared(data, tmp_path):
-    certificate = export_model(FakeLearner(), data, tmp_path / "export", ExportSettings(samples=3), {})
-    assert certificate.samples == 3
+def test_only_so_many_samples_are_compared_and_they_are_spread(export, data, tmp_path):
+    seen = []
+
+    class Watched(FakeLearner):
+        def predict(self, inputs):
+            seen.append(inputs)
+            return super().predict(inputs)
+
+    assert export(Watched(), data, tmp_path / "export", samples=3).certificates["paddle"].samples == 3
+    assert np.array_equal(seen[0], data.spec.input.normalise(data.valid.gather(np.array([0, 3, 6]))[0]))
 
 
-def test_a_difference_within_the_tolerance_is_measured(data, tmp_path):
-    certificate = export_model(FakeLearner(error=0.25), data, tmp_path / "e", ExportSettings(tolerance=0.5), {})
-    assert certificate.largest_difference == pytest.approx(0.25)
+def test_a_difference_within_the_tolerance_is_measured(export, data, tmp_path):
+    certificate = export(FakeLearner(error=0.25), data, tmp_path / "e", tolerance=0.5).certificates["paddle"]
+    assert certificate.best.largest_difference == pytest.approx(0.25)
+    assert 0 < certificate.best.largest_relative <= 0.25
+
+
+def test_large_outputs_may_differ_by_as_much_as_their_own_digits(export, data, tmp_path):
+    exported = export(FakeLearner(error=0.5, own=1e5, where=-1), data, tmp_path / "e")
+    assert exported.certificates["paddle"].best.largest_relative < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -89,40 +136,44 @@ def test_a_difference_within_the_tolerance_is_measured(data, tmp_path):
         (FakeLearner(shape=9), r"the export answers \(7, 9\) where the model answers \(7, 10\)"),
     ],
 )
-def test_an_export_that_answers_otherwise_is_refused_and_leaves_no_folder(data, tmp_path, learner, message):
+def test_an_export_that_answers_otherwise_is_refused_and_leaves_no_folder(export, data, tmp_path, learner, message):
+    exported = export(learner, data, tmp_path / "export")
+    assert exported.certificates == {}
     with pytest.raises(ExportError, match=message):
-        export_model(learner, data, tmp_path / "export", ExportSettings(), {})
+        exported.check()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_refused_export_keeps_the_one_before(data, tmp_path):
-    export_model(FakeLearner(), data, tmp_path / "export", ExportSettings(), {"name": "first"})
+def test_a_refused_export_keeps_the_one_before(export, data, tmp_path):
+    export(FakeLearner(), data, tmp_path / "export", {"name": "first"}).check()
     with pytest.raises(ExportError):
-        export_model(FakeLearner(error=1), data, tmp_path / "export", ExportSettings(), {"name": "second"})
-    assert yaml.safe_load((tmp_path / "export" / "model.yaml").read_text())["name"] == "first"
-    export_model(FakeLearner(), data, tmp_path / "export", ExportSettings(), {"name": "third"})
-    assert yaml.safe_load((tmp_path / "export" / "model.yaml").read_text())["name"] == "third"
+        export(FakeLearner(error=1), data, tmp_path / "export", {"name": "second"}).check()
+    about = tmp_path / "export/paddle/model.yaml"
+    assert yaml.safe_load(about.read_text())["name"] == "first"
+    export(FakeLearner(), data, tmp_path / "export", {"name": "third"}).check()
+    assert yaml.safe_load(about.read_text())["name"] == "third"
 
 
-def test_a_folder_that_cannot_be_written_is_an_export_error(data, tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_export_error(export, data, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match=r"the export cannot be written to .*file/export: Not a directory"):
-        export_model(FakeLearner(), data, tmp_path / "file" / "export", ExportSettings(), {})
+        export(FakeLearner(), data, tmp_path / "file" / "export").check()
 
 
-def test_an_error_of_the_system_while_exporting_leaves_no_folder(data, tmp_path):
+def test_an_error_of_the_system_while_exporting_leaves_no_folder(export, data, tmp_path):
     class Full(FakeLearner):
         def export(self, folder):
             (folder / "model.json").write_text("{")
             raise OSError(28, "No space left on device")
 
     with pytest.raises(ExportError, match="No space left on device"):
-        export_model(Full(), data, tmp_path / "export", ExportSettings(), {})
+        export(Full(), data, tmp_path / "export").check()
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="resource limits are POSIX")
-@pytest.mark.parametrize("limit", [5_000, 100_000])
+@pytest.mark.parametrize("limit", [5_000, 20_000, 100_000])
 def test_a_full_disk_that_paddle_does_not_notice_is_noticed(tmp_path, limit):
     code = (
         "import resource, sys\n"
@@ -130,41 +181,112 @@ def test_a_full_disk_that_paddle_does_not_notice_is_noticed(tmp_path, limit):
         "from tests.unit.test_export import *\n"
         "from tests.unit.small_learner import SPEC, Net, learner\n"
         "trained = learner(model=lambda: Net(channels=400))\n"
-        "batch = example_batch(SPEC)\n"
-        "split = ArraySplit(batch.inputs, batch.targets)\n"
+        "split = split_of(SPEC, 8)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
         "target = Path(sys.argv[1]) / 'export'\n"
-        "try:\n"
-        "    export_model(trained, Data(SPEC, split, split, split), target, ExportSettings(), {})\n"
-        "except ExportError as error:\n"
-        "    print('refused:', error)\n"
+        "with Exporter(ExportSettings()) as exporter:\n"
+        "    print('refused:', exporter.export(trained, Data(SPEC, split, split, split), target, {}).refused)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
-    assert "refused:" in done.stdout, done.stderr[-2000:]
+    assert "refused: {'" in done.stdout, done.stderr[-2000:]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_real_export_predicts_outside_by_the_recipe_in_its_own_file(tmp_path):
+def test_an_export_is_checked_by_both_of_paddles_runtimes(export, real, tmp_path):
+    trained, data = real
+    certificate = export(trained, data, tmp_path / "export").certificates["paddle"]
+    assert set(certificate.runtimes) == {"jit", "inference"}
+    assert certificate.samples == 256
+    for check in certificate.runtimes.values():
+        assert check.error == ""
+        assert check.largest_difference < 1e-4
+        assert check.same_answer == 1.0
+        assert check.score == certificate.model_score
+        assert set(check.milliseconds) == {"1", "32"}
+    about = yaml.safe_load((tmp_path / "export/paddle/model.yaml").read_text())
+    assert about["runtimes"] == certificate.passed
+    assert find_export(tmp_path / "export") == tmp_path / "export/paddle"
+    assert certificates_of({"export": {"paddle": asdict(certificate)}}) == {"paddle": certificate}
+    with pytest.raises(ExportError, match=r"has no export of the format 'onnx'; it has paddle\. Make one: python -m"):
+        find_export(tmp_path / "export", "onnx")
+
+
+def test_a_runtime_that_answers_otherwise_is_not_used(export, real, tmp_path, monkeypatch):
+    trained, data = real
+    faithful = FreshProcess.run
+
+    def run(self, folder, runtimes, inputs):
+        answers = faithful(self, folder, runtimes, inputs)
+        answers["inference"].outputs[:] += 1
+        return answers
+
+    monkeypatch.setattr(FreshProcess, "run", run)
+    certificate = export(trained, data, tmp_path / "export").certificates["paddle"]
+    assert certificate.runtime == "jit"
+    assert certificate.passed == ["jit"]
+    assert "differs from the trained one by up to 1" in certificate.runtimes["inference"].error
+
+
+def test_a_process_that_dies_is_told_with_its_last_words(real, tmp_path):
+    with Exporter(ExportSettings()) as exporter:
+        exporter._fresh._process.kill()
+        exported = exporter.export(*real, tmp_path / "export", {})
+    assert "the process that checks exports ended (-9)" in str(exported.refused["paddle"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_certificate_of_an_older_run_is_understood():
+    old = {"samples": 256, "largest_difference": 1e-6, "same_answer": 1.0, "tolerance": 1e-4}
+    (certificate,) = certificates_of({"export": old}).values()
+    assert str(certificate) == "differs by up to 1.0e-06 from the model on 256 samples"
+    assert certificates_of({}) == {}
+
+
+@pytest.mark.slow
+def test_a_stranger_predicts_with_what_stands_in_the_folder(export, real, tmp_path):
     from PIL import Image
 
-    from tests.unit.small_learner import SPEC, learner
+    trained, data = real
+    export(trained, data, tmp_path / "export").check()
+    pixels = data.valid.inputs[0]
+    Image.fromarray(pixels).save(tmp_path / "digit.png")
+    (tmp_path / "text.png").write_text("no image")
+    folder = shutil.copytree(tmp_path / "export/paddle", tmp_path / "copy")
+    (wanted,) = SPEC.target.decode(trained.predict(SPEC.input.normalise(pixels[None])))
+    command = [sys.executable, str(folder / "predict.py"), "digit.png", "text.png", "--runtime", "jit"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    good, bad = (json.loads(line) for line in done.stdout.splitlines())
+    assert good["answers"][0]["label"] == wanted["label"]
+    assert good["answers"][0]["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-5)
+    assert "not a readable image" in bad["error"]
 
-    trained, batch = learner(), example_batch(SPEC)
-    split = ArraySplit(batch.inputs, batch.targets)
-    export_model(trained, Data(SPEC, split, split, split), tmp_path / "export", ExportSettings(), {})
-    Image.fromarray(batch.inputs[0]).save(tmp_path / "digit.png")
-    # What follows is the comment at the top of model.yaml.
-    module = importlib.util.spec_from_file_location("copied", tmp_path / "export" / "preprocess.py")
-    copied = importlib.util.module_from_spec(module)
-    sys.modules["copied"] = copied
-    module.loader.exec_module(copied)
-    about = yaml.safe_load((tmp_path / "export" / "model.yaml").read_text())
-    reader = copied.from_description(about["input"])
-    network = paddle.jit.load(str(tmp_path / "export" / "model"))
-    outputs = network(paddle.to_tensor(reader.normalise(reader.read(tmp_path / "digit.png")))).numpy()
-    (answer,) = copied.from_description(about["target"]).decode(outputs)
-    del sys.modules["copied"]
-    (wanted,) = SPEC.target.decode(trained.predict(SPEC.input.normalise(batch.inputs[:1])))
-    assert answer["label"] == wanted["label"]
-    assert answer["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-5)
+
+@pytest.mark.parametrize("runtime", ["jit", "inference"])
+def test_a_network_takes_what_it_was_made_for_only(export, real, tmp_path, runtime):
+    trained, data = real
+    export(trained, data, tmp_path / "export").check()
+    network = standalone.connect(tmp_path / "export/paddle", runtime)
+    inputs = SPEC.input.normalise(data.valid.inputs[:3])
+    assert network(inputs) == pytest.approx(trained.predict(inputs), abs=1e-4)
+    for wrong in (inputs.astype(np.float64), inputs[:, :, :27], data.valid.inputs[:3]):
+        with pytest.raises(ValueError, match=r"the model takes float32 \[N, 1, 28, 28\], not"):
+            network(wrong)
+
+
+def test_an_export_that_is_not_whole_is_refused_by_what_is_wrong(export, real, tmp_path):
+    export(*real, tmp_path / "export").check()
+    folder = tmp_path / "export/paddle"
+    with pytest.raises(standalone.UnusableExportError, match=r"there is no runtime 'tensorrt'; known: jit, inference"):
+        standalone.connect(folder, "tensorrt")
+    with pytest.raises(standalone.UnusableExportError, match=r"no model\.onnx, .* of this export: jit, inference"):
+        standalone.connect(folder, "onnxruntime")
+    (folder / "model.pdiparams").write_bytes((folder / "model.pdiparams").read_bytes()[:-1])
+    with pytest.raises(standalone.UnusableExportError, match=r"model\.pdiparams is damaged"):
+        standalone.connect(folder)
+    (folder / "model.yaml").write_text("input: {")
+    with pytest.raises(standalone.UnusableExportError, match=r"model\.yaml is damaged"):
+        standalone.connect(folder)
+    with pytest.raises(standalone.UnusableExportError, match=r"holds no exported model: it has no model\.yaml"):
+        standalone.connect(tmp_path)

@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from expkit.api import ArraySplit, Data, ExportError
-from expkit.export import export_model
+from expkit.export import Exporter
 from expkit.predict import Predictor
 from expkit.settings import ExportSettings
 from expkit.testing import example_batch
@@ -21,8 +21,9 @@ def exported(tmp_path_factory):
     trained, batch = learner(), example_batch(SPEC)
     split = ArraySplit(batch.inputs, batch.targets)
     folder = tmp_path_factory.mktemp("run") / "export"
-    export_model(trained, Data(SPEC, split, split, split), folder, ExportSettings(), {})
-    return trained, folder
+    with Exporter(ExportSettings()) as exporter:
+        exporter.export(trained, Data(SPEC, split, split, split), folder, {}).check()
+    return trained, folder / "paddle"
 
 
 @pytest.fixture
