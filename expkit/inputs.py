@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ import numpy as np
 from expkit.api import Array
 from expkit.errors import did_you_mean
 from expkit.file_kinds import image_kind, kind_of, text_in
-from expkit.preprocess import ImageInput, TableInput, UnreadableInputError
+from expkit.preprocess import MAX_PIXELS, ImageInput, TableInput, UnreadableInputError
 from expkit.raw_arrays import UNIFORM, as_read, is_blank, shaped, why_unfit
 
 STDIN = "-"
 ARRAY = ".npy"
+LOOKED_AT = 2000
+"""Rows of a table by which it is seen what a column holds."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,18 @@ class Inputs:
                 names.update(dict.fromkeys(_columns(file, self._reader)))
         return list(names)
 
+    def columns_within(self, columns: Sequence[str], words: Collection[str]) -> list[str]:
+        """Return those of some columns of the tables that hold nothing but these words, as far as a look shows."""
+        seen: dict[str, set[str]] = {name: set() for name in columns}
+        for file in self.files:
+            with contextlib.suppress(OSError, UnicodeDecodeError, csv.Error, UnreadableInputError):
+                rows = islice(_table_rows(file), LOOKED_AT)
+                head = next(rows, [])
+                for row in rows if _is_header(head) else ():
+                    for name, cell in zip(head, row, strict=False):
+                        seen.get(name, set()).add(cell)
+        return [name for name, cells in seen.items() if cells - {""} and cells - {""} <= set(words)]
+
     def _add_folder(self, folder: str) -> None:
         what = "CSV files" if isinstance(self._reader, TableInput) else "images"
         suffixes = _suffixes(self._reader)
@@ -110,13 +125,13 @@ class Inputs:
             elif isinstance(reader, TableInput):
                 yield from _of_table(file, place, reader)
             elif isinstance(reader, ImageInput):
-                raw = _image(_content(file), reader)
+                raw = _image(content_of(file), reader)
                 blank = is_blank(raw, reader)
                 yield Sample(file, place, raw=None if blank else raw, error=UNIFORM if blank else "")
             else:  # a plugin's own reader, which takes the names of files
                 if file == STDIN:
                     raise UnreadableInputError("this model's inputs cannot be read from standard input; name a file")
-                _content(file)
+                content_of(file)
                 rows = reader.read(file)
                 for number, raw in enumerate(rows, 1):
                     yield Sample(file, place, number if len(rows) > 1 else None, raw)
@@ -136,17 +151,21 @@ def _image(content: bytes, reader: ImageInput) -> Array:
 
 def _why_no_image(content: bytes, reason: str) -> str:
     """Say why bytes are no image, better than Pillow, which knows a file by a number in memory only."""
+    if "decompression bomb" in reason:
+        return f"it would unpack to gigabytes; an image may have {MAX_PIXELS:,} pixels"
+    if "pixels;" in reason:
+        return reason
     if "cannot identify" not in reason and (kind := image_kind(content)):
-        return reason.replace("not a readable image", f"a damaged {kind} image") if "pixels;" not in reason else reason
+        return reason.replace("not a readable image", f"a {kind} image that is cut off or damaged")
     what = kind_of(content)
     if not what:
         text = text_in(content)
-        what = f"it is text ({text!r})" if text else "Pillow knows no such format"
-    return f"not a readable image: {what}" if "pixels;" not in reason else reason
+        what = f"it is text ({text!r}), and this model takes images" if text else "no format that Pillow knows"
+    return f"not a readable image: {what}"
 
 
 def _of_table(file: str, place: int, reader: TableInput) -> Iterator[Sample]:
-    content = _content(file)
+    content = content_of(file)
     if kind := image_kind(content):
         raise UnreadableInputError(f"it is a {kind} image; this model takes rows of numbers, a CSV file")
     if other := kind_of(content):
@@ -179,20 +198,23 @@ def _of_array(file: str, place: int, reader: Any) -> Iterator[Sample]:
 
 
 def _columns(file: str, reader: TableInput) -> Sequence[str]:
-    """Return the names of the columns of a table from its first rows; that it cannot be read is said later."""
+    """Return the names of the columns of a table from its first row; that it cannot be read is said later."""
     try:
-        if file == STDIN:
-            head = next(_rows(_stdin().decode("utf-8-sig")), [])
-        elif Path(file).suffix.lower() == ARRAY:
-            return reader.columns
-        else:
-            with Path(file).open(encoding="utf-8-sig", newline="") as opened:
-                head = next(_rows_of(opened), [])
+        head = next(_table_rows(file), [])
     except (OSError, UnicodeDecodeError, csv.Error):
         return ()
     if not _is_header(head):
         return reader.columns
     return head if set(reader.columns) <= set(head) else ()
+
+
+def _table_rows(file: str) -> Iterator[list[str]]:
+    """Yield the rows of a CSV file; of an array none."""
+    if file == STDIN:
+        yield from _rows(_stdin().decode("utf-8-sig"))
+    elif Path(file).suffix.lower() != ARRAY and Path(file).is_file():
+        with Path(file).open(encoding="utf-8-sig", newline="") as opened:
+            yield from _rows_of(opened)
 
 
 def _is_header(cells: Sequence[str]) -> bool:
@@ -228,7 +250,7 @@ def _separator_hint(content: bytes, reader: TableInput) -> str:
     return ""
 
 
-def _content(file: str) -> bytes:
+def content_of(file: str) -> bytes:
     """Return the bytes of a file.
 
     Raises:

@@ -111,10 +111,22 @@ def draw_confusion(folder: Path, title: str, spec: DataSpec, outputs: Array, tar
         outputs: [N, K].
         targets: [N] int64.
     """
-    count = spec.outputs
-    matrix = np.zeros((count, count), dtype=np.int64)
+    matrix = np.zeros((spec.outputs, spec.outputs), dtype=np.int64)
     np.add.at(matrix, (targets.astype(np.int64), outputs.argmax(axis=1)), 1)
-    labels = [drawn_text(label, 20) for label in spec.labels]
+    draw_matrix(folder / "confusion.png", title, spec.labels, matrix)
+
+
+def draw_matrix(file: Path, title: str, names: Sequence[str], matrix: Array) -> None:
+    """Draw how often each class (row) was taken for each other (column).
+
+    Args:
+        file: the PNG.
+        title: above the picture.
+        names: of the classes.
+        matrix: how often, [true, predicted] int64.
+    """
+    count = len(names)
+    labels = [drawn_text(label, 20) for label in names]
     longest = max(map(len, labels))
     room = min(max(4.5, 0.5 * count + 1), LARGEST) + 0.1 * longest
     figure, (axis,) = figure_of(1, title, size=room)
@@ -131,7 +143,7 @@ def draw_confusion(folder: Path, title: str, spec: DataSpec, outputs: Array, tar
             if number:
                 shade = "white" if shares[row, column] > 0.5 else INK
                 axis.text(column, row, f"{number}", ha="center", va="center", color=shade, fontsize=8)
-    save(figure, folder / "confusion.png")
+    save(figure, file)
 
 
 def draw_mistakes(

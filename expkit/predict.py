@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from expkit import cpu_tuning, device
+from expkit import cpu_tuning, device, standalone
 from expkit.api import Array, Learner
 from expkit.checkpoint import read_snapshot
-from expkit.cpu_tuning import import_paddle
 from expkit.errors import ExportError
 from expkit.inputs import Inputs, Sample
 from expkit.parts import ConfiguredParts
@@ -78,47 +75,36 @@ class Predictor:
         self._outputs = outputs
 
     @classmethod
-    def of_export(cls, folder: Path) -> Predictor:
+    def of_export(cls, folder: Path, runtime: str = "") -> Predictor:
         """Load an exported model.
 
         Args:
             folder: holds `model.yaml`.
+            runtime: "jit", "inference" or "onnxruntime"; by default the fastest of those that gave the trained model's
+                answers at the export.
 
         Raises:
-            ExportError: the folder holds no whole export.
+            ExportError: the folder holds no whole export, or none that this runtime can load here.
         """
-        missing = [n for n in ("model.yaml", "model.json", "model.pdiparams") if not (folder / n).is_file()]
-        if missing:
+        if not (folder / "model.yaml").is_file():
             raise ExportError(
-                f"{folder} holds no exported model ({', '.join(missing)} missing). Was the run interrupted, or started "
-                "with export=none?"
+                f"{folder} holds no exported model (model.yaml missing). Was the run interrupted, or started with "
+                "export=none?"
             )
         try:
-            description: dict[str, Any] = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
+            description = standalone.read_about(folder)
             kind = description["input"]["kind"]
             if kind not in KINDS:
                 raise ExportError(
                     f"this model's inputs are of the kind {kind!r}, which its dataset's plugin brought and `predict` "
-                    f"cannot read from files. Load {folder / 'model'} with paddle.jit.load and feed it yourself."
+                    f"cannot read from files. Load {folder} with standalone.connect and feed it yourself."
                 )
             reader, target = from_description(description["input"]), from_description(description["target"])
-            digests = dict(description.get("sha256", {}))
-        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        except standalone.UnusableExportError as error:
+            raise ExportError(str(error)) from error
+        except (KeyError, TypeError, ValueError) as error:
             raise ExportError(f"{folder / 'model.yaml'} is damaged: {error}.") from error
-        _check_files(folder, digests)
-        paddle = import_paddle()
-        try:
-            model = paddle.jit.load(str(folder / "model"))
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ExportError(f"{folder}: Paddle cannot load the exported model: {error}") from error
-        model.eval()
-
-        def outputs(inputs: Array) -> Array:
-            with paddle.no_grad():
-                answers: Array = model(paddle.to_tensor(inputs)).numpy()
-            return answers
-
-        return cls(reader, target, outputs, description)
+        return cls(reader, target, _connected(folder, runtime), description)
 
     @classmethod
     def of_checkpoint(cls, folder: Path) -> Predictor:
@@ -202,12 +188,13 @@ def _together(answered: Sequence[Answered]) -> FileAnswer:
     return FileAnswer(answered[0].sample.file, [one.answer for one in answered if one.answer is not None], error)
 
 
-def _check_files(folder: Path, digests: Mapping[str, str]) -> None:
-    """Hold the files against what was exported: of truncated weights, Paddle reads garbage without complaint."""
-    for name, digest in digests.items():
-        try:
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        except OSError as error:
-            raise ExportError(f"{folder / name} cannot be read: {error.strerror}.") from error
-        if found != digest:
-            raise ExportError(f"{folder / name} is damaged: it is not the file that was exported.")
+def _connected(folder: Path, runtime: str) -> Callable[[Array], Array]:
+    try:
+        return standalone.connect(folder, runtime)
+    except standalone.UnusableExportError as error:
+        raise ExportError(str(error)) from error
+    except ImportError as error:
+        raise ExportError(
+            f"{folder} needs {error.name or error}, which is not installed here. Install it (pip install "
+            f"{error.name or 'PACKAGE'}), or choose another format of the model: --format paddle."
+        ) from error

@@ -40,7 +40,12 @@ def add_selection(parser: argparse.ArgumentParser, limit: int) -> None:
 def add_place(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where runs are."""
     parser.add_argument("--runs-dir", default="runs", metavar="FOLDER", help="where runs are (default: runs)")
-    parser.add_argument("--uri", help="of another tracking store than FOLDER/mlflow.db, such as http://host:5000")
+    parser.add_argument(
+        "--uri",
+        "--tracking-uri",
+        metavar="URI",
+        help="of another tracking store than FOLDER/mlflow.db, such as http://host:5000",
+    )
 
 
 def _count(text: str) -> int:

@@ -47,11 +47,12 @@ class Reader:
     """An existing store; nothing is created in it.
 
     Attributes:
+        client: the `MlflowClient`.
         uri: of the store, absolute.
     """
 
     def __init__(self, client: Any, uri: str) -> None:
-        self._client = client
+        self.client = client
         self.uri = uri
 
     def find(self, reference: str) -> StoredRun:
@@ -84,10 +85,10 @@ class Reader:
         """
         try:
             with own_call():
-                there = {item.path for item in self._client.list_artifacts(run_id)}
+                there = {item.path for item in self.client.list_artifacts(run_id)}
                 for place in places:
                     if place in there:
-                        copied = Path(self._client.download_artifacts(run_id, place, str(into)))
+                        copied = Path(self.client.download_artifacts(run_id, place, str(into)))
                         for item in copied.iterdir():
                             item.rename(into / item.name)
         except Exception as error:
@@ -111,8 +112,8 @@ class Reader:
         """
         try:
             with own_call():
-                names = [name for name in self._client.get_run(run_id).data.metrics if name.startswith(prefix)]
-                histories = {name: self._client.get_metric_history(run_id, name) for name in names}
+                names = [name for name in self.client.get_run(run_id).data.metrics if name.startswith(prefix)]
+                histories = {name: self.client.get_metric_history(run_id, name) for name in names}
         except Exception as error:
             raise TrackingError(
                 f"tracking store {masked(self.uri)}: the metrics of the run {run_id} cannot be read ({explain(error)})."
@@ -128,7 +129,7 @@ class Reader:
         try:
             with own_call():
                 having = f"tags.`{tag}` LIKE '%'"
-                found = self._client.search_experiments(filter_string=having, order_by=["last_update_time DESC"])
+                found = self.client.search_experiments(filter_string=having, order_by=["last_update_time DESC"])
                 return str(found[0].experiment_id) if found else ""
         except Exception as error:
             raise TrackingError(f"tracking store {masked(self.uri)}: {explain(error)}. {remedy(error)}") from error
@@ -137,7 +138,7 @@ class Reader:
         """Return the tags of a run; None where the store has no such run."""
         try:
             with own_call():
-                return dict(self._client.get_run(run_id).data.tags)
+                return dict(self.client.get_run(run_id).data.tags)
         except Exception:  # noqa: BLE001 - a store may raise anything; who asks has no use for the reason
             return None
 
@@ -150,9 +151,9 @@ class Reader:
         try:
             with own_call():
                 for key, value in tags.items():
-                    self._client.set_tag(run_id, clean_key(key), shortened(masked(value, key), _MAX_TAG))
+                    self.client.set_tag(run_id, clean_key(key), shortened(masked(value, key), _MAX_TAG))
                 if file is not None:
-                    self._client.log_artifact(run_id, str(file), place or None)
+                    self.client.log_artifact(run_id, str(file), place or None)
         except Exception as error:  # noqa: BLE001 - a store may raise anything, and what was measured is known
             return explain(error)
         return ""
@@ -164,10 +165,10 @@ class Reader:
 
     def _newest(self) -> Iterator[StoredRun]:
         """Yield the runs of expkit in the store, newest first."""
-        experiments = [one.experiment_id for one in self._client.search_experiments()]
+        experiments = [one.experiment_id for one in self.client.search_experiments()]
         token = None
         while True:
-            page = self._client.search_runs(
+            page = self.client.search_runs(
                 experiments, order_by=["attributes.start_time DESC"], max_results=_PAGE, page_token=token
             )
             for run in page:

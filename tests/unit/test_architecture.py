@@ -65,6 +65,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     ),
     # The services of a run: training, and everything that watches, keeps or shows it.
     4: (
+        "expkit.answer_picture",
         "expkit.auto_resume",
         "expkit.bundles",
         "expkit.callbacks",
@@ -102,6 +103,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.run_card",
         "expkit.runlog",
         "expkit.runs",
+        "expkit.scoring",
         "expkit.serving_model",
         "expkit.snapshot",
         "expkit.state",
