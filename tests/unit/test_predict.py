@@ -102,5 +102,5 @@ def test_what_paddle_cannot_load_is_an_export_error(copy):
     del about["sha256"]
     (copy / "model.yaml").write_text(yaml.safe_dump(about))
     (copy / "model.json").write_text("{")
-    with pytest.raises(ExportError, match="jit cannot load the exported model"):
+    with pytest.raises(ExportError, match="cannot load the exported model"):
         Predictor.of_export(copy)
