@@ -19,6 +19,7 @@ from expkit.api import Callback, DataSpec
 from expkit.config import ExperimentConfig, from_yaml
 from expkit.errors import ConfigError
 from expkit.export import Certificate
+from expkit.export_record import recorded, track_exports
 from expkit.identity import config_hash, differences
 from expkit.masking import masked, recordable
 from expkit.model_card import code
@@ -37,8 +38,6 @@ from expkit.record_store import begin_tracker, store_settings
 from expkit.run_card import run_card, takes
 from expkit.runs import RECORD, best_name, run_id, write_record
 from expkit.tracking.text import as_text
-
-EXAMPLE_SAMPLES = 2
 
 
 class Recorder:
@@ -224,11 +223,11 @@ class Recorder:
         self._sinks.log_metrics({**final, "valid/best_epoch": best_epoch}, step=0)
         model = None
         if certificates:
-            self._record["export"] = {name: asdict(certificate) for name, certificate in certificates.items()}
-            tracker.set_tags({f"export.{name}": str(certificate) for name, certificate in certificates.items()})
-            raw, _ = self._prepared.data.valid.gather(np.arange(min(EXAMPLE_SAMPLES, len(self._prepared.data.valid))))
-            uri = tracker.log_model(self._folder / "export" / next(iter(certificates)), raw, step=best_epoch)
-            model = (masked(tracker.uri), uri, takes(self._prepared, raw)) if uri and tracker.uri else None
+            self._record["export"] = recorded(certificates)
+            exports, first = self._folder / "export", next(iter(certificates))
+            uri = track_exports(tracker, exports, certificates, step=best_epoch, first=first).get(first)
+            example = np.load(exports / first / "example.npy")
+            model = (masked(tracker.uri), uri, takes(self._prepared, example)) if uri and tracker.uri else None
         card = partial(run_card, self._config, self._prepared, self._folder)
         tracker.set_description(card(metrics=metrics, best_epoch=best_epoch, epochs=epochs, model=model))
 

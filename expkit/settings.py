@@ -149,7 +149,6 @@ def check(settings: Settings) -> None:
         "device.threads": (settings.device.threads, 1),
         "tracking.log_every": (settings.tracking.log_every, 1),
         "tracking.system_metrics_every": (settings.tracking.system_metrics_every, 1),
-        "export.samples": (settings.export.samples, 1),
         "plots.mistakes": (settings.plots.mistakes, 1),
         "sweep.jobs_per_device": (settings.sweep.jobs_per_device, 1),
         "sweep.jobs": (settings.sweep.jobs, 1),
@@ -172,12 +171,18 @@ def check(settings: Settings) -> None:
     for key, (word, allowed) in one_of.items():
         if word not in allowed:
             raise ConfigError(f"{key}={word}: must be one of {', '.join(allowed)}.")
-    _check_formats(settings.export.formats)
+    check_export(settings.export)
     _check_reals(settings)
     _check_names(settings)
 
 
-def _check_formats(formats: list[str]) -> None:
+def check_export(settings: ExportSettings) -> None:
+    """Refuse what models cannot be exported by.
+
+    Raises:
+        ConfigError: the first value that is not allowed, with what is.
+    """
+    formats = settings.formats
     unknown = [name for name in formats if name not in EXPORT_FORMATS]
     if unknown:
         near = did_you_mean(unknown[0], EXPORT_FORMATS)
@@ -186,15 +191,17 @@ def _check_formats(formats: list[str]) -> None:
         raise ConfigError("export.formats=[]: must name one. To export nothing: export=none.")
     if len(set(formats)) < len(formats):
         raise ConfigError(f"export.formats=[{','.join(formats)}]: one stands twice.")
+    if not settings.tolerance > 0:
+        raise ConfigError(f"export.tolerance={settings.tolerance}: must be greater than 0.")
+    if not 0 <= settings.max_accuracy_loss <= 1:
+        raise ConfigError(
+            f"export.max_accuracy_loss={settings.max_accuracy_loss}: must be from 0 to 1; 0.01 is one percent."
+        )
+    if settings.samples < 1:
+        raise ConfigError(f"export.samples={settings.samples}: must be at least 1.")
 
 
 def _check_reals(settings: Settings) -> None:
-    if not settings.export.tolerance > 0:
-        raise ConfigError(f"export.tolerance={settings.export.tolerance}: must be greater than 0.")
-    if not 0 <= settings.export.max_accuracy_loss <= 1:
-        raise ConfigError(
-            f"export.max_accuracy_loss={settings.export.max_accuracy_loss}: must be from 0 to 1; 0.01 is one percent."
-        )
     if not 0 < settings.trainer.rollback_factor < 1:
         raise ConfigError(f"trainer.rollback_factor={settings.trainer.rollback_factor}: must be between 0 and 1.")
     if not settings.trainer.devices_timeout > 0:

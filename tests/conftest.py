@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from expkit.api import DataSpec
 from expkit.cpu_tuning import import_paddle
+from expkit.export.fresh import FreshProcess
 from expkit.testing import example_specs
 
 # Once and here, where the noise of this import is hushed: with warnings as errors, a test must not be the first.
@@ -21,6 +23,25 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.getbasetemp() / "cache-of-no-test"
     monkeypatch.setenv("EXPKIT_CACHE_DIR", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_fresh_process() -> Iterator[None]:
+    """Let one other process check the exports of all tests of this one: each takes two seconds to start."""
+    started: list[FreshProcess] = []
+
+    def fresh() -> FreshProcess:
+        if not started or started[-1]._process.poll() is not None:
+            process = FreshProcess()
+            process.close = lambda: None  # type: ignore[method-assign]
+            started.append(process)
+        return started[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("expkit.export.writing.FreshProcess", fresh)
+        yield
+    for process in started:
+        FreshProcess.close(process)
 
 
 @pytest.fixture

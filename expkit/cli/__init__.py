@@ -24,6 +24,7 @@ VERBS = {
     "replay": "a step that made NaN again: replay RUN/capsules/step-00000123",
     "reproduce": "whether a run comes out the same again: reproduce last",
     "evaluate": "measure a run's weights again: evaluate last --split test",
+    "export": "a run's model for elsewhere: export last --format onnx",
     "predict": "answers of a trained model: predict RUN digit.png",
     "compare": "runs side by side: compare mnist_cnn optimizer=sgd,adam",
     "runs": "the newest runs, or those that fit: runs status=FAILED",

@@ -1,7 +1,7 @@
 """Runs in MLflow: parameters, metrics, data, files and models. MLflow is imported when first used."""
 
 from expkit.tracking.callback import TrackingCallback
-from expkit.tracking.opening import is_recorded, open_tracker, reopen_tracker
+from expkit.tracking.opening import extend_tracker, is_recorded, open_tracker, reopen_tracker
 from expkit.tracking.sinks import Sinks, VisualDLSink
 from expkit.tracking.store import StoreSettings
 from expkit.tracking.system import SystemMonitor, require_psutil
@@ -15,6 +15,7 @@ __all__ = [
     "Tracker",
     "TrackingCallback",
     "VisualDLSink",
+    "extend_tracker",
     "is_recorded",
     "masked",
     "open_tracker",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,19 @@ def reopen_tracker(settings: StoreSettings, folder: Path, *, replays: bool = Tru
     journal = Journal(folder)
     journal.append(REOPEN, {"time": now_ms()})
     return Tracker(journal, delivery, seen)
+
+
+def extend_tracker(settings: StoreSettings, folder: Path) -> Tracker:
+    """Add to a run that has ended; close what is returned, which leaves the run's status as it is.
+
+    Args:
+        settings: where; a store that does not answer is told later, see `sync`.
+        folder: of the run.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    return Tracker(Journal(folder), _ready(replace(settings, required=False), folder))
 
 
 def is_recorded(folder: Path) -> bool:

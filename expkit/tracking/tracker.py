@@ -205,6 +205,10 @@ class Tracker:
         if self._finished:
             return
         self._journal.append(END, {"status": status, "reason": masked(reason), "time": now_ms()})
+        self.close()
+
+    def close(self) -> None:
+        """Send what waits and say what could not be sent; the run's status stays as it is."""
         self._journal.secure()
         whole = self._sender is None or self._sender.close()
         self._journal.close()

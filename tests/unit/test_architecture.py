@@ -74,6 +74,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.diagnosis",
         "expkit.evaluation",
         "expkit.export",
+        "expkit.export_record",
+        "expkit.exporting",
         "expkit.export.*",
         "expkit.figures",
         "expkit.file_kinds",

@@ -1,0 +1,147 @@
+"""`python -m expkit export RUN`: a run's weights as models for elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from expkit.errors import ConfigError
+from expkit.export import FORMATS, Certificate
+from expkit.export.certificate import ACCURACY
+from expkit.exporting import RunExport, export_run
+from expkit.report import make_console, quote_path
+from expkit.runs import find_run
+from expkit.settings import EXPORT_FORMATS, ExportSettings, check_export
+
+_DEFAULTS = ExportSettings()
+
+
+def main(arguments: list[str]) -> int:
+    """Export a run and print what each export was found to answer.
+
+    Args:
+        arguments: behind the verb.
+
+    Returns:
+        0; 1 when a format was refused (the others are exported).
+    """
+    options = _parser().parse_args(arguments)
+    settings = ExportSettings(
+        formats=list(dict.fromkeys(options.format or ["paddle"])),
+        tolerance=options.tolerance,
+        max_accuracy_loss=options.max_accuracy_loss,
+        samples=options.samples,
+    )
+    check_export(settings)
+    folder = find_run(options.run, Path(options.runs_dir), having="checkpoints")
+    into = None if options.output is None else Path(options.output)
+    if into is not None and into.exists() and not into.is_dir():
+        raise ConfigError(f"--output {into}: this is a file. Name a folder, there or not there yet.")
+    done = export_run(folder, settings, options.checkpoint, into)
+    if options.json:
+        _print_json(done)
+    else:
+        _show(make_console(), folder, options.checkpoint, done, alone=into is not None)
+    for error in done.exported.refused.values():
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the program's error output
+    return 1 if done.exported.refused else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m expkit export",
+        description="Write a run's weights as models that answer without expkit. Each is loaded in a process of its "
+        "own and compared with the trained model on validation samples; one that answers differently is refused.",
+        epilog="formats: "
+        + "; ".join(f"{name}: {form.about}" for name, form in FORMATS.items())
+        + ". example: python -m expkit export last --format onnx onnx-int8",
+    )
+    parser.add_argument("run", help="run folder, run id, MLflow run id, or `last`")
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        action="extend",
+        choices=EXPORT_FORMATS,
+        metavar="FORMAT",
+        help=f"any of {', '.join(EXPORT_FORMATS)} (default: paddle)",
+    )
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights (default: best)")
+    parser.add_argument("--output", metavar="DIR", help="write DIR/FORMAT (default: export/FORMAT in the run's folder)")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=_DEFAULTS.tolerance,
+        help="by how much an output may differ, absolutely or relative to the largest (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--max-accuracy-loss",
+        type=float,
+        default=_DEFAULTS.max_accuracy_loss,
+        help="of int8: accuracy that may be lost; of values, growth of the mean error (default: %(default)g, 1%%)",
+    )
+    parser.add_argument(
+        "--samples", type=int, default=_DEFAULTS.samples, help="validation samples to compare on (default: %(default)d)"
+    )
+    parser.add_argument("--runs-dir", default="runs", help="where runs are (default: runs)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a format, for programs")
+    return parser
+
+
+def _print_json(done: RunExport) -> None:
+    for name, certificate in done.exported.certificates.items():
+        told = {"folder": str(done.folder / name), "model_uri": done.models.get(name), **asdict(certificate)}
+        sys.stdout.write(json.dumps(told) + "\n")
+
+
+def _show(console: Console, run: Path, which: str, done: RunExport, *, alone: bool) -> None:
+    if not done.exported.certificates:
+        return
+    console.print(f"{quote_path(run)}: the {which} checkpoint, epoch {done.epoch}", soft_wrap=True, markup=False)
+    first = next(iter(done.exported.certificates.values()))
+    table = Table()
+    table.add_column("format", no_wrap=True)
+    for title in ("size", "largest difference", first.measure, "runtime", "ms for 1", "ms for 32"):
+        table.add_column(title, justify="left" if title == "runtime" else "right")
+    table.add_row(
+        "(the model)",
+        "",
+        "",
+        f"{first.model_score:.2%}" if first.measure == ACCURACY else f"{first.model_score:.4g}",
+        "",
+        "",
+        "",
+    )
+    for name, certificate in done.exported.certificates.items():
+        table.add_row(name, *_cells(done.folder / name, certificate))
+    console.print(table)
+    console.print(f"compared on {first.samples:,} validation samples; see certificate.json beside each model")
+    for name, certificate in done.exported.certificates.items():
+        for runtime, check in certificate.runtimes.items():
+            if check.error:
+                console.print(f"not used: {runtime}, which {check.error}", soft_wrap=True, markup=False)
+        console.print(f"{name:<11} {quote_path(done.folder / name)}", soft_wrap=True, markup=False, highlight=False)
+    for name, uri in done.models.items():
+        console.print(f"{'in MLflow':<11} {uri}  ({name})", soft_wrap=True, markup=False, highlight=False)
+    name = next(iter(done.exported.certificates))
+    asked = quote_path(done.folder / name) if alone else f"{quote_path(run)} --format {name}"
+    console.print(f"\nNext:\n  python -m expkit predict {asked} FILE...", soft_wrap=True, markup=False)
+
+
+def _cells(folder: Path, certificate: Certificate) -> list[str]:
+    """Return the cells of a table's row: what every usable runtime makes of an export, the fastest first."""
+    checks = [certificate.runtimes[name] for name in certificate.passed]
+    size = sum(path.stat().st_size for path in folder.glob("model.*") if path.suffix != ".yaml")
+    percent = certificate.measure == ACCURACY
+    return [
+        f"{size / 1000:,.0f} kB",
+        "\n".join(f"{check.largest_difference:.1e}".replace("0.0e+00", "0") for check in checks),
+        "\n".join(f"{check.score:.2%}" if percent else f"{check.score:.4g}" for check in checks),
+        "\n".join(certificate.passed),
+        *("\n".join(f"{check.milliseconds[size]:.2f}" for check in checks) for size in ("1", "32")),
+    ]
