@@ -228,7 +228,8 @@ def test_a_runtime_that_answers_otherwise_is_not_used(export, real, tmp_path, mo
     assert "differs from the trained one by up to 1" in certificate.runtimes["inference"].error
 
 
-def test_a_process_that_dies_is_told_with_its_last_words(real, tmp_path):
+def test_a_process_that_dies_is_told_with_its_last_words(real, tmp_path, monkeypatch):
+    monkeypatch.setattr("expkit.export.writing.FreshProcess", FreshProcess)  # one of its own
     with Exporter(ExportSettings()) as exporter:
         exporter._fresh._process.kill()
         exported = exporter.export(*real, tmp_path / "export", {})
