@@ -52,7 +52,7 @@ def _onnx_int8(source: Path, target: Path, calibration: Callable[[], Array]) -> 
 
 
 def _paddle_int8(source: Path, target: Path, calibration: Callable[[], Array]) -> None:
-    from expkit.export.int8 import quantise_paddle
+    from expkit.export.paddle_int8 import quantise_paddle
 
     quantise_paddle(source, target)
 

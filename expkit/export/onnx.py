@@ -20,13 +20,17 @@ INPUT, OUTPUT = "input", "output"
 """Names of the values that go in and come out."""
 
 
-def require_onnx() -> None:
+def require_onnx(*, int8: bool = False) -> None:
     """Find out that what writes and runs ONNX is installed, before a training whose export needs it.
+
+    Args:
+        int8: whether what ONNX Runtime needs to make int8 versions is needed as well.
 
     Raises:
         ExportError: it is not; says how to install it.
     """
-    missing = [name for name in ("paddle2onnx", "onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+    needed = ("paddle2onnx", "onnx", "onnxruntime", *["ml_dtypes"] * int8)
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(f"the ONNX formats need {', '.join(missing)}. Install with: pip install 'expkit[onnx]'")
 
