@@ -292,11 +292,15 @@ def _check_file(file: str) -> None:
     )
 
 
-@lru_cache(maxsize=1)
 def _stdin() -> bytes:
     """Return standard input, which can be read once, whenever it is asked for."""
-    stream = getattr(sys.stdin, "buffer", None)
-    return stream.read() if stream is not None else b""
+    return _all_of(sys.stdin)
+
+
+@lru_cache(maxsize=1)
+def _all_of(stream: Any) -> bytes:
+    buffer = getattr(stream, "buffer", None)
+    return buffer.read() if buffer is not None else b""
 
 
 def _suffixes(reader: Any) -> frozenset[str]:

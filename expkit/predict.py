@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from expkit.preprocess import KINDS, from_description
 from expkit.raw_arrays import fitting
 
 BATCH_SIZE = 256
+NOT_FINITE = (
+    "the model answers NaN or infinity: its weights are broken, or this input is far from what it was trained on"
+)
 
 
 @dataclass(frozen=True)
@@ -173,11 +177,20 @@ class Predictor:
         raw = [sample.raw for sample in waiting if sample.raw is not None]
         answers = iter(self._batch(np.stack(raw)) if raw else [])
         for sample in waiting:
-            yield Answered(sample, None if sample.raw is None else next(answers))
+            answer = None if sample.raw is None else next(answers)
+            if answer is not None and not _is_finite(answer):
+                yield Answered(replace(sample, raw=None, error=NOT_FINITE), None)
+            else:
+                yield Answered(sample, answer)
 
     def _batch(self, raw: Array) -> list[dict[str, Any]]:
-        answers: list[dict[str, Any]] = self.target.decode(self._outputs(self.reader.normalise(raw)))
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of such inputs is looked at
+            answers: list[dict[str, Any]] = self.target.decode(self._outputs(self.reader.normalise(raw)))
         return answers
+
+
+def _is_finite(answer: Mapping[str, Any]) -> bool:
+    return all(math.isfinite(number) for number in (answer.get("probabilities") or answer.get("values", {})).values())
 
 
 def _together(answered: Sequence[Answered]) -> FileAnswer:

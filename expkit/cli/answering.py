@@ -8,9 +8,9 @@ from pathlib import Path
 
 from expkit.checkpoint import CheckpointFolder
 from expkit.cli.choosing import add_place
-from expkit.errors import ConfigError, RunNotFoundError
+from expkit.errors import ConfigError, ExportError, RunNotFoundError
 from expkit.export.formats import FORMATS
-from expkit.export.places import find_export
+from expkit.export.places import exports, find_export
 from expkit.predict import Predictor
 from expkit.runs import find_run
 from expkit.standalone import FILES
@@ -68,6 +68,9 @@ def predictor_of(options: argparse.Namespace) -> Predictor:
         return Predictor.of_checkpoint(folder.absolute())
     if _is_export(folder):
         _only_of_a_run(options, "an export")
+        if options.format and options.format not in exports(folder):
+            there = ", ".join(exports(folder))
+            raise ExportError(f"{reference} holds no export of the format {options.format!r}; it holds {there}.")
         return Predictor.of_export(find_export(folder, options.format), options.runtime)
     if (folder / "MLmodel").is_file():
         _only_of_a_run(options, "a model of MLflow")

@@ -77,7 +77,7 @@ def _location(client: Any, reference: str, store: str) -> str:
     name, _, which = at if at else reference.partition("/")
     versions = {int(one.version): one for one in client.search_model_versions(_named(name))}
     if not versions:
-        raise _unknown(client, name, store)
+        raise _without_versions(client, name, store)
     if at:
         known = client.get_registered_model(name).aliases
         if which not in known:
@@ -93,7 +93,10 @@ def _location(client: Any, reference: str, store: str) -> str:
             f"the model {name!r} in {store} has no version {which!r}. Its versions: {_numbers(versions)}; "
             f"models:/{name}/{_LATEST} is the newest, an alias is written models:/{name}@ALIAS."
         )
-    return str(client.get_model_version_download_uri(name, str(number)))
+    source = str(client.get_model_version_download_uri(name, str(number)))
+    if source.startswith(f"{SCHEME}m-"):  # which MLflow would look for in the store of its own settings
+        return str(client.get_logged_model(source.removeprefix(SCHEME)).artifact_location)
+    return source
 
 
 def _named(name: str) -> str:
@@ -105,13 +108,13 @@ def _numbers(versions: dict[int, Any]) -> str:
     return ", ".join(str(number) for number in sorted(versions))
 
 
-def _unknown(client: Any, name: str, store: str) -> RunNotFoundError:
+def _without_versions(client: Any, name: str, store: str) -> RunNotFoundError:
     names = sorted(one.name for one in client.search_registered_models())
+    if name in names:
+        return RunNotFoundError(f"the model {name!r} in {store} has no version yet.")
     there = f"Registered are {', '.join(names)}." if names else "None is registered there."
-    return RunNotFoundError(
-        f"no model {name!r} is registered in {store}.{did_you_mean(name, names)} {there} "
-        "Another store is named by --uri."
-    )
+    asked = f"no model {name!r} is registered" if name else "an address models:/NAME@ALIAS names a model registered"
+    return RunNotFoundError(f"{asked} in {store}.{did_you_mean(name, names)} {there} Another store is named by --uri.")
 
 
 def _fetched(location: str, uri: str, into: str) -> Path:

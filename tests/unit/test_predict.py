@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from PIL import Image
 
 from expkit.api import ArraySplit, Data, ExportError
 from expkit.export import Exporter
+from expkit.inputs import Sample
 from expkit.predict import Predictor
+from expkit.preprocess import UnreadableInputError
 from expkit.settings import ExportSettings
 from expkit.testing import example_batch
 from tests.unit.small_learner import SPEC, learner
@@ -59,6 +62,113 @@ def test_an_image_of_one_colour_is_not_guessed_at(exported, tmp_path):
     (answer,) = Predictor.of_export(exported[1]).files([str(tmp_path / "blank.png")])
     assert answer.error == "all its pixels are the same, so there is nothing to see"
     assert not answer.answers
+
+
+def png_of(path, size=(40, 30)):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)).save(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"%PDF-1.4", "not a readable image: it is a PDF; save the page as PNG"),
+        (b"\0\0\0\x18ftypheic\0\0", "not a readable image: it is HEIC, which phones write; convert it to JPEG or PNG"),
+        (b"a,b\n1,2\n", "not a readable image: it is text ('a,b'), and this model takes images"),
+        (b"\x00\x01\x02\x03\xff", "not a readable image: no format that Pillow knows"),
+    ],
+)
+def test_what_is_no_image_is_said_to_be_what_it_is(exported, tmp_path, content, message):
+    (tmp_path / "x.png").write_bytes(content)
+    (answer,) = Predictor.of_export(exported[1]).files([str(tmp_path / "x.png")])
+    assert answer.error == message
+
+
+def test_a_file_that_may_not_be_read_and_a_broken_link_are_named(exported, tmp_path, monkeypatch):
+    png_of(tmp_path / "closed.png")
+    (tmp_path / "link.png").symlink_to("nowhere.png")
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda self: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
+    )
+    predictor = Predictor(SPEC.input, SPEC.target, exported[0].predict, {})
+    closed, link = predictor.files([str(tmp_path / "closed.png"), str(tmp_path / "link.png")])
+    assert closed.error == "it cannot be read: Permission denied"
+    assert link.error == "there is no such file: the link leads to nowhere.png, which is not there"
+
+
+def test_a_folder_stands_for_the_images_in_it(exported, tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.PNG", "a.jpg", "deep/c.bmp", ".hidden.png"):
+        Image.linear_gradient("L").save(tmp_path / name, "PNG")
+    (tmp_path / "notes.txt").write_text("no")
+    answers = Predictor.of_export(exported[1]).files([str(tmp_path)])
+    assert [answer.file for answer in answers] == [str(tmp_path / name) for name in ("a.jpg", "b.PNG", "deep/c.bmp")]
+    assert all(len(answer.answers) == 1 for answer in answers)
+
+
+def counting(batch_size):
+    """Return a predictor that notes how many samples the network is given at once."""
+    sizes = []
+
+    def outputs(inputs):
+        sizes.append(len(inputs))
+        return np.eye(10, dtype=np.float32)[np.arange(len(inputs)) % 10]
+
+    predictor = Predictor(SPEC.input, SPEC.target, outputs, {})
+    predictor.batch_size = batch_size
+    return predictor, sizes
+
+
+def test_inputs_go_through_the_network_in_batches_and_come_out_in_order(tmp_path):
+    predictor, sizes = counting(4)
+    names = [str(tmp_path / f"{number}.png") for number in range(9)]
+    for name in names:
+        png_of(Path(name))
+    given = [*names[:3], "missing", *names[3:], "missing"]
+    answers = predictor.files(given)
+    assert [answer.file for answer in answers] == given
+    assert [answer.answers[0]["label"] for answer in answers if not answer.error] == list("012301230")
+    assert sizes == [4, 4, 1]
+
+
+def test_only_as_much_is_read_as_the_network_sees_at_once():
+    predictor, _ = counting(4)
+    read = []
+
+    def samples():
+        for number in range(100):
+            read.append(number)
+            yield Sample("x", number, raw=np.full((28, 28), number, np.uint8))
+
+    next(predictor.stream(samples()))
+    assert len(read) == 4
+
+
+def test_arrays_are_answered_without_files():
+    predictor, sizes = counting(4)
+    raw = np.random.default_rng(0).integers(0, 256, (5, 28, 28))
+    assert [answer["label"] for answer in predictor.answers(raw)] == list("01230")
+    assert sizes == [4, 1]
+    for one in (raw[0], raw[0].tolist(), raw[:1, :, :, None].astype(np.uint8)):
+        assert predictor.answers(one)[0]["label"] == "0"
+    assert predictor.answers(raw[:0]) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (np.zeros((2, 28, 27), np.uint8), r"an array of shape \[2, 28, 27\]; the model takes \[N, 28, 28\]"),
+        (np.zeros((1, 28, 28)), "an array of float64; the model takes raw pixels, whole numbers from 0 to 255"),
+        (np.full((1, 28, 28), 256), "pixels from 256 to 256; the model takes 0 to 255"),
+        (np.full((1, 28, 28), -1), "pixels from -1 to -1"),
+        ([[1, 2], [3]], "no array of numbers"),
+        (np.uint8(7), r"an array of shape \[\]"),
+    ],
+)
+def test_an_array_that_is_no_sample_is_refused(raw, message):
+    with pytest.raises(UnreadableInputError, match=message):
+        counting(4)[0].answers(raw)
 
 
 def test_no_file_is_no_answer(exported):

@@ -171,6 +171,13 @@ def test_an_image_that_would_unpack_to_gigabytes_is_refused_from_its_header(tmp_
         GREY.read(path)
 
 
+def test_an_open_file_is_read_like_a_named_one_and_stays_open(tmp_path):
+    for reader, path in ((GREY, saved(tmp_path, stroke(0, 255))), (TABLE, csv_file(tmp_path, "a,b,c\n1,2,3\n"))):
+        with path.open("rb") as file:
+            np.testing.assert_array_equal(reader.read(file), reader.read(path))
+            assert not file.closed
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for reader in (GREY, TABLE):
         for path in (tmp_path / "missing", tmp_path):
