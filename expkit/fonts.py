@@ -55,10 +55,20 @@ def able_to_write(figure: Any) -> Iterator[None]:
             "install Noto Sans CJK (Debian, Ubuntu: apt install fonts-noto-cjk), and draw again.",
             f"{left[:10]}{'…' if len(left) > 10 else ''}",
         )
-    with warnings.catch_warnings():
-        if left:
-            warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from font", category=UserWarning)
-        yield
+    matplotlib_log = logging.getLogger("matplotlib.font_manager")
+    matplotlib_log.addFilter(_is_of_use)
+    try:
+        with warnings.catch_warnings():
+            if left:
+                warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from font", category=UserWarning)
+            yield
+    finally:
+        matplotlib_log.removeFilter(_is_of_use)
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    """Drop that a font has one weight only, which is true of many fonts for Chinese."""
+    return "Failed to find font weight" not in record.getMessage()
 
 
 def _lacking(text: str) -> str:

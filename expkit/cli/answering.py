@@ -59,7 +59,7 @@ def predictor_of(options: argparse.Namespace) -> Predictor:
     if is_registered(reference) and not folder.exists():
         _only_of_a_run(options, "a registered model")
         with registered_export(reference, options.uri, Path(options.runs_dir)) as export:
-            return Predictor.of_export(find_export(export, options.format), options.runtime)
+            return _of_export(export, options)
     if folder.is_file():
         raise ConfigError(f"{reference} is a file; the model comes first: python -m expkit predict last {reference}")
     if (folder / "manifest.json").is_file():
@@ -68,14 +68,22 @@ def predictor_of(options: argparse.Namespace) -> Predictor:
         return Predictor.of_checkpoint(folder.absolute())
     if _is_export(folder):
         _only_of_a_run(options, "an export")
-        if options.format and options.format not in exports(folder):
-            there = ", ".join(exports(folder))
-            raise ExportError(f"{reference} holds no export of the format {options.format!r}; it holds {there}.")
-        return Predictor.of_export(find_export(folder, options.format), options.runtime)
+        return _of_export(folder, options)
     if (folder / "MLmodel").is_file():
         _only_of_a_run(options, "a model of MLflow")
-        return Predictor.of_export(export_of_model(folder), options.runtime)
+        return _of_export(export_of_model(folder), options)
     return _of_run(options)
+
+
+def _of_export(folder: Path, options: argparse.Namespace) -> Predictor:
+    """Load an export that is in no run, so that there is nothing to make another format of."""
+    there = exports(folder)
+    if options.format and options.format not in there:
+        raise ExportError(
+            f"{options.model} has no export of the format {options.format!r}; it has {', '.join(there)}. Of a run, "
+            "`python -m expkit export` makes others."
+        )
+    return Predictor.of_export(find_export(folder, options.format), options.runtime)
 
 
 def _of_run(options: argparse.Namespace) -> Predictor:

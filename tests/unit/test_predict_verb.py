@@ -220,7 +220,7 @@ def test_what_cannot_answer_is_refused_with_what_can(predict, classes, here):
     assert "the model comes first" in predict("rows.csv", "rows.csv", code=2).err
     assert "--checkpoint: " in predict(classes, "rows.csv", "--checkpoint", "best", code=2).err
     assert (
-        "holds no export of the format 'onnx'; it holds paddle"
+        "has no export of the format 'onnx'; it has paddle"
         in predict(classes, "rows.csv", "--format", "onnx", code=2).err
     )
     assert (
