@@ -69,13 +69,16 @@ class Predictor:
         target: as above.
         description: as above.
         batch_size: most samples that the network sees at once.
+        runtime: what runs the model: "jit", "inference" or "onnxruntime" for an export, else "paddle".
+        examples: raw samples [N, ...] that an export brings; None where it brings none.
     """
 
     def __init__(
         self, reader: Any, target: Any, outputs: Callable[[Array], Array], description: Mapping[str, Any]
     ) -> None:
         self.reader, self.target, self.description = reader, target, description
-        self.batch_size = BATCH_SIZE
+        self.batch_size, self.runtime = BATCH_SIZE, "paddle"
+        self.examples: Array | None = None
         self._outputs = outputs
 
     @classmethod
@@ -108,7 +111,10 @@ class Predictor:
             raise ExportError(str(error)) from error
         except (KeyError, TypeError, ValueError) as error:
             raise ExportError(f"{folder / 'model.yaml'} is damaged: {error}.") from error
-        return cls(reader, target, _connected(folder, runtime), description)
+        made = cls(reader, target, _connected(folder, runtime), description)
+        made.runtime = runtime or next(iter(standalone.runtimes(folder, description)), made.runtime)
+        made.examples = _examples(folder, reader)
+        return made
 
     @classmethod
     def of_checkpoint(cls, folder: Path) -> Predictor:
@@ -129,7 +135,8 @@ class Predictor:
         parts = ConfiguredParts(past.config, spec, steps_per_epoch=1, device=used, training=False)
         learner: Learner = past.config.learner.build(parts=parts)
         learner.load_state_dict(snapshot.learner)
-        facts = {"data": past.record["data"], "target": spec.target.describe()}
+        facts = {key: past.record.get(key, "") for key in ("name", "choices", "data")}
+        facts |= {"run": past.record.get("id", ""), "target": spec.target.describe()}
         return cls(spec.input, spec.target, learner.predict, facts)
 
     def answers(self, raw: Any) -> list[dict[str, Any]]:
@@ -199,6 +206,13 @@ def _together(answered: Sequence[Answered]) -> FileAnswer:
         "" if not errors else errors[0].error if errors[0].row is None else f"row {errors[0].row}: {errors[0].error}"
     )
     return FileAnswer(answered[0].sample.file, [one.answer for one in answered if one.answer is not None], error)
+
+
+def _examples(folder: Path, reader: Any) -> Array | None:
+    try:
+        return fitting(np.load(folder / "example.npy", allow_pickle=False), reader)
+    except (OSError, ValueError, EOFError):  # UnreadableInputError is a ValueError
+        return None
 
 
 def _connected(folder: Path, runtime: str) -> Callable[[Array], Array]:

@@ -29,6 +29,7 @@ VERBS = {
     "compare": "runs side by side: compare mnist_cnn optimizer=sgd,adam",
     "runs": "the newest runs, or those that fit: runs status=FAILED",
     "diff": "what differs between two runs: diff ab12cd 34ef56",
+    "serve": "a page to try a trained model on, and a JSON API: serve last",
     "export-runs": "runs as one file, for another machine: export-runs last",
     "import-runs": "runs of another machine: import-runs FILE.zip",
     "relocate": "let the store of a copied runs folder find its files there",

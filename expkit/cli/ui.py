@@ -7,23 +7,21 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from expkit.cli.local_page import LOCAL, choose_port, open_browser, port_number, stop_on_sigterm
 from expkit.errors import TrackingError
 from expkit.masking import masked
 from expkit.tracking.left_behind import send_left_behind
@@ -35,7 +33,6 @@ from expkit.tracking.view import VIEW_KEY, sweep_page, sweep_view, view_tag
 DEFAULT_PORT = 5000
 START_SECONDS = 90.0
 STOP_SECONDS = 5.0
-_PORTS_TRIED = 50
 _MOST = 1000
 
 _VIEW = view_tag(VIEW_KEY)
@@ -52,7 +49,8 @@ def main(arguments: list[str]) -> int:
         Exit code: 0 after Ctrl-C.
 
     Raises:
-        TrackingError: there is no store yet, the port is taken, or the server does not start.
+        TrackingError: there is no store yet, or the server does not start.
+        ConfigError: the port is taken, or the address is not one of this machine.
     """
     chosen = _parser().parse_args(arguments)
     runs_dir = Path(chosen.runs_dir).expanduser().resolve()
@@ -70,13 +68,13 @@ def main(arguments: list[str]) -> int:
     if uri.startswith(("http://", "https://")):
         _open(f"{masked(uri).rstrip('/')}/{sweep}", shown, console, browse=not chosen.no_browser)
         return 0
-    port = _choose_port(chosen.host, chosen.port, console)
-    if chosen.host not in ("127.0.0.1", "localhost", "::1"):
+    port = choose_port(chosen.host, chosen.port, DEFAULT_PORT, console)
+    if chosen.host not in LOCAL:
         console.print(f"[bold yellow]Anyone who reaches {chosen.host} can read and delete these runs.[/]")
     try:
         with (
             tempfile.TemporaryFile() as log,
-            _stop_on_sigterm(),
+            stop_on_sigterm(),
             _server(uri, settings.artifact_root, chosen.host, port, log) as server,
         ):
             address = f"http://{'127.0.0.1' if chosen.host == '0.0.0.0' else chosen.host}:{port}"
@@ -92,8 +90,8 @@ def main(arguments: list[str]) -> int:
 
 def _open(page: str, store: str, console: Console, then: str = "", *, browse: bool) -> None:
     console.print(f"Runs of {escape(store)}: [bold]{page}[/]{then}")
-    if browse and _can_browse():
-        webbrowser.open(page)
+    if browse:
+        open_browser(page)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,48 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs-dir", default="runs", help="folder of the runs (default: %(default)s)")
     parser.add_argument("--uri", help="another store than that of the folder, as of tracking.uri")
     parser.add_argument("--sweep", metavar="ID", help="show the jobs of this sweep, such as ab12cd")
-    parser.add_argument("--port", type=_port, help=f"default: {DEFAULT_PORT}, or the next one that is free")
+    parser.add_argument("--port", type=port_number, help=f"default: {DEFAULT_PORT}, or the next one that is free")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     return parser
-
-
-def _port(text: str) -> int:
-    value = int(text) if text.isdigit() else 0
-    if not 1 <= value <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; use a number from 1 to 65535")
-    return value
-
-
-def _choose_port(host: str, wanted: int | None, console: Console) -> int:
-    """The wanted port must be free; of the default one, the next free one is as good."""
-    first = wanted or DEFAULT_PORT
-    if _is_free(host, first):
-        return first
-    free = next((p for p in range(first + 1, min(first + _PORTS_TRIED, 65536)) if _is_free(host, p)), None)
-    if wanted is not None or free is None:
-        hint = f" Try --port {free}." if free else " Name another with --port."
-        raise TrackingError(f"port {first} on {host} is taken by another program.{hint}")
-    console.print(f"Port {first} is taken; using {free}.")
-    return free
-
-
-def _is_free(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        if sys.platform != "win32":  # as servers do: a port that was just closed counts as free
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except socket.gaierror as error:
-            raise TrackingError(f"--host {host}: {error.strerror}. Use 127.0.0.1.") from error
-        except OverflowError:
-            return False
-        except OSError as error:
-            if error.errno is not None and "assign" in os.strerror(error.errno).lower():
-                raise TrackingError(f"--host {host} is not an address of this machine. Use 127.0.0.1.") from error
-            return False
-    return True
 
 
 @contextmanager
@@ -199,20 +159,6 @@ def _group_lives(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C, so that the server never outlives us."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], log: IO[bytes]) -> None:
@@ -285,10 +231,3 @@ def _opener() -> urllib.request.OpenerDirector:
 def _tail(log: IO[bytes], lines: int = 15) -> str:
     log.seek(0)
     return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
-
-
-def _can_browse() -> bool:
-    """Whether someone sits before a screen."""
-    if not sys.stdout.isatty():
-        return False
-    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

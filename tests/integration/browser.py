@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -75,6 +75,35 @@ class Browser:
     def picture(self, file: Path) -> None:
         """Write what the page looks like."""
         file.write_bytes(base64.b64decode(self._do("Page.captureScreenshot")["data"]))
+
+    def resize(self, width: int, height: int, *, phone: bool = False) -> None:
+        """Be a window of this size, or a phone, which is touched."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 2 if phone else 1, "mobile": phone}
+        self._do("Emulation.setDeviceMetricsOverride", **size)
+        self._do("Emulation.setTouchEmulationEnabled", enabled=phone)
+
+    def prefer(self, scheme: str) -> None:
+        """Prefer "dark" or "light" pages."""
+        self._do("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def drag(self, points: Sequence[tuple[float, float]]) -> None:
+        """Press the left button at the first point, move through the others, and let go at the last."""
+        kinds = ["mousePressed", *["mouseMoved"] * (len(points) - 1), "mouseReleased"]
+        for kind, (x, y) in zip(kinds, [*points, points[-1]], strict=True):
+            self._do("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    def swipe(self, points: Sequence[tuple[float, float]]) -> None:
+        """Do the same with a finger."""
+        kinds = ["touchStart", *["touchMove"] * (len(points) - 1)]
+        for kind, (x, y) in zip(kinds, points, strict=True):
+            self._do("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
+        self._do("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def choose(self, selector: str, *files: Path) -> None:
+        """Choose files in an input of the page."""
+        root = self._do("DOM.getDocument")["root"]["nodeId"]
+        node = self._do("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self._do("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
 
     def _do(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._last += 1

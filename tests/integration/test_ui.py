@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from expkit.cli import ui
-from expkit.errors import TrackingError
+from expkit.errors import ConfigError, TrackingError
 from expkit.tracking import StoreSettings
 from expkit.tracking.operations import RUN_ID
 from expkit.tracking.view import sweep_state, sweep_view
@@ -188,12 +188,12 @@ def test_no_store_says_to_run_an_experiment_first(tmp_path: Path) -> None:
 def test_a_taken_port_that_was_asked_for_is_an_error_with_another(runs: tuple[Path, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(TrackingError, match=rf"port {port} on 127\.0\.0\.1 is taken.* Try --port \d+"):
+        with pytest.raises(ConfigError, match=rf"port {port} on 127\.0\.0\.1 is taken.* Try --port \d+"):
             ui.main(["--runs-dir", str(runs[0]), "--port", str(port)])
 
 
 def test_an_address_of_another_machine_is_an_error(runs: tuple[Path, str]) -> None:
-    with pytest.raises(TrackingError, match="not an address of this machine"):
+    with pytest.raises(ConfigError, match="not an address of this machine"):
         ui.main(["--runs-dir", str(runs[0]), "--host", "192.0.2.1"])
 
 

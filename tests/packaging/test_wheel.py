@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from expkit.serving.page import NAMES as PAGE
 from tests.packaging.conftest import CHECKOUT, Installation
 
 pytestmark = pytest.mark.slow
@@ -75,6 +76,7 @@ def test_the_wheel_holds_the_packages_and_the_configs_and_nothing_else(wheel: Pa
     configs = {f"expkit/conf/{p.relative_to(CHECKOUT / 'conf')}" for p in (CHECKOUT / "conf").rglob("*.yaml")}
     assert configs
     assert configs <= set(names)
+    assert {f"expkit/serving/page/{name}" for name in PAGE} <= set(names)
     assert not [name for name in names if "test_" in name or "__pycache__" in name]
 
 

@@ -106,6 +106,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.runlog",
         "expkit.runs",
         "expkit.scoring",
+        "expkit.serving",
+        "expkit.serving.*",
         "expkit.serving_model",
         "expkit.snapshot",
         "expkit.state",
@@ -142,8 +144,15 @@ WITH_MLFLOW = {"sqlalchemy"}
 FIXED = {"hydra-core", "omegaconf", "paddlepaddle", "numpy", "mlflow", "matplotlib", "pillow"}
 
 # Slow to import, hence imported where they are used: `list`, `show` and completion answer without them.
-SLOW = ("paddle", "mlflow", "matplotlib", "sklearn", "pandas", "sqlalchemy", "optuna", "ray")
-SLOW_AT_TOP = {"expkit.serving_model"}  # is run by MLflow, which has imported them by then
+SLOW = (
+    *("paddle", "mlflow", "matplotlib", "sklearn", "pandas", "sqlalchemy", "optuna", "ray"),
+    *("starlette", "fastapi", "uvicorn", "h11"),
+)
+SLOW_AT_TOP = {
+    "expkit.serving_model",  # is run by MLflow, which has imported them by then
+    "expkit.serving.app",  # is imported by the verb `serve` alone, as its server starts
+    "expkit.serving.server",
+}
 
 LONGEST_FILE = 350
 LONGEST_FUNCTION = 40  # lines of code, without its docstring
