@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib.metadata
+import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,17 +19,26 @@ import yaml
 
 from expkit.errors import ExportError
 from expkit.preprocess import KINDS, from_description
+from expkit.standalone import FILES, runtimes
 from expkit.tracking.operations import Point
 from expkit.tracking.store import Store, import_mlflow
 from expkit.tracking.text import explain
 
 SCRIPT = Path(__file__).resolve().parent.parent / "serving_model.py"
-PARTS = ("model.json", "model.pdiparams", "model.yaml", "preprocess.py")
+NETWORKS = {"paddle": ("model.json", "model.pdiparams"), "onnx": ("model.onnx",)}
+"""Files that hold a network, by the kind of export."""
+OTHERS = ("model.yaml", "preprocess.py")
 EXAMPLE = "example.npy"
 """Raw inputs beside an export, of which MLflow shows what the model takes."""
+EXAMPLES = 2
+"""Inputs that MLflow shows; they are stored as text."""
+IMAGE = "image"
+"""Name of an image model's only input, as in `serving_model.py`."""
 _STEP = "expkit.step"
 _READY = ("READY", "LoggedModelStatus.READY")
-_REQUIREMENTS = (("paddlepaddle", "paddlepaddle-gpu"), ("numpy",), ("pandas",), ("pillow",), ("pyyaml",))
+_PADDLE, _ONNX = ("paddlepaddle", "paddlepaddle-gpu"), ("onnxruntime", "onnxruntime-gpu")
+_NEEDS = {"jit": _PADDLE, "inference": _PADDLE, "onnxruntime": _ONNX}
+"""Distributions that bring a runtime; one of them is installed."""
 
 
 class Measured(NamedTuple):
@@ -44,7 +55,7 @@ class Measured(NamedTuple):
     test_data: tuple[str, str] | None = None
 
 
-def log_model(store: Store, run_id: str, export_folder: Path, about: Measured, *, name: str, step: int) -> None:
+def log_model(store: Store, run_id: str, export_folder: Path, about: Measured, *, name: str, step: int) -> str:
     """Record an export as a model of the run; only `MlflowClient` is used, so no "active run" is touched.
 
     What was recorded before is not recorded twice.
@@ -52,10 +63,13 @@ def log_model(store: Store, run_id: str, export_folder: Path, about: Measured, *
     Args:
         store: where.
         run_id: of the run that made it.
-        export_folder: holds `PARTS`, and `EXAMPLE`: raw inputs [N, ...].
+        export_folder: holds a network, `OTHERS`, and `EXAMPLE`: raw inputs [N, ...].
         about: what is shown with it.
         name: in the UI.
         step: x of the run's final metrics: the epoch of the weights.
+
+    Returns:
+        Id of the model.
 
     Raises:
         ExportError: the export does not predict, or is none that `serving_model.py` can serve.
@@ -66,8 +80,9 @@ def log_model(store: Store, run_id: str, export_folder: Path, about: Measured, *
         raise ExportError(f"{reason}.")
     known = f"source_run_id = '{run_id}' AND name = '{name}'"
     earlier = store.client.search_logged_models([store.experiment_id], filter_string=known)
-    if any(str(model.status) in _READY and _is_of(model, step) for model in earlier):
-        return
+    ready = [model for model in earlier if str(model.status) in _READY and _is_of(model, step)]
+    if ready:
+        return str(ready[0].model_id)
     for model in earlier:
         if str(model.status) not in _READY and _is_of(model, step):  # an attempt that failed or was cut short
             store.client.delete_logged_model(model.model_id)
@@ -77,12 +92,13 @@ def log_model(store: Store, run_id: str, export_folder: Path, about: Measured, *
     try:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
-            _save(folder, export_folder, np.load(export_folder / EXAMPLE), run_id=run_id, model=model)
+            _save(folder, export_folder, np.load(export_folder / EXAMPLE)[:EXAMPLES], run_id=run_id, model=model)
             _upload(store, run_id, model.model_id, folder, step, _measured(model.model_id, about))
     except BaseException:
         with contextlib.suppress(Exception):  # the error that is on its way says why
             store.client.finalize_logged_model(model.model_id, "FAILED")
         raise
+    return str(model.model_id)
 
 
 def _is_of(model: Any, step: int) -> bool:
@@ -107,10 +123,13 @@ def _measured(model_id: str, about: Measured) -> list[Any]:
 
 def why_not_servable(export_folder: Path) -> str:
     """Say why the files of an export are not those that `serving_model.py` serves; empty when they are."""
-    missing = [part for part in PARTS if not (export_folder / part).is_file()]
+    if not any(all((export_folder / part).is_file() for part in parts) for parts in NETWORKS.values()):
+        wanted = " nor ".join(" with ".join(parts) for parts in NETWORKS.values())
+        return f"{export_folder} has neither {wanted}"
+    missing = [part for part in OTHERS if not (export_folder / part).is_file()]
     if missing:
-        return f"{export_folder} has no {', '.join(missing)}, which Paddle's exports have"
-    about = yaml.safe_load((export_folder / "model.yaml").read_text(encoding="utf-8"))
+        return f"{export_folder} has no {', '.join(missing)}"
+    about = _read_about(export_folder)
     for part in ("input", "target"):
         kind = about[part].get("kind")
         if kind not in KINDS:
@@ -122,16 +141,47 @@ def why_not_servable(export_folder: Path) -> str:
     return ""
 
 
-def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_id: str, model: Any) -> None:
-    """Write the model as MLflow wants it; the signature comes from a real prediction on the example."""
-    from mlflow import pyfunc
-    from mlflow.models import Model
+class About(NamedTuple):
+    """What an export is, in words.
 
+    Attributes:
+        format: "paddle", "onnx-int8", ...
+        runtime: what runs it where it is served: the fastest of those that gave the trained model's answers.
+        takes: what it takes in MLflow.
+        answers: what it answers there.
+    """
+
+    format: str
+    runtime: str
+    takes: str
+    answers: str
+
+
+def about_export(export_folder: Path) -> About:
+    """Return what is told of an export that `why_not_servable` has nothing against."""
+    about = _read_about(export_folder)
+    old = not (export_folder / "predict.py").is_file()  # such an export is loaded as ever
+    runtime = "jit" if old else runtimes(export_folder, about)[0]
+    made = about.get("written_as") or ("onnx" if FILES[runtime] == "model.onnx" else "paddle")
+    return About(str(made), runtime, _takes(about["input"]), _answers(about["target"]))
+
+
+def _read_about(export_folder: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load((export_folder / "model.yaml").read_text(encoding="utf-8")))
+
+
+def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_id: str, model: Any) -> None:
+    """Write the model as MLflow wants it; its signature comes from a real prediction on the example."""
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+
+    described, about = _read_about(export_folder)["input"], about_export(export_folder)
     meta = Model(
         artifact_path=model.artifact_location,
         run_id=run_id,
         model_uuid=model.model_id,
         model_id=model.model_id,
+        metadata=about._asdict(),
     )
     try:
         pyfunc.save_model(
@@ -139,32 +189,77 @@ def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_i
             python_model=SCRIPT,
             artifacts={"export": str(export_folder)},
             mlflow_model=meta,
-            input_example=_example(export_folder, example),
-            pip_requirements=requirements(),
+            input_example=_example(described, example),
+            pip_requirements=requirements(described["kind"], about.runtime),
         )
     except Exception as error:
         raise ExportError(f"the export in {export_folder} is not a working model: {explain(error)}.") from error
     if meta.signature is None:
         raise ExportError(f"the export in {export_folder} does not predict from inputs of shape {example.shape}.")
+    meta.signature = ModelSignature(_input_schema(described), meta.signature.outputs)
+    meta.save(str(folder / "MLmodel"))
 
 
-def _example(export_folder: Path, raw: npt.NDArray[Any]) -> Any:
-    """Arrays stay arrays; a table's rows get their column names, so that the served model takes them."""
+def _takes(described: Mapping[str, Any]) -> str:
+    if "columns" in described:
+        return f"a table with the columns {', '.join(described['columns'])}"
+    pixels = ", ".join(["N", *(str(described[key]) for key in ("height", "width"))])
+    colours = f", {described['channels']}" if described["channels"] > 1 else ""
+    return (
+        f"a column {IMAGE!r} of image files, their bytes or these as base64 text; or pixels [{pixels}{colours}] uint8"
+    )
+
+
+def _answers(described: Mapping[str, Any]) -> str:
+    if "names" in described:
+        unit = f" in {described['unit']}" if described.get("unit") else ""
+        return f"{', '.join(described['names'])}{unit}"
+    return "label, probability, and p(...) for each label"
+
+
+def _input_schema(described: Mapping[str, Any]) -> Any:
+    """Return what MLflow shows of the input, and lets pass; `serving_model.py` checks the rest.
+
+    Images: MLflow's "tensor of objects" is its only type that both files and arrays of pixels pass. Tables: a column
+    of "double" refuses a table of pandas whose numbers happen to be whole, so that "any" is left.
+    """
+    from mlflow.types.schema import AnyType, ColSpec, Schema, TensorSpec
+
+    if "columns" in described:
+        return Schema([ColSpec(AnyType(), name) for name in described["columns"]])
+    return Schema([TensorSpec(np.dtype(object), (-1,), IMAGE)])
+
+
+def _example(described: Mapping[str, Any], raw: npt.NDArray[Any]) -> Any:
+    """Return a table that MLflow's server takes as it is: rows with the names of their columns, or PNG files."""
     import pandas as pd
 
-    about = yaml.safe_load((export_folder / "model.yaml").read_text(encoding="utf-8"))
-    columns = about["input"].get("columns")
-    return pd.DataFrame(np.asarray(raw, dtype=np.float64), columns=columns) if columns else raw
+    if "columns" in described:
+        return pd.DataFrame(np.asarray(raw, dtype=np.float64), columns=described["columns"])
+    return pd.DataFrame({IMAGE: [_png(pixels) for pixels in raw]})
 
 
-def requirements() -> list[str]:
-    """Pinned versions of what the served model imports."""
-    pinned = []
-    for names in _REQUIREMENTS:
-        for name in names:
-            try:
-                pinned.append(f"{name}=={importlib.metadata.version(name).split('+')[0]}")
-                break
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return pinned
+def _png(pixels: npt.NDArray[Any]) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels).save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def requirements(kind: str, runtime: str) -> list[str]:
+    """Return pinned versions of what the served model imports.
+
+    Args:
+        kind: of its inputs, "image" or "table".
+        runtime: that runs it.
+    """
+    needed = [_NEEDS[runtime], ("numpy",), ("pandas",), ("pyyaml",), *([("pillow",)] if kind == "image" else [])]
+    return [pin for names in needed if (pin := next(filter(None, map(_pinned, names)), None)) is not None]
+
+
+def _pinned(name: str) -> str | None:
+    try:
+        return f"{name}=={importlib.metadata.version(name).split('+')[0]}"
+    except importlib.metadata.PackageNotFoundError:
+        return None

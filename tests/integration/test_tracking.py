@@ -421,7 +421,7 @@ def test_image_model_predicts_where_there_is_no_expkit(runs: Path, tracker: Trac
     assert len(store.get_metric_history(tracker.run_id, "test/accuracy")) == 1, "not recorded twice"
 
     meta = import_mlflow().models.Model.load(Path(model.artifact_location.removeprefix("file://")))
-    assert str(meta.signature.inputs) == "[Tensor('uint8', (-1, 28, 28))]"
+    assert str(meta.signature.inputs) == "['image': Tensor('object', (-1,))]"
     assert meta.signature.outputs.input_names()[:2] == ["label", "probability"]
     assert meta.saved_input_example_info["artifact_path"] == "input_example.json"
     pinned = Path(model.artifact_location.removeprefix("file://"), "requirements.txt").read_text()
