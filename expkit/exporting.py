@@ -11,10 +11,11 @@ from typing import Any
 from expkit import tracking
 from expkit.errors import ConfigError
 from expkit.export import Exported, Exporter
-from expkit.export_record import recorded, track_exports
+from expkit.export_record import model_name, recorded, track_exports
 from expkit.lock import RunLock
 from expkit.past import PastRun, check_secrets, read_past
 from expkit.preparation import prepare
+from expkit.registration import register_export
 from expkit.runs import read_record, run_id, write_record
 from expkit.settings import ExportSettings
 from expkit.tracking.left_behind import settings_of
@@ -30,12 +31,14 @@ class RunExport:
         epoch: of the weights.
         exported: certificates, and what was refused.
         models: URIs in MLflow, by format.
+        registered: which version of a registered model it became, in words; empty where none.
     """
 
     folder: Path
     epoch: int
     exported: Exported
     models: Mapping[str, str]
+    registered: str = ""
 
 
 def export_run(folder: Path, settings: ExportSettings, which: str = "best", into: Path | None = None) -> RunExport:
@@ -54,6 +57,8 @@ def export_run(folder: Path, settings: ExportSettings, which: str = "best", into
         LockedError: the run is being trained.
     """
     record = read_record(folder)
+    if settings.register is not None:
+        _refuse_registration(which, into, record)
     if into is not None:
         return _export(read_past(folder), settings, which, into)
     if which != "best" and record.get("export"):
@@ -64,7 +69,7 @@ def export_run(folder: Path, settings: ExportSettings, which: str = "best", into
     with RunLock(folder, "is being used by"):
         done = _export(read_past(folder), settings, which, folder / "export")
         if done.exported.certificates:
-            return _record(folder, done)
+            return _record(folder, done, settings)
         return done
 
 
@@ -93,7 +98,16 @@ def _facts(past: PastRun, which: str, epoch: int) -> dict[str, Any]:
     }
 
 
-def _record(folder: Path, done: RunExport) -> RunExport:
+def _refuse_registration(which: str, into: Path | None, record: Mapping[str, Any]) -> None:
+    """Refuse to register what is no model of a run with a result."""
+    why = "the run has no result yet" if "metrics" not in record else ""
+    why = why or ("only a run's best weights have the metric that is compared" if which != "best" else "")
+    why = why or ("an export in another folder is no model of the run in MLflow" if into is not None else "")
+    if why:
+        raise ConfigError(f"--register: {why}. Leave it out, or export the best weights without --output.")
+
+
+def _record(folder: Path, done: RunExport, chosen: ExportSettings) -> RunExport:
     record = read_record(folder)
     before = record.get("export") or {}
     known = {} if "samples" in before else before  # an older version knew one format only
@@ -101,12 +115,18 @@ def _record(folder: Path, done: RunExport) -> RunExport:
     write_record(folder, {**record, "export": {**known, **recorded(certificates)}})
     settings = settings_of(folder)
     if settings is None:  # of a version before there were journals
+        if chosen.register is not None:
+            raise ConfigError(f"--register: {folder} has no journal, from which the run could be brought into MLflow.")
         return done
     tracker = tracking.extend_tracker(settings, folder)
     try:
         first = next(iter({**known, **certificates}))
         models = track_exports(tracker, done.folder, certificates, step=done.epoch, first=first)
+        for name in list(models)[:1]:
+            called = model_name(name, first)
+            register_export(tracker, done.folder / name, record, chosen, model=called, step=done.epoch)
     finally:
         tracker.close()
+    registered = tracker.told[-1] if chosen.register is not None and tracker.told else ""
     found = {name: uri.replace(RUN_ID, tracker.run_id) for name, uri in models.items() if tracker.run_id}
-    return RunExport(done.folder, done.epoch, done.exported, found)
+    return RunExport(done.folder, done.epoch, done.exported, found, registered)

@@ -75,6 +75,31 @@ def describe_run(
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
+def describe_version(
+    *,
+    metrics: Mapping[str, float],
+    best_epoch: int,
+    data_name: str,
+    stand_in_for: str | None,
+    fingerprint: str,
+    facts: Mapping[str, str],
+) -> str:
+    """Return the text of a registered version's page as markdown.
+
+    Args:
+        metrics: of its weights, named "split/metric".
+        best_epoch: epoch of these weights; 0 when unknown.
+        data_name: the data's true name.
+        stand_in_for: name of the dataset that was asked for, when this data only takes its place.
+        fingerprint: SHA-256 of the data.
+        facts: more lines for people, such as {"format": "onnx"}.
+    """
+    lines = [f"- {name}: {_flat(text)}" for name, text in facts.items()]
+    lines.append(f"- data: {_flat(data_name)}, fingerprint `{fingerprint[:12]}`")
+    blocks = [_warning(data_name, stand_in_for), _result(metrics, best_epoch, 0, ""), "\n".join(lines)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
 def code(command: str) -> str:
     """Return a command line as a block of markdown, broken where it is long."""
     try:

@@ -35,7 +35,9 @@ from expkit.record_files import (
     write_environment,
 )
 from expkit.record_store import begin_tracker, store_settings
+from expkit.registration import register_export
 from expkit.run_card import run_card, takes
+from expkit.runlog import log
 from expkit.runs import RECORD, best_name, run_id, write_record
 from expkit.tracking.text import as_text
 
@@ -214,22 +216,27 @@ class Recorder:
             summary=dict(self._prepared.learner.summary()),
             **({"stopped": stopped} if stopped else {}),
         )
-        tracker = self._tracker
         final = {n: v for n, v in metrics.items() if n.startswith("test/")}
         if best_epoch < epochs:  # else its end says it already
             best = {best_name(n): v for n, v in metrics.items() if n.startswith("valid/")}
             self._sinks.log_metrics(best, step=epochs)
         # MLflow draws bars, one for each run, of what has no other step than 0; of others a curve, here of one point.
         self._sinks.log_metrics({**final, "valid/best_epoch": best_epoch}, step=0)
-        model = None
-        if certificates:
-            self._record["export"] = recorded(certificates)
-            exports, first = self._folder / "export", next(iter(certificates))
-            uri = track_exports(tracker, exports, certificates, step=best_epoch, first=first).get(first)
-            example = np.load(exports / first / "example.npy")
-            model = (masked(tracker.uri), uri, takes(self._prepared, example)) if uri and tracker.uri else None
+        model = self._store_exports(certificates, best_epoch) if certificates else None
         card = partial(run_card, self._config, self._prepared, self._folder)
-        tracker.set_description(card(metrics=metrics, best_epoch=best_epoch, epochs=epochs, model=model))
+        self._tracker.set_description(card(metrics=metrics, best_epoch=best_epoch, epochs=epochs, model=model))
+
+    def _store_exports(self, certificates: Mapping[str, Certificate], step: int) -> tuple[str, str, str] | None:
+        """Record what was exported; returns what a description says of the model in MLflow, if it is there."""
+        tracker, exports, first = self._tracker, self._folder / "export", next(iter(certificates))
+        self._record["export"] = recorded(certificates)
+        uri = track_exports(tracker, exports, certificates, step=step, first=first).get(first)
+        if uri:
+            register_export(tracker, exports / first, self._record, self._config.export, step=step)
+        elif self._config.export.register is not None:
+            log.warning("Nor is it registered as %s.", self._config.export.register)
+        example = np.load(exports / first / "example.npy")
+        return (masked(tracker.uri), uri, takes(self._prepared, example)) if uri and tracker.uri else None
 
     def finish(self, status: str, reason: str = "") -> None:
         """Close the record.

@@ -91,5 +91,5 @@ class _Early(logging.Handler):
 
 
 def _for_the_screen(record: logging.LogRecord) -> bool:
-    """Warnings, and what a dataset does that takes long, such as a download."""
-    return record.levelno >= logging.WARNING or record.name.startswith("expkit.data")
+    """Warnings, what a dataset does that takes long, such as a download, and what a registry decided."""
+    return record.levelno >= logging.WARNING or record.name.startswith(("expkit.data", "expkit.told"))

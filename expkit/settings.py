@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Optional  # OmegaConf reads these annotations, on Python 3.10 too
 
@@ -65,6 +66,8 @@ class CheckpointSettings:
     keep: int = 1
 
 
+_MAX_NAME = 200
+"""Characters of what things are called in MLflow's registry."""
 EXPORT_FORMATS = ("paddle", "onnx", "paddle-int8", "onnx-int8")
 
 
@@ -199,6 +202,30 @@ def check_export(settings: ExportSettings) -> None:
         )
     if settings.samples < 1:
         raise ConfigError(f"export.samples={settings.samples}: must be at least 1.")
+    if settings.register is not None:
+        _check_registration(settings.register, settings.alias)
+        if not settings.enabled:
+            raise ConfigError(
+                f"export.register={settings.register}: there is nothing to register without an export. "
+                "Leave out export=none."
+            )
+
+
+def _check_registration(name: str, alias: str | None) -> None:
+    """Refuse what MLflow's registry would refuse, which would be after the training."""
+    if not re.fullmatch(r"[^\W_]([\w .+()-]*[\w+()-])?", name) or len(name) > _MAX_NAME:
+        raise ConfigError(
+            f"export.register={masked(name)!r}: the name of a registered model has letters, digits, spaces and "
+            f"_ . + - ( ), and begins with a letter or a digit; at most {_MAX_NAME} characters."
+        )
+    _refuse_secret("export.register", name)
+    if alias is None:
+        return
+    if not re.fullmatch(r"[\w-]+", alias) or re.fullmatch(r"(?i)latest|v\d+", alias) or len(alias) > _MAX_NAME:
+        raise ConfigError(
+            f"export.alias={masked(alias)!r}: an alias is one word of letters, digits, _ and -, and none of MLflow's "
+            "own: latest, v1, v2, ... Or null, for none."
+        )
 
 
 def _check_reals(settings: Settings) -> None:

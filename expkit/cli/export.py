@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
         tolerance=options.tolerance,
         max_accuracy_loss=options.max_accuracy_loss,
         samples=options.samples,
+        register=options.register,
+        alias=options.alias or None,
     )
     check_export(settings)
     folder = find_run(options.run, Path(options.runs_dir), having="checkpoints")
@@ -88,9 +90,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--samples", type=int, default=_DEFAULTS.samples, help="validation samples to compare on (default: %(default)d)"
     )
+    _add_registration(parser)
     parser.add_argument("--runs-dir", default="runs", help="where runs are (default: runs)")
     parser.add_argument("--json", action="store_true", help="one JSON object a format, for programs")
     return parser
+
+
+def _add_registration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--register", metavar="NAME", help="make it the next version of this registered model in MLflow"
+    )
+    parser.add_argument(
+        "--alias",
+        default=_DEFAULTS.alias,
+        help="of that model's best version, which it gets if it is better (default: %(default)s; '' for none)",
+    )
 
 
 def _print_json(done: RunExport) -> None:
@@ -128,6 +142,8 @@ def _show(console: Console, run: Path, which: str, done: RunExport, *, alone: bo
         console.print(f"{name:<11} {quote_path(done.folder / name)}", soft_wrap=True, markup=False, highlight=False)
     for name, uri in done.models.items():
         console.print(f"{'in MLflow':<11} {uri}  ({name})", soft_wrap=True, markup=False, highlight=False)
+    if done.registered:
+        console.print(done.registered, soft_wrap=True, markup=False, highlight=False)
     name = next(iter(done.exported.certificates))
     asked = quote_path(done.folder / name) if alone else f"{quote_path(run)} --format {name}"
     console.print(f"\nNext:\n  python -m expkit predict {asked} FILE...", soft_wrap=True, markup=False)

@@ -2,6 +2,7 @@
 
 from expkit.tracking.callback import TrackingCallback
 from expkit.tracking.opening import extend_tracker, is_recorded, open_tracker, reopen_tracker
+from expkit.tracking.registry import RegisterRequest
 from expkit.tracking.sinks import Sinks, VisualDLSink
 from expkit.tracking.store import StoreSettings
 from expkit.tracking.system import SystemMonitor, require_psutil
@@ -9,6 +10,7 @@ from expkit.tracking.text import masked
 from expkit.tracking.tracker import Tracker
 
 __all__ = [
+    "RegisterRequest",
     "Sinks",
     "StoreSettings",
     "SystemMonitor",

@@ -43,10 +43,12 @@ class Delivery:
     Attributes:
         sent: how far it came.
         trouble: why something waits that does not hold up the rest; empty where nothing does.
+        told: what came of what was sent, for people.
     """
 
     def __init__(self, folder: Path, settings: StoreSettings) -> None:
         self.folder, self.settings, self.trouble = folder, settings, ""
+        self.told: list[str] = []
         self.uri = resolve_uri(settings)
         own = self.uri == resolve_uri(replace(settings, uri=None))
         self.sent = Sent.read(folder, None if own else masked(self.uri))
@@ -212,7 +214,7 @@ class Delivery:
         elif first.what not in HANDLERS:
             raise UnknownOperationError(f"this version of expkit does not know it, in {self.folder / JOURNAL}")
         else:
-            HANDLERS[first.what](Destination(store, self.sent.run_id, self.folder), first.facts)
+            HANDLERS[first.what](Destination(store, self.sent.run_id, self.folder, self.told.append), first.facts)
 
     def _make_of(self, store: Store, batch: Sequence[Operation], error: Exception) -> None:
         """Let what will never be taken, or can wait, not hold up the rest; raise where the store has to come back."""

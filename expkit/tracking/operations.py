@@ -22,8 +22,12 @@ PER_CALL = 100
 """MLflow takes at most so many parameters, and so many tags, in one call."""
 _MOST = 1000
 
-WAITS = {"file", "folder", "text", "model"}
+WAITS = {"file", "folder", "text", "model", "register"}
 """Operations that need not hold up what comes after them: they write to a file system, which may be full."""
+
+
+def _unheard(told: str) -> None:
+    """Nobody listens."""
 
 
 class Destination(NamedTuple):
@@ -33,11 +37,13 @@ class Destination(NamedTuple):
         store: that is open.
         run_id: of the MLflow run.
         folder: of the run.
+        tell: hears what came of it, where that is for people.
     """
 
     store: Store
     run_id: str
     folder: Path
+    tell: Callable[[str], None] = _unheard
 
 
 class Point(NamedTuple):
@@ -70,6 +76,7 @@ def in_words(operation: Operation) -> str:
         "folder": lambda: f"the files in {facts['path']}",
         "text": lambda: f"the file {facts['into']}",
         "model": lambda: "the exported model",
+        "register": lambda: f"its registration as {facts['name']}",
         "inputs": lambda: "the data's source",
         "end": lambda: "the run's status",
         "reopen": lambda: "the run's status",
@@ -169,7 +176,7 @@ def _text(to: Destination, facts: Mapping[str, Any]) -> None:
         to.store.client.log_artifact(to.run_id, str(file), None if place.parent == Path() else place.parent.as_posix())
 
 
-def _model(to: Destination, facts: Mapping[str, Any]) -> None:
+def _model(to: Destination, facts: Mapping[str, Any]) -> str:
     from expkit.tracking.model import Measured, log_model
 
     params: dict[str, str] = {}
@@ -183,7 +190,14 @@ def _model(to: Destination, facts: Mapping[str, Any]) -> None:
         elif earlier.what == "inputs":
             test_data = next(((d["name"], d["digest"]) for d in earlier.facts["data"] if d["split"] == "test"), None)
     measured = Measured(params, list(results.values()), test_data)
-    log_model(to.store, to.run_id, to.folder / facts["path"], measured, name=facts["name"], step=facts["step"])
+    return log_model(to.store, to.run_id, to.folder / facts["path"], measured, name=facts["name"], step=facts["step"])
+
+
+def _register(to: Destination, facts: Mapping[str, Any]) -> None:
+    from expkit.tracking.registry import register, request_of
+
+    model_id = _model(to, facts["model"])  # mostly there already; where not, what is the matter with it is the matter
+    to.tell(f"registered as {register(to.store, to.run_id, model_id, request_of(facts))}")
 
 
 def _view(to: Destination, facts: Mapping[str, Any]) -> None:
@@ -218,13 +232,14 @@ def _end(to: Destination, facts: Mapping[str, Any]) -> None:
     to.store.client.set_terminated(to.run_id, facts["status"], facts["time"])
 
 
-HANDLERS: dict[str, Callable[[Destination, Mapping[str, Any]], None]] = {
+HANDLERS: dict[str, Callable[[Destination, Mapping[str, Any]], object]] = {
     "tags": set_tags,
     "inputs": _inputs,
     "file": _file,
     "folder": _folder,
     "text": _text,
     "model": _model,
+    "register": _register,
     "view": _view,
     "best": _best,
     "reopen": _reopen,

@@ -18,11 +18,14 @@ from expkit.tracking.journal import END, Journal, now_ms
 from expkit.tracking.left_behind import Marker, send_left_behind
 from expkit.tracking.model import EXAMPLE, why_not_servable
 from expkit.tracking.operations import RUN_ID, tidy
+from expkit.tracking.registry import RegisterRequest, facts_of
 from expkit.tracking.sender import Sender
 from expkit.tracking.tags import DESCRIPTION
 from expkit.tracking.text import masked
 
 logger = logging.getLogger("expkit.tracking")
+log_told = logging.getLogger("expkit.told")
+"""What a user is to see of what is not a warning."""
 
 RESULTS = ("test/", "valid/best_epoch")
 """Metrics that are measured once, at a run's end, at step 0: a run that goes on measures them anew."""
@@ -68,6 +71,11 @@ class Tracker:
     def uri(self) -> str:
         """URI of the store, absolute; empty where there is none."""
         return "" if self._delivery is None else self._delivery.uri
+
+    @property
+    def told(self) -> list[str]:
+        """What came of what was sent, for people: "registered as version 3 of digits"."""
+        return [] if self._delivery is None else self._delivery.told
 
     def is_behind(self) -> bool:
         """Whether something that was recorded has not reached the store yet."""
@@ -156,14 +164,14 @@ class Tracker:
         The run's latest metrics of the test split ("test/...") are shown with the model.
 
         Args:
-            export_folder: model.json, model.pdiparams, model.yaml and preprocess.py, in the run's folder.
-            input_example: raw inputs [N, ...]; a few only, they are stored as text.
+            export_folder: of Paddle's or an ONNX export, in the run's folder.
+            input_example: raw inputs [N, ...], of which the first are stored as text.
             name: of the model in the UI.
             step: x of the run's final metrics, which the model shares: the epoch of the weights.
 
         Returns:
             URI for `mlflow.pyfunc.load_model`, for a description; None, after a warning, when MLflow cannot serve such
-            an export: inputs that only a plugin can read, or files other than Paddle's.
+            an export: inputs that only a plugin can read, or no network that it knows.
         """
         reason = why_not_servable(export_folder)
         if reason:
@@ -172,6 +180,20 @@ class Tracker:
         np.save(export_folder / EXAMPLE, input_example)
         self._journal.append("model", {"path": self._place(export_folder), "name": name, "step": step})
         return f"runs:/{RUN_ID}/{name}"
+
+    def register(self, export_folder: Path, request: RegisterRequest, *, name: str = "model", step: int = 0) -> None:
+        """Make a model that `log_model` recorded a version of a registered model.
+
+        What came of it, and of the alias, is logged, and becomes the tag "registered.NAME" of the run.
+
+        Args:
+            export_folder: as for `log_model`.
+            request: what is registered.
+            name: as for `log_model`.
+            step: as for `log_model`.
+        """
+        model = {"path": self._place(export_folder), "name": name, "step": step}
+        self._journal.append("register", facts_of(request, model))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
@@ -215,6 +237,8 @@ class Tracker:
         self._finished = True
         if self._sender is None or self._delivery is None or self._marker is None:
             return
+        for told in self.told:
+            log_told.info("%s", told)
         if whole:
             self._marker.remove()
         else:

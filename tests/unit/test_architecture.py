@@ -100,6 +100,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.record_store",
         "expkit.recovery",
         "expkit.replay",
+        "expkit.registration",
         "expkit.report",
         "expkit.result",
         "expkit.run_card",
