@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.cells import cell_len
 
 from expkit.api import Array
 from expkit.figures import drawn_text, empty_figure, figure_of, save
-from expkit.inputs import ARRAY, Sample, content_of
-from expkit.plotting import INK, TRAIN, draw_matrix
+from expkit.inputs import ARRAY, STDIN, Sample, content_of
+from expkit.plotting import INK, TRAIN, VALID, draw_matrix
 from expkit.predict import Answered
 from expkit.preprocess import Classes, ImageInput
 from expkit.scoring import Truth
@@ -49,7 +50,7 @@ class Picture:
 
     def _empty_matrix(self) -> Array | None:
         """Return what counts how often each class was taken for each other, where a table says what is true."""
-        if not (self._truth.names and isinstance(self._target, Classes)):
+        if not (self._truth.names and isinstance(self._target, Classes)) or isinstance(self._reader, ImageInput):
             return None
         return np.zeros((len(self._target.labels), len(self._target.labels)), dtype=np.int64)
 
@@ -102,9 +103,11 @@ class Picture:
             f"{drawn_text(title)}\n{said}: left as given, right as the network sees it ({size})", fontsize=9
         )
         axis = figure.add_subplot()
-        for number, (answered, _) in enumerate(self._kept):
+        for number, (answered, true) in enumerate(self._kept):
             left, top = number % columns * wide + 0.2, number // columns * high
-            axis.text(left, top + _HEAD - 0.06, _name(answered.sample, 34), va="bottom", color=INK, fontsize=7.5)
+            right = true is None or (answered.answer or {}).get("label") == true
+            name = _name(answered.sample, 34) if right else f"{_name(answered.sample, 18)}: {drawn_text(true, 14)}"
+            axis.text(left, top + _HEAD - 0.06, name, va="bottom", color=INK if right else VALID, fontsize=7.5)
             original = _original(answered.sample)
             _place(axis, original if original is not None else answered.sample.raw, left, top + _HEAD)
             _place(axis, answered.sample.raw, left + _SIDE + _GAP, top + _HEAD)
@@ -121,7 +124,7 @@ class Picture:
             return
         ranked = sorted(answer["probabilities"].items(), key=lambda item: -item[1])[: self._top]
         names = [drawn_text(label, 14) for label, _ in ranked]
-        begin = left + 0.1 + 0.085 * max(len(name) if name.isascii() else 2 * len(name) for name in names)
+        begin = left + 0.1 + 0.085 * max(cell_len(name.replace("\\", "")) for name in names)
         full = left + _CELL - 0.5 - begin
         for number, (name, (_, share)) in enumerate(zip(names, ranked, strict=True)):
             middle = top + (number + 0.5) * _BAR
@@ -176,7 +179,7 @@ def _of(true: Any, name: str) -> Any:
 
 def _name(sample: Sample, most: int) -> str:
     """Return the name of a file, of a long one its end."""
-    name = Path(sample.file).name if sample.file != "-" else "stdin"
+    name = "stdin" if sample.file == STDIN else sample.file
     short = name if len(name) <= most else f"…{name[1 - most :]}"
     return drawn_text(short if sample.row is None else f"{short}, row {sample.row}")
 

@@ -26,6 +26,8 @@ from expkit.raw_arrays import UNIFORM, as_read, is_blank, shaped, why_unfit
 
 STDIN = "-"
 ARRAY = ".npy"
+FOLDER = "folder"
+"""What is known of an image that was found in a folder: the name of that folder."""
 LOOKED_AT = 2000
 """Rows of a table by which it is seen what a column holds."""
 
@@ -40,7 +42,7 @@ class Sample:
         row: of a table or an array, from 1; None where the file is one sample.
         raw: as the reader of the model reads it, without the axis of the batch; None where there is an error.
         error: why it cannot be answered; empty when it can.
-        cells: what a row of a table holds, by the name of the column.
+        cells: what a row of a table holds, by the name of the column; of an image that was found in a folder, `FOLDER`.
     """
 
     file: str
@@ -61,13 +63,16 @@ class Inputs:
     Attributes:
         files: in the order in which they were given, those of a folder sorted.
         notes: a line for each folder in which files were left out.
+        folders: names of the folders in which images were found; those of files that are given by name do not count.
     """
 
     def __init__(self, given: Sequence[str], reader: Any) -> None:
         self.files: list[str] = []
         self.notes: list[str] = []
+        self.folders: set[str] = set()
         self._reader = reader
         self._errors: dict[str, str] = {}
+        self._found: set[str] = set()
         for one in given:
             if one != STDIN and Path(one).is_dir():
                 self._add_folder(one)
@@ -108,6 +113,8 @@ class Inputs:
         suffixes = _suffixes(self._reader)
         found, left, closed = _within(Path(folder), suffixes)
         self.files += found
+        self._found.update(found)
+        self.folders.update(Path(file).absolute().parent.name for file in found)
         for path, reason in closed.items():
             self._errors[path] = f"this folder cannot be read: {reason}"
             self.files.append(path)
@@ -127,7 +134,8 @@ class Inputs:
             elif isinstance(reader, ImageInput):
                 raw = _image(content_of(file), reader)
                 blank = is_blank(raw, reader)
-                yield Sample(file, place, raw=None if blank else raw, error=UNIFORM if blank else "")
+                held = {FOLDER: Path(file).absolute().parent.name} if file in self._found else {}
+                yield Sample(file, place, None, None if blank else raw, UNIFORM if blank else "", held)
             else:  # a plugin's own reader, which takes the names of files
                 if file == STDIN:
                     raise UnreadableInputError("this model's inputs cannot be read from standard input; name a file")

@@ -1,4 +1,4 @@
-"""Answers held against what a table says is true."""
+"""Answers held against what a table, or the folder of an image, says is true."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from expkit.errors import ConfigError, did_you_mean
-from expkit.inputs import Inputs
+from expkit.inputs import FOLDER, Inputs
 from expkit.predict import Answered
-from expkit.preprocess import Classes, TableInput, Values
+from expkit.preprocess import Classes, ImageInput, TableInput, Values
 
 _USUAL = ("label", "target", "class", "actual", "y")
 """What a column with classes is called, where several could be one."""
@@ -62,7 +62,10 @@ class Truth:
             return ""
         rows = f"{self._rows:,} row{'s' * (self._rows > 1)}"
         if isinstance(self._target, Classes):
-            return f"accuracy {self._right / self._rows:.4f} ({self._right:,} of {rows} with {self.names[0]})"
+            rows = f"{rows} with {self.names[0]}"
+            if self.names == (FOLDER,):
+                rows = f"{self._rows:,} images, by the names of their folders"
+            return f"accuracy {self._right / self._rows:.4f} ({self._right:,} of {rows})"
         unit = f" ({self._target.unit})" if self._target.unit else ""
         parts = [
             f"{name}{unit}: MAE {total / count:.4g}, RMSE {math.sqrt(squares / count):.4g}"
@@ -73,10 +76,10 @@ class Truth:
 
 
 def truth_in(inputs: Inputs, reader: Any, target: Any, wanted: str | None = None) -> Truth:
-    """Find the columns of the tables that hold what the model is to answer.
+    """Find what says what the model is to answer: columns of tables, or the folders of images.
 
     Args:
-        inputs: the tables.
+        inputs: tables, or images.
         reader: of the model's inputs.
         target: of the model.
         wanted: name of the column; by default that of the values, or the one that holds nothing but the labels.
@@ -92,6 +95,8 @@ def truth_in(inputs: Inputs, reader: Any, target: Any, wanted: str | None = None
         if isinstance(target, Values) and wanted not in target.names:
             raise ConfigError(f"--actual {wanted}: this model predicts {', '.join(target.names)}.")
         return Truth([wanted], target)
+    if isinstance(reader, ImageInput) and isinstance(target, Classes):  # as data sets of images are laid out
+        return Truth([FOLDER] if len(inputs.folders) > 1 and inputs.folders <= set(target.labels) else [], target)
     if isinstance(target, Values):
         return Truth([name for name in target.names if name in further], target)
     fitting = inputs.columns_within(further, set(target.labels)) if further else []

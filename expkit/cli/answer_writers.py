@@ -72,7 +72,7 @@ class JsonWriter:
         shown |= answer
         if self._top is not None and "probabilities" in shown:
             shown["probabilities"] = dict(best(answer, self._top))
-        if self._truth.names and answered.sample.row is not None:
+        if self._truth.names and (answered.sample.row is not None or answered.sample.cells):
             shown["actual"] = self._truth.of(answered.sample.cells)
         return shown
 

@@ -10,9 +10,10 @@ from PIL import Image
 
 from expkit.api import ArraySplit, Data, ExportError
 from expkit.export import Exporter
-from expkit.inputs import Sample
+from expkit.inputs import Inputs, Sample
 from expkit.predict import Predictor
 from expkit.preprocess import UnreadableInputError
+from expkit.scoring import truth_in
 from expkit.settings import ExportSettings
 from expkit.testing import example_batch
 from tests.unit.small_learner import SPEC, learner
@@ -169,6 +170,26 @@ def test_arrays_are_answered_without_files():
 def test_an_array_that_is_no_sample_is_refused(raw, message):
     with pytest.raises(UnreadableInputError, match=message):
         counting(4)[0].answers(raw)
+
+
+def test_folders_that_are_called_like_labels_say_what_is_true(tmp_path):
+    for name in ("0/a.png", "1/b.png", "1/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        png_of(tmp_path / name)
+
+    def said_of(*given):
+        predictor, _ = counting(4)
+        inputs = Inputs([str(tmp_path / one) for one in given], SPEC.input)
+        truth = truth_in(inputs, SPEC.input, SPEC.target)
+        for answered in predictor.stream(inputs.samples()):
+            truth.add(answered)
+        return truth.said()
+
+    assert said_of("") == "accuracy 0.6667 (2 of 3 images, by the names of their folders)"
+    assert said_of("0/a.png", "1/b.png") == said_of("1") == ""  # files by name, and one folder that may mean anything
+    (tmp_path / "other").mkdir()
+    png_of(tmp_path / "other" / "d.png")
+    assert said_of("") == ""
 
 
 def test_no_file_is_no_answer(exported):
