@@ -106,7 +106,7 @@ class Picture:
         for number, (answered, true) in enumerate(self._kept):
             left, top = number % columns * wide + 0.2, number // columns * high
             right = true is None or (answered.answer or {}).get("label") == true
-            name = _name(answered.sample, 34) if right else f"{_name(answered.sample, 18)}: {drawn_text(true, 14)}"
+            name = _name(answered.sample, 34) if right else f"{_name(answered.sample, 20)} (is {drawn_text(true, 14)})"
             axis.text(left, top + _HEAD - 0.06, name, va="bottom", color=INK if right else VALID, fontsize=7.5)
             original = _original(answered.sample)
             _place(axis, original if original is not None else answered.sample.raw, left, top + _HEAD)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import os
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -21,6 +19,7 @@ import numpy as np
 from expkit.api import Array
 from expkit.errors import did_you_mean
 from expkit.file_kinds import image_kind, kind_of, text_in
+from expkit.found_files import counted, suffixes, within
 from expkit.preprocess import MAX_PIXELS, ImageInput, TableInput, UnreadableInputError
 from expkit.raw_arrays import UNIFORM, as_read, is_blank, shaped, why_unfit
 
@@ -110,8 +109,7 @@ class Inputs:
 
     def _add_folder(self, folder: str) -> None:
         what = "CSV files" if isinstance(self._reader, TableInput) else "images"
-        suffixes = _suffixes(self._reader)
-        found, left, closed = _within(Path(folder), suffixes)
+        found, left, closed = within(Path(folder), suffixes(self._reader))
         self.files += found
         self._found.update(found)
         self.folders.update(Path(file).absolute().parent.name for file in found)
@@ -119,10 +117,10 @@ class Inputs:
             self._errors[path] = f"this folder cannot be read: {reason}"
             self.files.append(path)
         if not found and not closed:
-            self._errors[folder] = f"there are no {what} in this folder{_counted(', only ', left)}"
+            self._errors[folder] = f"there are no {what} in this folder{counted(', only ', left)}"
             self.files.append(folder)
         elif left:
-            self.notes.append(f"{folder}: {len(found):,} {what}; left out for their names: {_counted('', left)}")
+            self.notes.append(f"{folder}: {len(found):,} {what}; left out for their names: {counted('', left)}")
 
     def _of_file(self, file: str, place: int) -> Iterator[Sample]:
         reader = self._reader
@@ -139,12 +137,22 @@ class Inputs:
             else:  # a plugin's own reader, which takes the names of files
                 if file == STDIN:
                     raise UnreadableInputError("this model's inputs cannot be read from standard input; name a file")
-                content_of(file)
-                rows = reader.read(file)
+                rows = _of_plugin(file, reader)
                 for number, raw in enumerate(rows, 1):
                     yield Sample(file, place, number if len(rows) > 1 else None, raw)
         except UnreadableInputError as error:
             yield Sample(file, place, error=str(error))
+
+
+def _of_plugin(file: str, reader: Any) -> Array:
+    content_of(file)  # says what is the matter with the file, if anything is
+    try:
+        rows: Array = reader.read(file)
+    except UnreadableInputError:
+        raise
+    except Exception as error:  # a plugin may raise anything, and the other files are to be answered
+        raise UnreadableInputError(f"its reader failed: {type(error).__name__}: {error}") from error
+    return rows
 
 
 def _image(content: bytes, reader: ImageInput) -> Array:
@@ -181,7 +189,10 @@ def _of_table(file: str, place: int, reader: TableInput) -> Iterator[Sample]:
     try:
         raw = reader.read(io.BytesIO(content))
     except UnreadableInputError as error:
-        raise UnreadableInputError(f"{error}{_separator_hint(content, reader)}") from error
+        said = f"{error}{_separator_hint(content, reader)}"
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            said = "not a readable CSV file: it is not text in UTF-8; save it as such (in Excel: CSV UTF-8)"
+        raise UnreadableInputError(said) from error
     rows = _rows(content.decode("utf-8-sig"))
     first = next(rows)
     names = first if _is_header(first) else reader.columns
@@ -309,40 +320,3 @@ def _stdin() -> bytes:
 def _all_of(stream: Any) -> bytes:
     buffer = getattr(stream, "buffer", None)
     return buffer.read() if buffer is not None else b""
-
-
-def _suffixes(reader: Any) -> frozenset[str]:
-    if isinstance(reader, TableInput):
-        return frozenset({".csv"})
-    from PIL import Image
-
-    Image.init()
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN) - {
-        *(".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".h5", ".hdf", ".grib", ".bufr")  # no images of their own
-    }
-
-
-def _within(folder: Path, suffixes: frozenset[str]) -> tuple[list[str], Counter[str], dict[str, str]]:
-    """Return the files below a folder that end so, how many others there are by their ends, and what was closed."""
-    found: list[str] = []
-    left: Counter[str] = Counter()
-    closed: dict[str, str] = {}
-
-    def note(error: OSError) -> None:
-        closed[str(error.filename)] = error.strerror or str(error)
-
-    for place, folders, names in os.walk(folder, onerror=note):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            suffix = Path(name).suffix.lower()
-            if suffix in suffixes and not name.startswith("."):
-                found.append(str(Path(place, name)))
-            else:
-                left["hidden" if name.startswith(".") else suffix or "without an end"] += 1
-    return sorted(found), left, closed
-
-
-def _counted(before: str, left: Mapping[str, int]) -> str:
-    parts = [f"{count:,} {kind}" for kind, count in sorted(left.items(), key=lambda item: (-item[1], item[0]))]
-    more = f" and {len(parts) - 6} other kinds" if len(parts) > 6 else ""
-    return before + ", ".join(parts[:6]) + more if parts else ""

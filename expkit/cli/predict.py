@@ -122,8 +122,12 @@ def _check(options: argparse.Namespace) -> None:
     Raises:
         ConfigError: it does not fit.
     """
+    options.output = None if options.output == STDIN else options.output
     if options.output:
         output = Path(options.output)
+        special = output.absolute().parts[1:2] in (("dev",), ("proc",))  # /dev/stdout may well lead to a file
+        if special or (output.exists() and not (output.is_file() or output.is_dir())):
+            raise ConfigError(f"--output {output} is no regular file. Without --output, answers go to stdout.")
         if not (options.json or options.csv):
             suffix = output.suffix.lower()
             options.csv, options.json = suffix == ".csv", suffix in (".json", ".jsonl")
@@ -184,11 +188,12 @@ def _output(file: str | None) -> Iterator[IO[str]]:
             sys.stdout.reconfigure(errors="replace")  # what the terminal cannot write
         yield sys.stdout
         return
-    unfinished = Path(file).with_name(f".{Path(file).name}.{os.getpid()}.tmp")
+    target = Path(file).resolve()  # a link stays one
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with unfinished.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out:
             yield out
-        unfinished.replace(file)
+        unfinished.replace(target)
     except OSError as error:
         raise ConfigError(f"--output {file} cannot be written: {error.strerror or error}.") from error
     finally:

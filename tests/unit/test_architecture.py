@@ -80,6 +80,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.figures",
         "expkit.file_kinds",
         "expkit.fonts",
+        "expkit.found_files",
         "expkit.inputs",
         "expkit.last_step",
         "expkit.lock",

@@ -142,6 +142,7 @@ def test_standard_input_is_a_file_like_others(predict, classes, monkeypatch):
     [
         ("x.csv", b"a;b\n1;2\n", "no column a, b; expected a, b. Its values are separated by semicolons; write commas"),
         ("x.csv", "a,b\n1,2\n".encode("utf-16"), "not a readable CSV file: it is text in UTF-16; save it in UTF-8"),
+        ("x.csv", "名,b\n1,2\n".encode("gbk"), "it is not text in UTF-8; save it as such (in Excel: CSV UTF-8)"),
         ("x.csv", b"PK\x03\x04rest", "it is a ZIP archive"),
         ("x.csv", b"", "the file is empty"),
         ("x.csv", b"a\n1\n", "no column b; expected a, b"),
@@ -187,8 +188,12 @@ def test_output_is_written_whole_and_never_over_an_input(predict, classes, here)
     assert "would be overwritten" in predict(classes, "rows.csv", "--output", "rows.csv", code=2).err
     assert "say what to write there: --csv or --json" in predict(classes, "rows.csv", "--output", "x", code=2).err
     assert "which is not there" in predict(classes, "rows.csv", "--output", "no/x.csv", code=2).err
+    assert "is no regular file" in predict(classes, "rows.csv", "--json", "--output", "/dev/stdout", code=2).err
+    (here / "link.csv").symlink_to("out.csv")
+    predict(classes, "rows.csv", "rows.csv", "--output", "link.csv")
+    assert len(table((here / "out.csv").read_text())) == 2
     assert "has to end in .png" in predict(classes, "rows.csv", "--plot", "x.jpg", code=2).err
-    assert sorted(path.name for path in here.iterdir()) == ["out.csv", "out.txt", "rows.csv"]
+    assert sorted(path.name for path in here.iterdir()) == ["link.csv", "out.csv", "out.txt", "rows.csv"]
 
 
 def test_a_folder_stands_for_its_tables_and_a_pattern_for_nothing(predict, classes, here):
