@@ -21,8 +21,8 @@ MODEL is one of
   last                        the newest run; or a run's folder, its id, its MLflow run id
   runs/.../checkpoints/...    the folder of a checkpoint: its weights, without an export
   some/export                 a folder with an export (model.yaml), wherever it was copied
-  {SCHEME}digits@champion    a registered model of MLflow by alias, in short digits@champion
-  {SCHEME}digits/3           by version; {SCHEME}digits is the newest one
+  {SCHEME}digits@champion     a registered model of MLflow by alias, in short digits@champion
+  {SCHEME}digits/3            by version; {SCHEME}digits is the newest one
 """
 
 
@@ -61,7 +61,7 @@ def predictor_of(options: argparse.Namespace) -> Predictor:
         with registered_export(reference, options.uri, Path(options.runs_dir)) as export:
             return _of_export(export, options)
     if folder.is_file():
-        raise ConfigError(f"{reference} is a file; the model comes first: python -m expkit predict last {reference}")
+        raise ConfigError(f"{reference} is a file, and no model: the model comes first, such as `last`.")
     if (folder / "manifest.json").is_file():
         if of_export:
             raise ConfigError(f"{reference} is a checkpoint, {of_export} is for an export: give the run's folder.")
@@ -103,6 +103,9 @@ def _found(options: argparse.Namespace, having: str) -> Path:
     try:
         return find_run(options.model, Path(options.runs_dir), having=having)
     except RunNotFoundError as error:
+        if Path(options.model).is_dir() and "/" not in options.model:
+            what = "it holds no run (run.json), no checkpoint (manifest.json) and no export (model.yaml)"
+            raise RunNotFoundError(f"the folder {options.model} is no model: {what}.") from error
         if Path(options.model).suffix or "/" in options.model:
             raise
         raise RunNotFoundError(f"{error} A registered model is written {options.model}@ALIAS.") from error

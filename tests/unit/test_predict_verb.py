@@ -223,6 +223,8 @@ def test_the_table_for_people_keeps_within_80_columns(predict, classes, here):
 def test_what_cannot_answer_is_refused_with_what_can(predict, classes, here):
     (here / "rows.csv").write_text("a,b\n1,0\n")
     assert "the model comes first" in predict("rows.csv", "rows.csv", code=2).err
+    (here / "folder").mkdir()
+    assert "the folder folder is no model: it holds no run (run.json)" in predict("folder", "rows.csv", code=2).err
     assert "--checkpoint: " in predict(classes, "rows.csv", "--checkpoint", "best", code=2).err
     assert (
         "has no export of the format 'onnx'; it has paddle"
