@@ -144,20 +144,34 @@ def _rename(model: Any) -> None:
         node.output[:] = [names.get(name, name) for name in node.output]
 
 
+_CURE = (
+    "Write it with operations that ONNX has (sums, products, powers, exp, log, comparisons, `where`, ...), or leave "
+    "the ONNX formats out of export.formats: Paddle's need no such change."
+)
+
+
 def _explain(folder: Path, said: str, scratch: Path) -> str:
     """Say why the conversion ended, and in which layer."""
     operators = read_operators(folder)
-    cure = (
-        "Write it with operations that ONNX has (sums, products, powers, exp, log, comparisons, `where`, ...), or "
-        "leave the ONNX formats out of export.formats: Paddle's need no such change."
-    )
     if converter.REFUSED in said:
         kinds = _unsupported(folder, scratch)
         found = [one for one in operators if one.kind in kinds]
         if found:
-            return f"ONNX, or its converter Paddle2ONNX, has no operator for {users(found)}. {cure}"
+            return f"ONNX, or its converter Paddle2ONNX, has no operator for {users(found)}. {_CURE}"
     where = users(_last_begun(operators, said)) or f"one of {', '.join(sorted({one.name for one in operators}))}"
-    return f"Paddle2ONNX cannot convert {where}: {_reason(said)} {cure}"
+    return f"Paddle2ONNX cannot convert {where}: {_reason(said)} {_branches(operators) or _CURE}"
+
+
+def _branches(operators: list[Operator]) -> str:
+    """Return what to do about branches and loops in a graph; empty if it has none."""
+    found = [one for one in operators if one.name in ("if", "while")]
+    if not found:
+        return ""
+    return (
+        f"Of branches and loops that depend on a tensor's numbers it converts only simple ones, and this model has "
+        f"{users(found)}. Compute both ways and choose with `paddle.where`, or leave the ONNX formats out of "
+        "export.formats: Paddle's need no such change."
+    )
 
 
 def _unsupported(folder: Path, scratch: Path) -> set[str]:
@@ -183,15 +197,6 @@ def _reason(said: str) -> str:
 
 
 def _invalid(said: str, operators: list[Operator]) -> str:
-    random = [one for one in operators if one.name in RANDOM]
-    if random:
-        return (
-            f"the model draws random numbers: {users(random)}. An exported model has to answer the same each time: "
-            "draw them only `if self.training`."
-        )
     first = next((line for line in said.splitlines() if line.strip()), "")
-    return f"Paddle2ONNX wrote a model that is not valid ONNX: {first} Leave the ONNX formats out of export.formats."
-
-
-RANDOM = {"gaussian", "uniform", "randint", "randperm", "bernoulli", "multinomial", "poisson", "exponential_", "normal"}
-"""Operators that draw random numbers."""
+    cure = _branches(operators) or "Leave the ONNX formats out of export.formats."
+    return f"Paddle2ONNX wrote a model that is not valid ONNX: {first.rstrip('. ')}. {cure}"

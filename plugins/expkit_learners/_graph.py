@@ -1,16 +1,28 @@
 """How a Paddle layer is exported, whatever engine found its weights."""
 
-from collections.abc import Callable
+import contextlib
+import copy
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import paddle
 from paddle import nn
+from paddle.utils import unique_name
 
 from expkit.api import Array, DataSpec, ExportError
+from expkit_learners._bad_graphs import check_graph, foreign_tensor, untraceable
+from expkit_learners._where import Where
+
+_SAID_BETTER = ("Found 'dict' in given outputs", "Return results from different branches", "Return results has maybe")
+"""What Paddle warns of while it traces, and where it matters is refused with the layer's name."""
 
 
 def write_graph(model: nn.Layer, folder: Path, spec: DataSpec) -> Callable[[Array], Array]:
     """Write `model.json` and `model.pdiparams` with `paddle.jit.save`; return what `paddle.jit.load` reads back.
+
+    Each operator in `model.json` says which layer and line of the model it comes from.
 
     Args:
         model: inputs [N, *spec.input_shape] -> outputs [N, K]; is traced in evaluation mode.
@@ -18,20 +30,12 @@ def write_graph(model: nn.Layer, folder: Path, spec: DataSpec) -> Callable[[Arra
         spec: for shape and dtype of the inputs; the batch size is dynamic.
 
     Raises:
-        ExportError: Paddle cannot turn the model's code into a graph, or cannot read back what it wrote.
+        ExportError: Paddle cannot turn the model's code into a graph, or cannot read back what it wrote; the graph
+            answers otherwise than the code. Names the layer.
     """
     model.eval()
-    signature = [paddle.static.InputSpec([None, *spec.input_shape], spec.input_dtype, name="input")]
-    try:
-        paddle.jit.save(model, str(folder / "model"), input_spec=signature)
-    except OSError:
-        raise
-    except Exception as error:  # tracing runs the model's own code
-        raise ExportError(
-            f"{type(model).__name__} cannot be turned into a static graph: {type(error).__name__}: {error}. "
-            "Control flow on tensor values and Python side effects in `forward` are the usual causes; "
-            "export=none trains without exporting."
-        ) from error
+    untraced = _copied(model)
+    program = _save(model, folder, [paddle.static.InputSpec([None, *spec.input_shape], spec.input_dtype, name="input")])
     try:
         reloaded = paddle.jit.load(str(folder / "model"))
     except (RuntimeError, ValueError) as error:  # Paddle does not notice a disk that is full
@@ -43,4 +47,58 @@ def write_graph(model: nn.Layer, folder: Path, spec: DataSpec) -> Callable[[Arra
             result: Array = reloaded(paddle.to_tensor(inputs)).numpy()
         return result
 
+    if untraced is not None:
+        state = paddle.get_rng_state()
+        check_graph(untraced, program, predict, spec)
+        paddle.set_rng_state(state)
     return predict
+
+
+def _save(model: nn.Layer, folder: Path, signature: list[Any]) -> Any:
+    """Trace and save a model; return its graph."""
+    for text in _SAID_BETTER:
+        warnings.filterwarnings("ignore", text, UserWarning)
+    code, program = model.forward, None
+    try:
+        with Where(model) as where, _whole_batches():
+            model.forward = paddle.jit.to_static(model.forward, input_spec=signature, full_graph=True)
+            program = model.forward.concrete_program.main_program
+            where.mark(program)
+            paddle.jit.save(model, str(folder / "model"), input_spec=signature)
+    except OSError:
+        raise
+    except Exception as error:  # tracing runs the model's own code
+        foreign = None if program is None else foreign_tensor(model, program)
+        raise foreign or untraceable(model, where, error) from error
+    finally:
+        model.forward = code
+    return program
+
+
+def _copied(model: nn.Layer) -> nn.Layer | None:
+    """Return a copy of a model that no tracing has touched; None of one that cannot be copied."""
+    try:
+        with unique_name.guard():
+            return copy.deepcopy(model)
+    except Exception:  # noqa: BLE001 - whatever an attribute of the model raises; the export's certificate remains
+        return None
+
+
+@contextlib.contextmanager
+def _whole_batches() -> Iterator[None]:
+    """Let a loop over the rows of a batch of unknown size fail: while it is traced, it would never end."""
+    value = paddle.pir.Value
+
+    def rows(tensor: Any) -> Iterator[Any]:
+        if not tensor.shape or tensor.shape[0] < 0:
+            raise TypeError("a loop over the samples of a batch cannot be traced, only work on the whole batch")
+        return (tensor[number] for number in range(tensor.shape[0]))
+
+    had = hasattr(value, "__iter__")
+    if not had:
+        value.__iter__ = rows
+    try:
+        yield
+    finally:
+        if not had:
+            del value.__iter__
