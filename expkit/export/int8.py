@@ -118,6 +118,10 @@ def _leave_outputs(graph: Any) -> None:
         made[first.input[0]].output[:] = [
             last.output[0] if name == first.input[0] else name for name in made[first.input[0]].output
         ]
+    used = {name for node in graph.node for name in node.input}
+    weights = [weight for weight in graph.initializer if weight.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
 
 
 @contextlib.contextmanager

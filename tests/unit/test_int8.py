@@ -130,6 +130,8 @@ def test_onnx_weights_are_int8_of_each_channel_and_the_outputs_are_not_rounded(q
     ]
     (last,) = [node for node in graph.node if graph.output[0].name in node.output]
     assert last.op_type == "Gemm"
+    used = {name for node in graph.node for name in node.input}
+    assert {weight.name for weight in graph.initializer} <= used  # or ONNX Runtime warns whoever opens it
 
 
 def test_float64_is_computed_in_8_bits_and_answered_in_float64(tmp_path):
