@@ -120,21 +120,21 @@ def _show(console: Console, run: Path, which: str, done: RunExport, *, alone: bo
     first = next(iter(done.exported.certificates.values()))
     table = Table()
     table.add_column("format", no_wrap=True)
-    for title in ("size", "largest difference", first.measure, "runtime", "ms for 1", "ms for 32"):
+    for title in (
+        "size",
+        "samples",
+        "largest difference",
+        first.measure,
+        "the model's",
+        "runtime",
+        "ms for 1",
+        "for 32",
+    ):
         table.add_column(title, justify="left" if title == "runtime" else "right")
-    table.add_row(
-        "(the model)",
-        "",
-        "",
-        f"{first.model_score:.2%}" if first.measure == ACCURACY else f"{first.model_score:.4g}",
-        "",
-        "",
-        "",
-    )
     for name, certificate in done.exported.certificates.items():
         table.add_row(name, *_cells(done.folder / name, certificate))
     console.print(table)
-    console.print(f"compared on {first.samples:,} validation samples; see certificate.json beside each model")
+    console.print("compared on validation samples; see certificate.json beside each model", soft_wrap=True)
     for name, certificate in done.exported.certificates.items():
         for runtime, check in certificate.runtimes.items():
             if check.error:
@@ -153,11 +153,13 @@ def _cells(folder: Path, certificate: Certificate) -> list[str]:
     """Return the cells of a table's row: what every usable runtime makes of an export, the fastest first."""
     checks = [certificate.runtimes[name] for name in certificate.passed]
     size = sum(path.stat().st_size for path in folder.glob("model.*") if path.suffix != ".yaml")
-    percent = certificate.measure == ACCURACY
+    score = "{:.2%}".format if certificate.measure == ACCURACY else "{:.4g}".format
     return [
         f"{size / 1000:,.0f} kB",
+        f"{certificate.samples:,}",
         "\n".join(f"{check.largest_difference:.1e}".replace("0.0e+00", "0") for check in checks),
-        "\n".join(f"{check.score:.2%}" if percent else f"{check.score:.4g}" for check in checks),
+        "\n".join(score(check.score) for check in checks),
+        score(certificate.model_score),
         "\n".join(certificate.passed),
         *("\n".join(f"{check.milliseconds[size]:.2f}" for check in checks) for size in ("1", "32")),
     ]

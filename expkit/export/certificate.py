@@ -83,7 +83,7 @@ class Certificate:
     def __str__(self) -> str:
         told = f"differs by up to {self.best.largest_difference:.1e} from the model on {self.samples} samples"
         if self.tolerance is None:
-            told += f"; {self.measure} {self.best.score:.4g} after {self.model_score:.4g}"
+            told += f"; its {self.measure} is {self.best.score:.4g}, the model's {self.model_score:.4g}"
         return told
 
 
