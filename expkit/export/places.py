@@ -23,8 +23,8 @@ def exports(folder: Path) -> dict[str, Path]:
         folder: `export/` in the run's folder.
     """
     found = {name: folder / name for name in FORMATS if (folder / name / "model.yaml").is_file()}
-    if not found and (folder / "model.yaml").is_file():  # of a run that is older than formats, or an export by itself
-        return {_written_as(folder): folder}
+    if (folder / "model.yaml").is_file():  # of a run that is older than formats, or an export by itself
+        return {_written_as(folder): folder} | found
     return found
 
 

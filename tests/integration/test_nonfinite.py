@@ -277,6 +277,7 @@ def test_a_capsule_that_is_damaged_is_refused_by_the_file(train: Callable[..., P
         replay(run)
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_it_and_replay_prints_the_layer(expkit: CommandLine) -> None:
     done = expkit(
         "+experiment=housing_linear", *QUICK, "tracking=none", "model=mlp", "optimizer.learning_rate=1e12", code=1

@@ -142,6 +142,7 @@ def test_the_same_run_of_the_store_goes_on_without_a_point_twice_or_missing(trai
     assert tracked.data.metrics.keys() >= {"test/accuracy", "valid/best_accuracy"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1], ids=["the same run", "one that learns otherwise"])
 def test_a_run_that_a_sweep_goes_on_with_has_its_options_where_they_change_nothing_that_is_learned(
     train: Callable[..., Path], seed: int

@@ -164,6 +164,7 @@ def test_the_chart_has_few_axes_and_those_that_each_job_has(sweeping: Sweeping) 
     assert "params.`optimizer.momentum`" in sweeping.view["selectedColumns"]
 
 
+@pytest.mark.slow
 def test_the_best_so_far_and_its_steps_go_on_in_a_resumed_sweep(sweeping: Sweeping) -> None:
     parent = open_parent(sweeping.sweep)
     sweeping.job(parent, 0, "sgd", 0.8)

@@ -386,6 +386,7 @@ def predict_elsewhere(tracker: Tracker, uri: str, raw: Any, folder: Path, column
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_image_model_predicts_where_there_is_no_expkit(runs: Path, tracker: Tracker, tmp_path: Path) -> None:
     import paddle
 

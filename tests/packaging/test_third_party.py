@@ -83,6 +83,7 @@ def test_a_mistake_is_explained_as_for_a_built_in_component(acme: Installation, 
     assert not (acme.folder / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_third_partys_components_train_and_answer_in_their_own_unit(acme: Installation) -> None:
     acme.expkit("+experiment=acme_waves", "tracking=none", "plots=none")
     record = json.loads((acme.last_run() / "run.json").read_text())

@@ -208,6 +208,10 @@ def test_an_export_is_checked_by_both_of_paddles_runtimes(export, real, tmp_path
     assert about["runtimes"] == certificate.passed
     assert find_export(tmp_path / "export") == tmp_path / "export/paddle"
     assert certificates_of({"export": {"paddle": asdict(certificate)}}) == {"paddle": certificate}
+    shutil.copytree(tmp_path / "export/paddle", tmp_path / "old")  # where it was before there were formats
+    assert find_export(tmp_path / "old") == tmp_path / "old"
+    shutil.copytree(tmp_path / "export/paddle", tmp_path / "old/onnx")
+    assert find_export(tmp_path / "old", "paddle") == tmp_path / "old"
     with pytest.raises(ExportError, match=r"has no export of the format 'onnx'; it has paddle\. Make one: python -m"):
         find_export(tmp_path / "export", "onnx")
 
