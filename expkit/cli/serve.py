@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import re
+import socket
 from typing import Any
 
 from rich.console import Console
@@ -75,19 +77,17 @@ def _serve(
 
     app = make_app(model, description, worker, Hosts(chosen.host, chosen.allow_host), limits)
     address = _address(chosen.host, port)
-    try:
-        with stop_on_sigterm():
-            try:
-                listening = listen(chosen.host, port)
-            except OSError as error:
-                raise ConfigError(f"port {port} on {chosen.host} cannot be had: {error.strerror}.") from error
-            with listening:
-                _announce(description, address, chosen.host, console)
-                if not chosen.no_browser:
-                    open_browser(address)
-                make_server(app, limits).run(sockets=[listening])
-    except KeyboardInterrupt:
-        console.print("The page is closed; the model stays where it is.")
+    with contextlib.suppress(KeyboardInterrupt), stop_on_sigterm():
+        try:
+            listening = listen(chosen.host, port)
+        except OSError as error:
+            raise ConfigError(f"port {port} on {chosen.host} cannot be had: {error.strerror}.") from error
+        with listening:
+            _announce(description, address, chosen.host, console)
+            if not chosen.no_browser:
+                open_browser(address)
+            make_server(app, limits).run(sockets=[listening])
+    console.print("The page is closed; the model stays where it is.")
 
 
 def _announce(description: dict[str, Any], address: str, host: str, console: Console) -> None:
@@ -100,7 +100,19 @@ def _announce(description: dict[str, Any], address: str, host: str, console: Con
     if data["stand_in_for"]:
         console.print(f"[yellow]This model was trained on {escape(data['name'])}.[/yellow]")
     console.print(f"Model {escape(description['name'])}: [bold]{address}/[/] (Ctrl-C ends it)")
+    if host in EVERYWHERE:
+        console.print(f"From other machines: http://{_outward()}:{address.rpartition(':')[2]}/")
     console.print(f"For programs: POST {address}/api/predict; GET {address}/api/model says what it takes")
+
+
+def _outward() -> str:
+    """The address that this machine shows to others; its name where it has none. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation, which is nobody's
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
 
 
 def _address(host: str, port: int) -> str:

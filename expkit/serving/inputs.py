@@ -7,7 +7,7 @@ import binascii
 import io
 import json
 import math
-import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,8 @@ from expkit.preprocess import ImageInput, TableInput, UnreadableInputError
 from expkit.raw_arrays import UNIFORM, fitting, is_blank
 
 Reader = ImageInput | TableInput
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
+"""Images that are read, by Pillow's names."""
 _SHOWN = 8
 
 
@@ -98,12 +100,31 @@ def raw_of_file(content: bytes, reader: Reader) -> Array:
     """
     if not content:
         raise UnreadableInputError("it is empty")
-    try:
-        raw = reader.read(io.BytesIO(content))
-    except UnreadableInputError as error:  # Pillow calls a file without a name by its class and its place in memory
-        raise UnreadableInputError(re.sub(r" ?<_io\.BytesIO[^>]*>", "", str(error))) from error
+    if isinstance(reader, ImageInput):
+        _check_format(content)
+    raw = reader.read(io.BytesIO(content))
     _check_contrast(raw, reader)
     return raw
+
+
+def _check_format(content: bytes) -> None:
+    """Refuse files that Pillow would start another program for, such as EPS, and formats that are rarely tested.
+
+    Raises:
+        UnreadableInputError: it is no image, or one of another format than `FORMATS`.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    Image.init()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the reader has its own limit
+            Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN]).close()
+    except UnidentifiedImageError as error:
+        known = ", ".join(FORMATS)
+        raise UnreadableInputError(f"not a readable image: it is none of the formats {known}") from error
+    except Exception as error:  # for damaged files, Pillow's formats raise nearly anything
+        raise UnreadableInputError(f"not a readable image ({error})") from error
 
 
 def _check_contrast(raw: Array, reader: Reader) -> None:

@@ -139,7 +139,7 @@ def test_bad_files_among_good_ones_are_named(client: Client) -> None:
     assert (status, labels(answer)) == (200, ["left"])
     assert [item["name"] for item in answer["items"]] == ["ok.png", "no.png", "cut.png", "f", "blank.png"]
     errors = [item.get("error", "") for item in answer["items"]]
-    assert errors[1] == "not a readable image (cannot identify image file)"
+    assert errors[1].startswith("not a readable image: it is none of the formats PNG, JPEG, ")
     assert errors[2].startswith("not a readable image (")
     assert errors[3:] == ["it is empty", "all its pixels are the same, so there is nothing to see"]
 
@@ -388,6 +388,16 @@ def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(client: C
     assert status == 413
     assert b"--max-bytes" in content
     assert client.predict(png())[0] == 200
+
+
+def test_a_file_for_which_another_program_would_be_started_is_not_opened(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "check_call", lambda *_: pytest.fail("Ghostscript was called"))
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n%%EndComments\n(/etc/passwd) run\n%%EOF\n"
+    status, answer = client.predict(script, "image/eps")
+    assert status == 422
+    assert "none of the formats" in answer["items"][0]["error"]
 
 
 def test_a_small_file_of_many_pixels_is_refused(client: Client) -> None:

@@ -32,6 +32,7 @@ export function showError(text) {
 }
 
 export function showNothing(text) {
+  speak("");
   showError("");
   $("best").replaceChildren(element("small", text));
   $("seen-figure").hidden = true;
@@ -49,9 +50,17 @@ export function showAnswer(item, name = "") {
   showError("");
   if (answer.label !== undefined) showClasses(answer, name);
   else showValues(answer, name);
+  speak(summary(answer));
   const seen = item.seen && item.seen[0];
   $("seen-figure").hidden = !seen;
   if (seen) $("seen").src = seen;
+}
+
+// To those who do not see the bars, once the drawing has rested.
+let speaking = 0;
+function speak(text) {
+  clearTimeout(speaking);
+  speaking = setTimeout(() => { $("spoken").textContent = text; }, 800);
 }
 
 function showClasses(answer, name) {
