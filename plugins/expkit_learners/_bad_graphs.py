@@ -26,7 +26,11 @@ _CURES = (
         "Use Paddle's functions on tensors, not NumPy's: in a graph a tensor has no numbers yet.",
     ),
     (
-        "whole batch",
+        "while pred change",
+        "Put the condition into the loop's head: `while x.abs().max() >= 1:` instead of `while True:` and `break`.",
+    ),
+    (
+        r"whole batch|Not support zip",
         "Compute on the whole batch at once: `x * 2` instead of `[row * 2 for row in x]`.",
     ),
     (
@@ -244,8 +248,9 @@ def _reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return f"{type(error).__name__}."
-    known = [line for line in lines if re.match(r"\w*(Error|Exception)\b.*:|\(\w+\) ", line)]
+    known = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b.*:|\(\w+\) ", line)]
     first = known[-1] if known else lines[0]
     first = re.sub(r" \(at /paddle/\S+\)|\((?:Fatal|[A-Z][a-z]+[A-Z]\w+)\) ", "", first)
+    first = re.sub(r"^[\w.]*\.(?=\w+(Error|Exception):)", "", first)
     named = first if re.match(r"\w*(Error|Exception):", first) else f"{type(error).__name__}: {first}"
     return named[:400].rstrip(".") + "."

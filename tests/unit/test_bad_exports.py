@@ -72,6 +72,15 @@ class Range(nn.Layer):
         return paddle.stack([x[n] * 2 for n in range(x.shape[0])])
 
 
+class Endless(nn.Layer):
+    def forward(self, x):
+        while True:
+            x = x / 2
+            if x.abs().max() < 1:
+                break
+        return x
+
+
 class Numpy(nn.Layer):
     def forward(self, x):
         return x + paddle.to_tensor(np.ones((x.shape[0], 16), np.float32))
@@ -137,6 +146,7 @@ def line(layer, offset=1):
         (Undefined, "layer features.2 (Undefined) fails", "Set the variable before the `if`, or in each branch"),
         (Rows, f"layer features.2 (Rows), {line(Rows)}, fails", "Compute on the whole batch at once"),
         (Range, f"layer features.2 (Range), {line(Range)}, fails", "Compute on the whole batch at once"),
+        (Endless, f"layer features.2 (Endless), {line(Endless)}, fails", "Put the condition into the loop's head"),
         (Numpy, f"layer features.2 (Numpy), {line(Numpy)}, fails", "Use Paddle's functions on tensors, not NumPy's"),
         (Foreign, f"features.2 (Foreign), {line(Foreign)} computes with a tensor", "self.register_buffer("),
         (Kept, f"features.2 (Kept), {line(Kept)} computes with a tensor", "self.register_buffer("),
