@@ -25,6 +25,7 @@ from expkit.preprocess import TableInput
 from expkit.serving.about import starting_row
 from expkit.serving.limits import Hosts
 from expkit.serving.page import assets
+from expkit.serving.server import listen
 from tests.unit.serving import COLOUR, FACTS, Client, images, png, served, table
 
 MOST_BYTES, MOST_ITEMS = 100_000, 5
@@ -435,6 +436,11 @@ def test_what_is_not_http_gets_an_answer_or_an_end(client: Client) -> None:
     assert raw(client, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000).startswith(b"HTTP/1.1 400")
     assert raw(client, b"POST /api/predict HTTP/1.0\r\nContent-Length: -1\r\n\r\n").startswith(b"HTTP/1.1 4")
     assert b"421" in raw(client, b"GET / HTTP/1.0\r\n\r\n"), "without a Host"
+
+
+def test_an_answer_does_not_wait_for_the_client_to_confirm_its_head() -> None:
+    with listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP, "what asyncio looks at before it turns Nagle's algorithm off"
 
 
 def test_slow_clients_are_not_waited_for() -> None:
