@@ -112,7 +112,8 @@ def _record(folder: Path, done: RunExport, chosen: ExportSettings) -> RunExport:
     before = record.get("export") or {}
     known = {} if "samples" in before else before  # an older version knew one format only
     certificates = done.exported.certificates
-    write_record(folder, {**record, "export": {**known, **recorded(certificates)}})
+    record = {**record, "export": {**known, **recorded(certificates)}}
+    write_record(folder, record)
     settings = settings_of(folder)
     if settings is None:  # of a version before there were journals
         if chosen.register is not None:

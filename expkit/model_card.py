@@ -77,6 +77,7 @@ def describe_run(
 
 def describe_version(
     *,
+    monitor: str,
     metrics: Mapping[str, float],
     best_epoch: int,
     data_name: str,
@@ -87,6 +88,7 @@ def describe_version(
     """Return the text of a registered version's page as markdown.
 
     Args:
+        monitor: metric by which versions are compared, such as "valid/accuracy".
         metrics: of its weights, named "split/metric".
         best_epoch: epoch of these weights; 0 when unknown.
         data_name: the data's true name.
@@ -94,9 +96,13 @@ def describe_version(
         fingerprint: SHA-256 of the data.
         facts: more lines for people, such as {"format": "onnx"}.
     """
+    # MLflow's table of versions shows the first line, as it is.
+    headline = (
+        f"{monitor} {_number(metrics.get(monitor))}{_headline(metrics).replace(':', ',', 1)}, on {_flat(data_name)}"
+    )
     lines = [f"- {name}: {_flat(text)}" for name, text in facts.items()]
     lines.append(f"- data: {_flat(data_name)}, fingerprint `{fingerprint[:12]}`")
-    blocks = [_warning(data_name, stand_in_for), _result(metrics, best_epoch, 0, ""), "\n".join(lines)]
+    blocks = [headline, _warning(data_name, stand_in_for), _result(metrics, best_epoch, 0, ""), "\n".join(lines)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from expkit.export import certificates_of
 from expkit.model_card import describe_version
 from expkit.runs import monitored
 from expkit.settings import ExportSettings
@@ -23,7 +24,7 @@ def request_for(record: Mapping[str, Any], export: Path, name: str, alias: str |
         alias: of its best version; None gives nobody one.
     """
     about, monitor, data = about_export(export), record["monitor"], record["data"]
-    value = monitored(record)
+    value, checked = monitored(record), certificates_of(record).get(about.format)
     return RegisterRequest(
         name=name,
         alias=alias,
@@ -36,6 +37,7 @@ def request_for(record: Mapping[str, Any], export: Path, name: str, alias: str |
         fingerprint=data["fingerprint"],
         format=about.format,
         card=describe_version(
+            monitor=monitor["name"],
             metrics=record["metrics"],
             best_epoch=record["best_epoch"],
             data_name=data["name"],
@@ -47,6 +49,7 @@ def request_for(record: Mapping[str, Any], export: Path, name: str, alias: str |
                 "format": f"{about.format}, run by {about.runtime}",
                 "takes": about.takes,
                 "answers": about.answers,
+                **({} if checked is None else {"checked": str(checked)}),
             },
         ),
     )

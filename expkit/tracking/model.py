@@ -22,6 +22,7 @@ from expkit.preprocess import KINDS, from_description
 from expkit.standalone import FILES, runtimes
 from expkit.tracking.operations import Point
 from expkit.tracking.store import Store, import_mlflow
+from expkit.tracking.tags import DESCRIPTION
 from expkit.tracking.text import explain
 
 SCRIPT = Path(__file__).resolve().parent.parent / "serving_model.py"
@@ -34,6 +35,7 @@ EXAMPLES = 2
 """Inputs that MLflow shows; they are stored as text."""
 IMAGE = "image"
 """Name of an image model's only input, as in `serving_model.py`."""
+_TABLE = "a table with the columns"
 _STEP = "expkit.step"
 _READY = ("READY", "LoggedModelStatus.READY")
 _PADDLE, _ONNX = ("paddlepaddle", "paddlepaddle-gpu"), ("onnxruntime", "onnxruntime-gpu")
@@ -86,14 +88,16 @@ def log_model(store: Store, run_id: str, export_folder: Path, about: Measured, *
     for model in earlier:
         if str(model.status) not in _READY and _is_of(model, step):  # an attempt that failed or was cut short
             store.client.delete_logged_model(model.model_id)
+    tags = {_STEP: str(step), DESCRIPTION: _description(about_export(export_folder), f"runs:/{run_id}/{name}")}
     model = store.client.create_logged_model(
-        store.experiment_id, name=name, source_run_id=run_id, params=dict(about.params), tags={_STEP: str(step)}
+        store.experiment_id, name=name, source_run_id=run_id, params=dict(about.params), tags=tags
     )
     try:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
             _save(folder, export_folder, np.load(export_folder / EXAMPLE)[:EXAMPLES], run_id=run_id, model=model)
-            _upload(store, run_id, model.model_id, folder, step, _measured(model.model_id, about))
+            exact = about_export(export_folder).is_exact
+            _upload(store, run_id, model.model_id, folder, step, _measured(model.model_id, about) if exact else [])
     except BaseException:
         with contextlib.suppress(Exception):  # the error that is on its way says why
             store.client.finalize_logged_model(model.model_id, "FAILED")
@@ -149,12 +153,14 @@ class About(NamedTuple):
         runtime: what runs it where it is served: the fastest of those that gave the trained model's answers.
         takes: what it takes in MLflow.
         answers: what it answers there.
+        is_exact: whether it answers as the trained model, so that what was measured of that holds for it.
     """
 
     format: str
     runtime: str
     takes: str
     answers: str
+    is_exact: bool
 
 
 def about_export(export_folder: Path) -> About:
@@ -163,7 +169,23 @@ def about_export(export_folder: Path) -> About:
     old = not (export_folder / "predict.py").is_file()  # such an export is loaded as ever
     runtime = "jit" if old else runtimes(export_folder, about)[0]
     made = about.get("written_as") or ("onnx" if FILES[runtime] == "model.onnx" else "paddle")
-    return About(str(made), runtime, _takes(about["input"]), _answers(about["target"]))
+    inexact = str(made).endswith("int8")
+    return About(str(made), runtime, _takes(about["input"]), _answers(about["target"]), not inexact)
+
+
+def _description(about: About, uri: str) -> str:
+    """Return the text of the page of a run's model."""
+    if about.takes.startswith(_TABLE):
+        request = """-d '{"dataframe_records": [{"COLUMN": 1.5, ...}]}'"""
+    else:
+        request = """-d '{"inputs": ["'"$(base64 -w0 FILE.png)"'"]}'"""
+    return (
+        f"Format {about.format}, run by {about.runtime}; needs no expkit.\n\n"
+        f"- takes: {about.takes}\n- answers: {about.answers}\n\n"
+        f'```python\nmodel = mlflow.pyfunc.load_model("{uri}")\nanswers = model.predict(...)\n```\n\n'
+        f"```bash\nmlflow models serve -m {uri} --env-manager local --port 5001\n"
+        f"curl localhost:5001/invocations -H 'Content-Type: application/json' \\\n    {request}\n```\n"
+    )
 
 
 def _read_about(export_folder: Path) -> dict[str, Any]:
@@ -181,7 +203,7 @@ def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_i
         run_id=run_id,
         model_uuid=model.model_id,
         model_id=model.model_id,
-        metadata=about._asdict(),
+        metadata={key: getattr(about, key) for key in ("format", "runtime", "takes", "answers")},
     )
     try:
         pyfunc.save_model(
@@ -202,7 +224,7 @@ def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_i
 
 def _takes(described: Mapping[str, Any]) -> str:
     if "columns" in described:
-        return f"a table with the columns {', '.join(described['columns'])}"
+        return f"{_TABLE} {', '.join(described['columns'])}"
     pixels = ", ".join(["N", *(str(described[key]) for key in ("height", "width"))])
     colours = f", {described['channels']}" if described["channels"] > 1 else ""
     return (

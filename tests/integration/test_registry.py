@@ -274,6 +274,7 @@ def test_an_ended_run_is_registered_once(runs: Path) -> None:
     assert version.tags["metric.mode"] == "min"
     assert version.tags["decision"] in told
     assert "valid   0.07   0.98" in version.description
+    assert version.description.startswith("valid/loss 0.07, test accuracy 0.97, on mnist\n")
     assert "- format: onnx, run by onnxruntime" in version.description
     assert client(runs).get_run(version.run_id).info.status == "FINISHED"
 

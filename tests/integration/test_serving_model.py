@@ -166,6 +166,21 @@ def test_example_is_what_the_server_takes(place: Path, model: Any, digits: Expor
     assert model.metadata.signature.outputs.input_names() == ["label", "probability", *(f"p({n})" for n in range(10))]
 
 
+def test_an_inexact_model_has_no_results_that_another_was_measured_by(tmp_path: Path, runs: Path) -> None:
+    export = Export(tmp_path / "export")
+    described = yaml.safe_load((export.folder / "model.yaml").read_text())
+    (export.folder / "model.yaml").write_text(yaml.safe_dump({**described, "written_as": "onnx-int8"}))
+    tracker = begin(StoreSettings(None, "demo", "run", runs, runs / "mlartifacts"))
+    tracker.log_metrics({"test/accuracy": 0.97}, step=0)
+    tracker.log_model(export.folder, RAW, name="model-onnx-int8")
+    tracker.finish()
+    client = import_mlflow().MlflowClient(tracker.uri)
+    (model,) = client.search_logged_models([tracker.experiment_id], f"source_run_id = '{tracker.run_id}'")
+    assert not model.metrics
+    assert "Format onnx-int8, run by onnxruntime" in model.tags["mlflow.note.content"]
+    assert f'load_model("runs:/{tracker.run_id}/model-onnx-int8")' in model.tags["mlflow.note.content"]
+
+
 def test_an_onnx_model_needs_no_paddle(place: Path) -> None:
     needed = [line.partition("==")[0] for line in (place / "requirements.txt").read_text().splitlines()]
     assert needed == ["mlflow", "onnxruntime", "numpy", "pandas", "pyyaml", "pillow"]
