@@ -108,6 +108,7 @@ def test_a_version_knows_its_run_and_the_better_one_gets_the_alias(
     assert store.get_run(third.run_id).data.tags["registered.digits"] == told[2].removeprefix("registered as ")
 
 
+@pytest.mark.slow
 def test_what_is_registered_is_loaded_by_its_alias(runs: Path, export: Path) -> None:
     registers(runs, export, replace(REQUEST, name="loaded"))
     mlflow = import_mlflow()
@@ -155,6 +156,7 @@ def test_only_what_is_better_on_the_same_data_gets_the_alias(
     assert compare({**TAGS, **new}, theirs, "version 1") == (better, why)
 
 
+@pytest.mark.slow
 def test_a_version_that_somebody_registered_by_hand_keeps_the_alias(runs: Path, export: Path) -> None:
     store = client(runs)
     store.create_registered_model("by-hand", description="ours")
@@ -169,6 +171,7 @@ def test_a_version_that_somebody_registered_by_hand_keeps_the_alias(runs: Path, 
     assert store.get_registered_model("by-hand").description == "ours"
 
 
+@pytest.mark.slow
 def test_without_an_alias_nobody_gets_one(runs: Path, export: Path) -> None:
     tracker = registers(runs, export, replace(REQUEST, name="plain", alias=None))
     assert not client(runs).get_registered_model("plain").aliases

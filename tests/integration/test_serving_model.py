@@ -166,6 +166,7 @@ def test_example_is_what_the_server_takes(place: Path, model: Any, digits: Expor
     assert model.metadata.signature.outputs.input_names() == ["label", "probability", *(f"p({n})" for n in range(10))]
 
 
+@pytest.mark.slow
 def test_an_inexact_model_has_no_results_that_another_was_measured_by(tmp_path: Path, runs: Path) -> None:
     export = Export(tmp_path / "export")
     described = yaml.safe_load((export.folder / "model.yaml").read_text())
@@ -192,6 +193,7 @@ def test_an_onnx_model_needs_no_paddle(place: Path) -> None:
     assert not list(place.rglob("__pycache__"))
 
 
+@pytest.mark.slow
 def test_colours_are_files_or_pixels(tmp_path: Path, runs: Path) -> None:
     import pandas as pd
     from mlflow import pyfunc
