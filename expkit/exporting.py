@@ -11,6 +11,7 @@ from typing import Any
 from expkit import tracking
 from expkit.errors import ConfigError
 from expkit.export import Exported, Exporter
+from expkit.export.formats import require
 from expkit.export_record import model_name, recorded, track_exports
 from expkit.lock import RunLock
 from expkit.past import PastRun, check_secrets, read_past
@@ -56,6 +57,7 @@ def export_run(folder: Path, settings: ExportSettings, which: str = "best", into
         ConfigError: the data is not that of the run, or not here; or other weights of the run are exported already.
         LockedError: the run is being trained.
     """
+    require(settings.formats)
     record = read_record(folder)
     if settings.register is not None:
         _refuse_registration(which, into, record)

@@ -11,6 +11,7 @@ from expkit.config import ExperimentConfig, LoaderSettings
 from expkit.data import Batches
 from expkit.data_checks import check_data
 from expkit.errors import ConfigError, PluginError
+from expkit.export.formats import require
 from expkit.loading import Loading, choose
 from expkit.metrics import Meter
 from expkit.parts import ConfiguredParts, check_rollback
@@ -62,6 +63,8 @@ def prepare(config: ExperimentConfig, *, training: bool = True, team: Team | Non
     Raises:
         ExpkitError: a component, a value or the data is not what it should be.
     """
+    if training and config.export.enabled:
+        require(config.export.formats)
     tuning = cpu_tuning.tune(config.device.tune)
     used = device.select(config.device.name, config.device.index, config.device.threads)
     seeding.seed_everything(config.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,19 @@ def _paddle_int8(source: Path, target: Path, calibration: Callable[[], Array]) -
     from expkit.export.paddle_int8 import quantise_paddle
 
     quantise_paddle(source, target)
+
+
+def require(formats: Iterable[str]) -> None:
+    """Find out that what formats need is installed, before a training that would end without its export.
+
+    Raises:
+        ExportError: it is not; says how to install it.
+    """
+    from expkit.export.onnx import require_onnx
+
+    wanted = [name for name in formats if name.startswith("onnx")]
+    if wanted:
+        require_onnx(int8="onnx-int8" in wanted)
 
 
 _PADDLE, _ONNX = ("paddlepaddle",), ("onnxruntime",)

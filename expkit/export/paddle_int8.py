@@ -14,7 +14,7 @@ from expkit.export.converter import listed, walk
 from expkit.export.weights import read_weights, write_weights
 
 SMALLEST = 256
-"""Weights of fewer numbers stay as they are: biases, and what costs no space."""
+"""Weights of fewer numbers stay as they are, unless all are so small."""
 _LARGEST = 127
 _FLOATS = {"0.t_f32": "float32", "0.t_f64": "float64"}
 _FIRST_AXIS = ("1.conv2d", "1.conv3d", "1.depthwise_conv2d", "1.embedding")
@@ -40,10 +40,11 @@ def quantise_paddle(source: Path, target: Path) -> None:
     weights = read_weights(source / "model.pdiparams", [_name(one) for one in parameters.values()])
     axes = _axes(block, parameters)
     chosen = {number: axis for number, axis in axes.items() if weights[_name(parameters[number])].size >= SMALLEST}
+    chosen = chosen or axes
     if not chosen:
         raise ExportError(
-            f"paddle-int8: this model has no weight of {SMALLEST} or more numbers in a linear layer or a convolution, "
-            "so that int8 would save nothing. Leave paddle-int8 out of export.formats."
+            "paddle-int8: this model has no linear layer, convolution or embedding whose weights could be int8. Leave "
+            "paddle-int8 out of export.formats."
         )
     fresh = _Numbers(max(value["%"] for one in walk(block) for value in listed(one.get("O", []))))
     made: list[dict[str, Any]] = []

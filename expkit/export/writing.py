@@ -27,6 +27,8 @@ from expkit.tracking.text import masked
 
 OWN = "learner"
 """Stands for the runtime of a learner that writes files of its own, none of Paddle's."""
+EXAMPLES = 8
+"""Raw inputs that stand beside an export, to try it with."""
 _INT8_SAMPLES = 2048
 """An accuracy lost is told apart from chance by more samples than a difference is."""
 _CALIBRATION_SAMPLES = 512
@@ -173,7 +175,7 @@ class _Work:
         certificate = self._certify(name, model, targets, answers)
         (target / "certificate.json").write_text(json.dumps(asdict(certificate), indent=2), encoding="utf-8")
         _describe(target, name, self.data, self.facts, certificate.passed if of_paddle else ())
-        np.save(target / "example.npy", raw[:2])
+        np.save(target / "example.npy", raw[:EXAMPLES])
         return certificate
 
     def _predict(self, inputs: Array) -> Array:

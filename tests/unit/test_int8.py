@@ -95,9 +95,23 @@ def test_paddle_weights_are_a_quarter(source, small):
     assert after < 0.27 * before
 
 
-def test_a_model_too_small_to_gain_says_so(tmp_path):
+def test_of_a_small_model_all_weights_are_rounded(tmp_path):
     write_graph(Linear(ROWS), tmp_path, ROWS)
-    with pytest.raises(ExportError, match=r"no weight of 256 or more numbers.*Leave paddle-int8 out"):
+    target = tmp_path / "int8"
+    target.mkdir()
+    quantise_paddle(tmp_path, target)
+    rows = np.random.default_rng(2).normal(size=(5, *ROWS.input_shape)).astype(ROWS.input_dtype)
+    wanted, found = (standalone._LOADERS["jit"](folder)(rows) for folder in (tmp_path, target))
+    assert 0 < np.abs(found - wanted).max() < 0.05
+
+
+def test_a_model_without_weights_says_so(tmp_path):
+    class Mean(paddle.nn.PReLU):
+        def forward(self, x):
+            return super().forward(x.mean(axis=1, keepdim=True))
+
+    write_graph(Mean(), tmp_path, ROWS)
+    with pytest.raises(ExportError, match=r"no linear layer, convolution or embedding.*Leave paddle-int8 out"):
         quantise_paddle(tmp_path, tmp_path)
 
 
