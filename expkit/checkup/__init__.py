@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from expkit.checkup.data import data_section
-from expkit.checkup.findings import Finding, Section
 from expkit.checkup.learning import learning_section
 from expkit.checkup.model import model_section
 from expkit.checkup.pictures import pictures_section
 from expkit.config import ExperimentConfig
+from expkit.findings import Finding, Section
 from expkit.preparation import prepare
 
 __all__ = ["Finding", "Section", "checkup"]

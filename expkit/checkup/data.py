@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from expkit.api import Data, DataSpec, TableInput
-from expkit.checkup.findings import Finding, Section
 from expkit.checkup.survey import Survey, survey
+from expkit.findings import Finding, Section
 from expkit.preparation import Prepared
 
 SECONDS = 3.0

@@ -14,12 +14,12 @@ import numpy as np
 
 from expkit import seeding
 from expkit.api import Array, Learner
-from expkit.checkup.findings import Finding, Section
 from expkit.checkup.model import spread_batch
 from expkit.component import Component
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError, TrainingStoppedError
 from expkit.export import Exporter
+from expkit.findings import Finding, Section
 from expkit.inspection import look_inside
 from expkit.parts import ConfiguredParts, rate_of, rated
 from expkit.preparation import Prepared

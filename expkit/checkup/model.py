@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from expkit.api import Array, Classes, DataSpec, Split
-from expkit.checkup.findings import Finding, Section
+from expkit.findings import Finding, Section
 from expkit.inspection import Look, layer_table, look_inside, remarks
 from expkit.preparation import Prepared
 

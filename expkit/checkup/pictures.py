@@ -10,8 +10,8 @@ from pathlib import Path
 
 from expkit import registry
 from expkit.api import FitEnd, FitStart
-from expkit.checkup.findings import Section
 from expkit.errors import ConfigError
+from expkit.findings import Section
 from expkit.preparation import Prepared
 
 

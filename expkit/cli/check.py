@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 from expkit.cli.composed import with_experiment
+from expkit.cli.finding_view import counted, show
 from expkit.report import make_console
 
 if TYPE_CHECKING:
-    from expkit.checkup import Finding, Section
     from expkit.config import ExperimentConfig
-
-INDENT = 22
-_STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "FAIL": "bold red"}
 
 
 def main(arguments: list[str]) -> int:
@@ -61,44 +56,6 @@ def _check(config: ExperimentConfig, pictures: Path | None) -> int:
         show(console, section)
         levels += [finding.level for finding in section.findings]
     warnings, failures = levels.count("warning"), levels.count("FAIL")
-    counts = f"{levels.count('ok')} ok, {_counted(warnings, 'warning')}, {_counted(failures, 'failure')}"
+    counts = f"{levels.count('ok')} ok, {counted(warnings, 'warning')}, {counted(failures, 'failure')}"
     console.print(f"\n{counts}  ({time.perf_counter() - started:.0f} s)")
     return 1 if "FAIL" in levels else 0
-
-
-def show(console: Console, section: Section) -> None:
-    """Print the findings of a section.
-
-    Args:
-        console: where to.
-        section: of the checkup.
-    """
-    console.print(Text(f"\n{section.title}", style="bold"))
-    for line in section.text.splitlines():
-        console.print(Text(f"  {line}"), soft_wrap=True)
-    if section.text and section.findings:
-        console.print()
-    for finding in section.findings:
-        _show_finding(console, finding)
-
-
-def _show_finding(console: Console, finding: Finding) -> None:
-    lines = _wrapped(console, finding.text)
-    line = Text("  ")
-    line.append(f"{finding.level:<8}", style=_STYLES[finding.level])
-    line.append(f"{finding.what:<12}{lines[0]}")
-    console.print(line, soft_wrap=True)
-    advice = [
-        f"{'-> ' if number == 0 else '   '}{text}" for number, text in enumerate(_wrapped(console, finding.advice))
-    ]
-    for more in (*lines[1:], *advice):
-        console.print(Text(f"{'':{INDENT}}{more}"), soft_wrap=True)
-
-
-def _wrapped(console: Console, text: str) -> list[str]:
-    """Break a text for a terminal; where the output is none, lines are never broken."""
-    return textwrap.wrap(text, max(30, console.width - INDENT - 3)) if console.is_terminal else text.splitlines()
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from expkit.checkup import Finding, Section
 from expkit.cli import main
-from expkit.cli.check import show
+from expkit.cli.finding_view import show
 from tests.integration.conftest import CommandLine
 
 MLP = ("+experiment=mnist_mlp", "model.hidden=[32]", "dataset.download=false")

@@ -1,4 +1,4 @@
-"""What a checkup says: findings with a level, in sections."""
+"""What a check says: findings with a level, in sections."""
 
 from __future__ import annotations
 
