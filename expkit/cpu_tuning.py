@@ -94,24 +94,41 @@ def apply() -> dict[str, str]:
 def mkl_cpu_type(cpuinfo: Path) -> str | None:
     """Return the value of MKL_DEBUG_CPU_TYPE that gives an AMD processor the fast path of Paddle's MKL (2019).
 
-    A value beyond what the processor has would end in SIGILL, hence the check of every flag. None: leave MKL alone.
+    None: leave MKL alone.
+
+    Args:
+        cpuinfo: a file in the form of /proc/cpuinfo.
+    """
+    return choose_mkl_cpu_type(cpuinfo)[0]
+
+
+def choose_mkl_cpu_type(cpuinfo: Path) -> tuple[str | None, str]:
+    """Return what `mkl_cpu_type` does, and why in words.
+
+    A value beyond what the processor has would end in SIGILL, hence the check of every flag.
 
     Args:
         cpuinfo: a file in the form of /proc/cpuinfo.
     """
     if platform.machine() not in ("x86_64", "AMD64"):
-        return None
+        return None, f"MKL is for x86-64, and this is {platform.machine()}"
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
-        return None
+        return None, f"what the processor can do is not known: there is no {cpuinfo}"
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines[:64])}
     flags = set(facts.get("flags", "").split())
-    if facts.get("vendor_id") not in _AMD:
-        return None
+    vendor = facts.get("vendor_id", "no known vendor")
+    if vendor not in _AMD:
+        own = (
+            "takes its fast path by itself" if vendor == "GenuineIntel" else "is left alone, for its effect is unknown"
+        )
+        return None, f"on a processor of {vendor} MKL {own}"
     if flags >= _AVX512:
-        return "7"
-    return "5" if flags >= _AVX2 else None
+        return "7", f"{vendor} with AVX-512"
+    if flags >= _AVX2:
+        return "5", f"{vendor} with AVX2, without all of AVX-512"
+    return None, f"{vendor} without AVX2 and FMA, which the fast path needs"
 
 
 def keep_freed_memory() -> bool:
@@ -120,9 +137,12 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it was done (glibc only); costs 4 to 15% more memory.
     """
-    if not sys.platform.startswith("linux"):
+    if not has_glibc():
         return False
     libc = ctypes.CDLL(None)
-    if not hasattr(libc, "gnu_get_libc_version"):
-        return False
     return bool(libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def has_glibc() -> bool:
+    """Whether memory is managed by glibc, which takes such hints."""
+    return sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")

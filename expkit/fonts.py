@@ -71,6 +71,11 @@ def _is_of_use(record: logging.LogRecord) -> bool:
     return "Failed to find font weight" not in record.getMessage()
 
 
+def find_font(characters: str) -> tuple[str, str]:
+    """Return the name of the installed font that has most of some characters, or "", and those that it lacks."""
+    return _font_for(characters)
+
+
 def _lacking(text: str) -> str:
     """Return the characters of a text that Matplotlib's own font does not have."""
     return "" if text.isascii() else "".join(one for one in text if not one.isspace() and ord(one) not in _own())

@@ -141,15 +141,7 @@ def try_lock(file: IO[bytes]) -> bool:
         locks, after a warning.
     """
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(_FAR)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file)
     except OSError as error:
         if error.errno in _BUSY:
             return False
@@ -159,6 +151,27 @@ def try_lock(file: IO[bytes]) -> bool:
             error.strerror,
         )
     return True
+
+
+def why_no_lock(file: IO[bytes]) -> str:
+    """Lock an open file that is nobody else's; return what the system says against it, or ""."""
+    try:
+        _lock(file)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _lock(file: IO[bytes]) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(_FAR)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _leave_to_parent() -> None:

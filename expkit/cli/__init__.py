@@ -18,6 +18,7 @@ VERBS = {
     "list": "what can be chosen: list, list models, list experiments",
     "show": "one of these: show model/cnn; or a run: show run last",
     "check": "whether data, model and loss fit: check +experiment=mnist_cnn",
+    "doctor": "whether machine and installation are fit, and what to do if not",
     "resume": "go on with an interrupted run: resume last",
     "resume-sweep": "go on with a sweep, or extend it: resume-sweep last",
     "verify-resume": "is resuming exact? verify-resume +experiment=mnist_cnn",

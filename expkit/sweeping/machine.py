@@ -7,14 +7,19 @@ import importlib.util
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from expkit.processes import usable_cores
 
 _SECONDS = 20
 """Longest wait for nvidia-smi, which takes seconds where the driver has to wake up first."""
+_NO_LIMIT = 1 << 60
+"""Bytes; the first version of control groups writes an even larger number where there is no limit."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,29 @@ def cpu_quota(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")
     return min(limits, default=None)
 
 
-def _along(root: Path, path: str, read: object) -> list[float]:
+def memory_limit(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> tuple[int, int] | None:
+    """Return how many bytes the control groups of this process allow, and how many are in use; None for no limit."""
+    found: list[tuple[int, int]] = []
+    with contextlib.suppress(OSError):
+        for line in (proc / "self/cgroup").read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                found += _along(cgroups, path, partial(_memory, limit="memory.max", usage="memory.current"))
+            elif "memory" in controllers.split(","):
+                v1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+                found += _along(cgroups / "memory", path, partial(_memory, limit=v1[0], usage=v1[1]))
+    return min(found, default=None, key=lambda one: one[0] - one[1])
+
+
+def _memory(group: Path, limit: str, usage: str) -> tuple[int, int] | None:
+    most = (group / limit).read_text(encoding="utf-8").strip()
+    if most == "max" or int(most) >= _NO_LIMIT:
+        return None
+    return int(most), int((group / usage).read_text(encoding="utf-8"))
+
+
+def _along(root: Path, path: str, read: Callable[[Path], T | None]) -> list[T]:
     """Read a limit from a group and from all that it lies in; in a container its own group is the root."""
-    assert callable(read)
     folder = root / path.strip("/")
     found = []
     for group in (folder, *folder.parents):

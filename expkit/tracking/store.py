@@ -47,7 +47,7 @@ _REMEDY = (
     "Set tracking.uri to a store that works, begin without it (tracking.required=false), or train without one: "
     "tracking.kind=none. `python -m expkit sync` brings the run there later."
 )
-_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def resolve_uri(settings: StoreSettings) -> str:
                 f"tracking.uri={settings.uri!r} names no file. Write sqlite:///runs/mlflow.db (3 slashes)."
             )
         return sqlite_uri(Path(unquote(file))) + (f"?{query}" if query else "")
-    if scheme in (*_DATABASE_PORTS, "http", "https") or settings.uri.startswith("databricks"):
+    if scheme in (*DATABASE_PORTS, "http", "https") or settings.uri.startswith("databricks"):
         return with_password(settings.uri)
     raise TrackingError(
         f"tracking.uri={masked(settings.uri)!r} is not a tracking store. Allowed: sqlite:///file.db, "
@@ -240,13 +240,13 @@ def probe_database(uri: str) -> None:
         _probe_server(uri)
     parts = urlsplit(uri)
     scheme = parts.scheme.split("+")[0]
-    if scheme not in ("sqlite", *_DATABASE_PORTS):
+    if scheme not in ("sqlite", *DATABASE_PORTS):
         return
     import sqlalchemy
 
     try:
         if scheme != "sqlite":
-            address = (parts.hostname or "localhost", parts.port or _DATABASE_PORTS[scheme])
+            address = (parts.hostname or "localhost", parts.port or DATABASE_PORTS[scheme])
             socket.create_connection(address, timeout=PROBE_SECONDS).close()
         engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
         with engine.connect() as connection:

@@ -50,6 +50,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.device",
         "expkit.docstring",
         "expkit.files",
+        "expkit.findings",
         "expkit.identity",
         "expkit.interrupts",
         "expkit.loading",
@@ -119,6 +120,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     ),
     5: (
         *("expkit.checkup", "expkit.checkup.*", "expkit.comparison", "expkit.comparison.*"),
+        *("expkit.doctor", "expkit.doctor.*"),
         *("expkit.experiment", "expkit.reproduction", "expkit.reproduction.*"),
         *("expkit.sweeping", "expkit.sweeping.*", "expkit.verification", "expkit.verification.*"),
     ),
@@ -141,8 +143,8 @@ IMPORTED_AS = {
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
 }
-# Brought by MLflow, and used by what talks to MLflow in its terms.
-WITH_MLFLOW = {"sqlalchemy"}
+# Brought by MLflow, and used by what talks to MLflow in its terms, and by what looks at an installation.
+WITH_MLFLOW = {"sqlalchemy", "packaging"}
 FIXED = {"hydra-core", "omegaconf", "paddlepaddle", "numpy", "mlflow", "matplotlib", "pillow"}
 
 # Slow to import, hence imported where they are used: `list`, `show` and completion answer without them.
