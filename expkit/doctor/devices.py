@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from expkit.doctor.children import PADDLE
 from expkit.doctor.examination import Scene
@@ -85,9 +85,13 @@ def gpus(scene: Scene) -> Sequence[Finding]:
     """Say which GPUs there are, and whether Paddle can use them."""
     found, source = find_gpus(scene.environment, scene.proc)
     if not found:
+        broken = _driver_trouble(scene.environment)
+        if broken and not source.startswith("CUDA_VISIBLE"):
+            advice = "Mend the driver; in a container, start it with the GPUs: docker run --gpus all"
+            return [Finding("warning", "GPU", f"none: nvidia-smi is here, and says: {broken}", advice)]
         told = "hidden by CUDA_VISIBLE_DEVICES" if source.startswith("CUDA_VISIBLE") else f"none: {source}"
         return [Finding("ok", "GPU", f"{told}; runs use the CPU")]
-    told = f"{len(found)}: {'; '.join(_descriptions()) or ', '.join(found)} ({source})"
+    told = f"{len(found)}: {'; '.join(_descriptions(scene.environment, found)) or ', '.join(found)} ({source})"
     if not paddle_has_gpu():
         return [
             Finding(
@@ -117,12 +121,47 @@ def _them(found: Sequence[str]) -> str:
     return "it" if len(found) == 1 else "them"
 
 
-def _descriptions() -> list[str]:
-    """Return name, memory and driver of each GPU of the machine."""
-    query = ["nvidia-smi", "--query-gpu=index,name,memory.total,driver_version", "--format=csv,noheader"]
+def sweeps(scene: Scene) -> Sequence[Finding]:
+    """Say how many jobs of a sweep run here at once."""
+    from expkit.settings import SweepSettings
+    from expkit.sweeping.machine import look_around
+    from expkit.sweeping.needs import Width
+    from expkit.sweeping.slots import find_slots
+
+    machine = look_around(scene.environment, scene.proc, scene.cgroups)
+    slots = find_slots(SweepSettings(), Width(gpus=1 if machine.paddle_has_gpu else 0), machine)
+    names = ", ".join(slot.name for slot in slots[:4]) + (", ..." if len(slots) > 4 else "")
+    return [Finding("ok", "sweeps", f"{len(slots)} job{'s' * (len(slots) != 1)} at a time ({names})")]
+
+
+def _descriptions(environment: Mapping[str, str], found: Sequence[str]) -> list[str]:
+    """Return name, memory and driver of the GPUs that are meant, where they go by number."""
+    code, lines = _smi(environment, "--query-gpu=index,name,memory.total,driver_version", "--format=csv,noheader")
+    rows = [[cell.strip() for cell in line.split(",")] for line in lines] if code == 0 else []
+    return [f"{row[0]} {row[1]}, {row[2]}, driver {row[3]}" for row in rows if len(row) == 4 and row[0] in found]
+
+
+def _driver_trouble(environment: Mapping[str, str]) -> str:
+    """Return what nvidia-smi says where it is there and fails; "" else."""
+    code, lines = _smi(environment, "-L")
+    return (lines[0] if lines else f"exit code {code}") if code else ""
+
+
+def _smi(environment: Mapping[str, str], *options: str) -> tuple[int, list[str]]:
+    """Ask nvidia-smi; returns its exit code, 0 where it is not there, and the lines that it wrote."""
     try:
-        asked = subprocess.run(query, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    rows = [[cell.strip() for cell in line.split(",")] for line in asked.stdout.splitlines()]
-    return [f"{row[0]} {row[1]}, {row[2]}, driver {row[3]}" for row in rows if len(row) == 4 and not asked.returncode]
+        asked = subprocess.run(
+            ["nvidia-smi", *options],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        return 0, []
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, [str(error)]
+    return asked.returncode, [line.strip() for line in (asked.stdout + asked.stderr).splitlines() if line.strip()]

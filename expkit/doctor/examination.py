@@ -86,6 +86,7 @@ TOPICS = (
             "cores": "devices:cores",
             "memory": "devices:memory",
             "GPU": "devices:gpus",
+            "sweeps": "devices:sweeps",
         },
         waits=True,
     ),

@@ -115,6 +115,8 @@ def _about(scene: Scene, folder: Path, use: Use) -> list[Finding]:
     problem = why_not_writable(there, use.locks)
     if problem:
         where = "" if not new else f", since {there} cannot be written"
+        if shutil.disk_usage(there).free > MB and "space" in problem:
+            problem += " for one more file, though bytes are free: df -i"
         look = f"See its permissions and its disk: ls -ld {shlex.quote(str(there))}; df -h {shlex.quote(str(there))}"
         advice = f"{look}. Or choose another folder: {use.choose}"
         return [Finding("FAIL", use.what, f"{folder} cannot be written{where}: {problem}", advice)]

@@ -177,7 +177,6 @@ def test_gpus_are_held_against_what_paddle_can_use(tmp_path, monkeypatch, built,
     for number in range(2):
         (tmp_path / f"proc/driver/nvidia/gpus/{number}").mkdir(parents=True)
     monkeypatch.setattr(devices, "paddle_has_gpu", lambda: built)
-    monkeypatch.setattr(devices, "_descriptions", list)
     found = devices.gpus(scene(tmp_path, children={"paddle": paddle_child(cuda="12.6", gpus=seen)}))
     assert told(found)["GPU"][0] == level
     assert text in told(found)["GPU"][1] and told(found)["GPU"][1].startswith("2: 0, 1 (")
@@ -187,6 +186,43 @@ def test_hidden_gpus_are_told_as_such(tmp_path) -> None:
     hidden = scene(tmp_path, environment={"PATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""})
     assert told(devices.gpus(hidden))["GPU"][1] == "hidden by CUDA_VISIBLE_DEVICES; runs use the CPU"
     assert told(devices.gpus(scene(tmp_path)))["GPU"][1].startswith("none: neither nvidia-smi")
+
+
+@pytest.fixture
+def smi(tmp_path):
+    """Return an environment whose nvidia-smi says something."""
+
+    def make(text: str, code: int = 0, **variables: str) -> dict[str, str]:
+        program = tmp_path / "bin/nvidia-smi"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\ncase $1 in -L) echo 'GPU 0: X'; echo 'GPU 1: X';; *) echo '{text}';; esac\n")
+        if code:
+            program.write_text(f"#!/bin/sh\necho '{text}'\nexit {code}\n")
+        program.chmod(0o755)
+        return {"PATH": f"{program.parent}:/usr/bin:/bin", **variables}
+
+    return make
+
+
+def test_gpus_are_described_those_that_this_process_may_use(tmp_path, smi, monkeypatch) -> None:
+    monkeypatch.setattr(devices, "paddle_has_gpu", lambda: False)
+    environment = smi("0, H100, 80 GB, 550.1\n1, A100, 40 GB, 550.1")
+    text = told(devices.gpus(scene(tmp_path, environment=environment)))["GPU"][1]
+    assert text.startswith("2: 0 H100, 80 GB, driver 550.1; 1 A100, 40 GB, driver 550.1 (nvidia-smi)")
+    one = {**environment, "CUDA_VISIBLE_DEVICES": "1"}
+    text = told(devices.gpus(scene(tmp_path, environment=one)))["GPU"][1]
+    assert text.startswith("1: 1 A100, 40 GB, driver 550.1 (CUDA_VISIBLE_DEVICES=1)")
+
+
+def test_a_driver_that_does_not_answer_is_told(tmp_path, smi) -> None:
+    environment = smi("NVIDIA-SMI has failed because it could not talk to the driver.", 9)
+    level, text, advice = told(devices.gpus(scene(tmp_path, environment=environment)))["GPU"]
+    assert level == "warning" and "and says: NVIDIA-SMI has failed because" in text and "--gpus all" in advice
+
+
+def test_the_jobs_of_a_sweep_are_counted(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("expkit.sweeping.machine.usable_cores", lambda: (0, 1, 2))
+    assert told(devices.sweeps(scene(tmp_path)))["sweeps"][1] == "3 jobs at a time (cpu 0, cpu 1, cpu 2)"
 
 
 # CPU settings.
