@@ -13,9 +13,11 @@ from expkit.doctor.writing import as_json, as_markdown, column_of, counts
 from expkit.findings import Section
 
 _DESCRIPTION = """\
-Look at versions, machine, folders, data, plugins, tracking store and environment: what is fit, what is doubtful, what
-cannot work, and for the last two what to do. Nothing is changed, and nothing is asked of the network but a tracking
-server that is named (2 seconds at most). The exit code is 1 when something cannot work.
+Look at versions, machine, folders, data, plugins, tracking store and
+environment: what is fit, what is doubtful, what cannot work, and for the last
+two what to do. Nothing is changed, and nothing is asked of the network but a
+tracking server that is named (2 seconds at most). The exit code is 1 when
+something cannot work.
 """
 _EPILOG = """\
 examples:
