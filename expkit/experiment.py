@@ -249,6 +249,7 @@ class _Run:
             self.prepared.learner.load_state_dict(self.checkpoints.load("best").learner)
             test = self.trainer.evaluate(self.prepared.batches["test"])
             metrics = {**progress.best_metrics, **{f"test/{n}": v for n, v in test.items()}}
+            self.recorder.measured(metrics, progress.best_epoch, progress.epoch)
             self._check_interrupt()
             exported = self._export(exporter, metrics)
         self._check_interrupt()

@@ -19,6 +19,7 @@ from expkit.preparation import prepare
 from expkit.registration import register_export
 from expkit.runs import read_record, run_id, write_record
 from expkit.settings import ExportSettings
+from expkit.tracking.copies import original_of
 from expkit.tracking.left_behind import settings_of
 from expkit.tracking.operations import RUN_ID
 
@@ -116,10 +117,15 @@ def _record(folder: Path, done: RunExport, chosen: ExportSettings) -> RunExport:
     certificates = done.exported.certificates
     record = {**record, "export": {**known, **recorded(certificates)}}
     write_record(folder, record)
-    settings = settings_of(folder)
-    if settings is None:  # of a version before there were journals
+    original, settings = original_of(folder), settings_of(folder)
+    if original is not None or settings is None:  # the latter of a version before there were journals
         if chosen.register is not None:
-            raise ConfigError(f"--register: {folder} has no journal, from which the run could be brought into MLflow.")
+            why = (
+                "has no journal, from which the run could be brought into MLflow"
+                if original is None
+                else (f"is a copy of {original}: register that")
+            )
+            raise ConfigError(f"--register: {folder} {why}.")
         return done
     tracker = tracking.extend_tracker(settings, folder)
     try:

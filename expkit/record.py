@@ -191,6 +191,27 @@ class Recorder:
         """Name of the MLflow experiment."""
         return self._config.tracking.experiment or self._config.name
 
+    def measured(self, metrics: Mapping[str, float], best_epoch: int, epochs: int) -> None:
+        """Write down what `result` will record: what comes next may tear the process down, as Paddle's tracing can.
+
+        Args:
+            metrics: of the best weights.
+            best_epoch: epoch of these weights.
+            epochs: epochs that were trained.
+        """
+        attempt(
+            self._folder, lambda: write_record(self._folder, self._record | self._result(metrics, best_epoch, epochs))
+        )
+
+    def _result(self, metrics: Mapping[str, float], best_epoch: int, epochs: int) -> dict[str, Any]:
+        return {
+            "metrics": dict(metrics),
+            "best_epoch": best_epoch,
+            "epochs": epochs,
+            "monitor": asdict(self._prepared.monitor),
+            "summary": dict(self._prepared.learner.summary()),
+        }
+
     def result(
         self,
         metrics: Mapping[str, float],
@@ -208,14 +229,9 @@ class Recorder:
             certificates: of what was exported, by format.
             stopped: why a callback ended training early.
         """
-        self._record.update(
-            metrics=dict(metrics),
-            best_epoch=best_epoch,
-            epochs=epochs,
-            monitor=asdict(self._prepared.monitor),
-            summary=dict(self._prepared.learner.summary()),
-            **({"stopped": stopped} if stopped else {}),
-        )
+        self._record.update(self._result(metrics, best_epoch, epochs))
+        if stopped:
+            self._record["stopped"] = stopped
         final = {n: v for n, v in metrics.items() if n.startswith("test/")}
         if best_epoch < epochs:  # else its end says it already
             best = {best_name(n): v for n, v in metrics.items() if n.startswith("valid/")}

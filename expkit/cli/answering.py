@@ -83,7 +83,7 @@ def _of_export(folder: Path, options: argparse.Namespace) -> Predictor:
             f"{options.model} has no export of the format {options.format!r}; it has {', '.join(there)}. Of a run, "
             "`python -m expkit export` makes others."
         )
-    return Predictor.of_export(find_export(folder, options.format), options.runtime)
+    return Predictor.of_export(find_export(folder, options.format, options.runtime), options.runtime)
 
 
 def _of_run(options: argparse.Namespace) -> Predictor:
@@ -96,7 +96,7 @@ def _of_run(options: argparse.Namespace) -> Predictor:
         which = "best"
     if which is not None:
         return Predictor.of_checkpoint(checkpoints.path(which))
-    return Predictor.of_export(find_export(exported, options.format), options.runtime)
+    return Predictor.of_export(find_export(exported, options.format, options.runtime), options.runtime)
 
 
 def _found(options: argparse.Namespace, having: str) -> Path:

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
         arguments: behind the verb.
 
     Returns:
-        0; 1 when a format was refused (the others are exported).
+        0; 2 when a format was refused (the others are exported), as of a training that ends so.
     """
     options = _parser().parse_args(arguments)
     settings = ExportSettings(
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         _show(make_console(), folder, options.checkpoint, done, alone=into is not None)
     for error in done.exported.refused.values():
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the program's error output
-    return 1 if done.exported.refused else 0
+    return 2 if done.exported.refused else 0
 
 
 def _parser() -> argparse.ArgumentParser:

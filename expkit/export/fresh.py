@@ -83,7 +83,13 @@ class FreshProcess:
         Raises:
             ExportError: the process broke down.
         """
-        np.save(self._folder / "inputs.npy", inputs)
+        try:
+            np.save(self._folder / "inputs.npy", inputs)
+        except OSError as error:
+            raise ExportError(
+                f"the samples to check exports with cannot be written to {self._folder}: {error.strerror or error}. "
+                "Free some space there, or set TMPDIR to another folder."
+            ) from error
         asked = {
             "folder": str(folder.resolve()),
             "runtimes": list(runtimes),

@@ -28,12 +28,13 @@ def exports(folder: Path) -> dict[str, Path]:
     return found
 
 
-def find_export(folder: Path, wanted: str = "") -> Path:
+def find_export(folder: Path, wanted: str = "", runtime: str = "") -> Path:
     """Return the export that answers: of those that answer exactly as the model does, the fastest.
 
     Args:
         folder: `export/` in the run's folder.
         wanted: only this format.
+        runtime: only formats that it runs; none of them is an error of who loads the export.
 
     Raises:
         ExportError: there is none.
@@ -45,7 +46,8 @@ def find_export(folder: Path, wanted: str = "") -> Path:
             there = f"it has {', '.join(found)}" if found else "it has none at all"
             raise ExportError(f"{folder} has no export of the format {wanted!r}; {there}. {again}")
         return found[wanted]
-    exact = [name for name in found if FORMATS[name].exact] or list(found)
+    able = [name for name in found if runtime in FORMATS[name].runtimes] or list(found)
+    exact = [name for name in able if FORMATS[name].exact] or able
     if not exact:
         raise ExportError(f"{folder} holds no exported model. {again}")
     return found[min(exact, key=lambda name: _speed(found[name]))]

@@ -27,6 +27,8 @@ from expkit.tracking.text import masked
 
 OWN = "learner"
 """Stands for the runtime of a learner that writes files of its own, none of Paddle's."""
+_ROUNDING = 1e-4
+"""Relative differences below it need no other explanation, in float32."""
 EXAMPLES = 8
 """Raw inputs that stand beside an export, to try it with."""
 _INT8_SAMPLES = 2048
@@ -53,9 +55,8 @@ class Exported:
             ExportError: something was.
         """
         if self.refused:
-            raise ExportError("\n".join(str(error) for error in self.refused.values())) from next(
-                iter(self.refused.values())
-            )
+            texts = dict.fromkeys(str(error) for error in self.refused.values())
+            raise ExportError("\n".join(texts)) from next(iter(self.refused.values()))
 
 
 class Exporter:
@@ -120,6 +121,9 @@ class Exporter:
         except OSError as error:
             why = f"the export cannot be written to {folder}: {error.strerror or error}."
             exported.refused[name] = ExportError(why)
+        except Exception as error:  # noqa: BLE001 - a model's own code; a run must not lose its result for it
+            log.info("failed to export", exc_info=True)
+            exported.refused[name] = ExportError(f"the model cannot be exported: {type(error).__name__}: {error}")
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         return exported
@@ -211,10 +215,14 @@ class _Work:
     def _differs(self, check: RuntimeCheck, samples: int) -> str:
         if min(check.largest_difference, check.largest_relative) <= self.settings.tolerance:
             return ""  # NaN is not
+        cause = (
+            "So much is rounding, which each runtime does in its own way: allow more."
+            if check.largest_relative < _ROUNDING
+            else "Layers that act differently in evaluation, or randomness in `forward`, are the usual causes."
+        )
         return (
             f"differs from the trained one by up to {check.largest_difference:.3g} on {samples} samples "
-            f"(export.tolerance={self.settings.tolerance:g}); nothing was exported. Layers that act differently in "
-            "evaluation, or randomness in `forward`, are the usual causes."
+            f"(export.tolerance={self.settings.tolerance:g}); nothing was exported. {cause}"
         )
 
     def _loses(self, name: str, check: RuntimeCheck, before: float, samples: int) -> str:

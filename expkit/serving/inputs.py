@@ -144,7 +144,9 @@ def _decoded(text: str) -> bytes:
 def _pixels(value: Any, reader: ImageInput) -> Array:
     """Raw [1, H, W] or [1, H, W, 3] of nested lists, which are taken as the training images were: never inverted."""
     if not isinstance(value, list):
-        raise UnreadableInputError(f"a {_kind(value)}; expected base64 of an image file, or lists of its pixels")
+        raise UnreadableInputError(
+            f"JSON of the type {_kind(value)}; expected base64 of an image file, or lists of its pixels"
+        )
     raw = fitting(value, reader)
     if len(raw) != 1:
         raise UnreadableInputError(f"{len(raw)} images in one; each is an item of its own")

@@ -13,7 +13,8 @@ from expkit.tracking.copies import original_of, part_from_original
 from expkit.tracking.delivery import Delivery
 from expkit.tracking.journal import BEGIN, JOURNAL, REOPEN, Journal, last_steps, now_ms
 from expkit.tracking.operations import MAX_PARAM, tidy
-from expkit.tracking.store import StoreSettings, remember_store, user_name
+from expkit.tracking.schema_lock import database_file
+from expkit.tracking.store import StoreSettings, remember_store, resolve_uri, user_name
 from expkit.tracking.tags import DESCRIPTION
 from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
 from expkit.tracking.tracker import Tracker
@@ -99,13 +100,15 @@ def extend_tracker(settings: StoreSettings, folder: Path) -> Tracker:
     """Add to a run that has ended; close what is returned, which leaves the run's status as it is.
 
     Args:
-        settings: where; a store that does not answer is told later, see `sync`.
+        settings: where; a store that does not answer is told later, see `sync`, and none is made.
         folder: of the run.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    return Tracker(Journal(folder), _ready(replace(settings, required=False), folder))
+    file = database_file(resolve_uri(settings))
+    there = settings.enabled and (file is None or file.is_file())
+    return Tracker(Journal(folder), _ready(replace(settings, required=False, enabled=there), folder))
 
 
 def is_recorded(folder: Path) -> bool:

@@ -36,6 +36,7 @@ def write_graph(model: nn.Layer, folder: Path, spec: DataSpec) -> Callable[[Arra
     model.eval()
     untraced = _copied(model)
     program = _save(model, folder, [paddle.static.InputSpec([None, *spec.input_shape], spec.input_dtype, name="input")])
+    _check_size(model, folder / "model.pdiparams")
     try:
         reloaded = paddle.jit.load(str(folder / "model"))
     except (RuntimeError, ValueError) as error:  # Paddle does not notice a disk that is full
@@ -52,6 +53,17 @@ def write_graph(model: nn.Layer, folder: Path, spec: DataSpec) -> Callable[[Arra
         check_graph(untraced, program, predict, spec)
         paddle.set_rng_state(state)
     return predict
+
+
+def _check_size(model: nn.Layer, file: Path) -> None:
+    """Find a file that was cut: Paddle writes on where a disk is full, and reads it as other numbers."""
+    least = sum(parameter.size * parameter.element_size() for parameter in model.parameters())
+    found = file.stat().st_size if file.is_file() else 0
+    if found < least:
+        raise ExportError(
+            f"of {least:,} bytes of weights, {found:,} were written to {file.parent}. Is the disk full, or a limit set "
+            "on the size of files (ulimit -f)?"
+        )
 
 
 def _save(model: nn.Layer, folder: Path, signature: list[Any]) -> Any:

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 import yaml
 
 from expkit import preprocess, standalone
 from expkit.api import ArraySplit, Data, ExportError
-from expkit.export import Exporter, certificates_of
+from expkit.export import Exported, Exporter, certificates_of
 from expkit.export.fresh import FreshProcess
 from expkit.export.places import find_export
 from expkit.settings import ExportSettings
@@ -230,6 +231,45 @@ def test_a_runtime_that_answers_otherwise_is_not_used(export, real, tmp_path, mo
     assert certificate.runtime == "jit"
     assert certificate.passed == ["jit"]
     assert "differs from the trained one by up to 1" in certificate.runtimes["inference"].error
+
+
+def test_what_a_runtime_prints_is_no_answer(export, tmp_path):
+    # Where a graph has a mean, oneDNN writes a line to the standard output of whoever runs it.
+    class Averaged(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = paddle.nn.Conv2D(1, 4, 3, padding=1), paddle.nn.Linear(4, 10)
+
+        def forward(self, x):
+            return self.head(paddle.nn.functional.relu(self.conv(x)).mean([2, 3]))
+
+    split = split_of(SPEC, 20)
+    exported = export(learner(model=Averaged), Data(SPEC, split, split, split), tmp_path / "export")
+    exported.check()
+    assert exported.certificates["paddle"].passed[-1] in ("jit", "inference")
+    assert len(exported.certificates["paddle"].passed) == 2
+
+
+def test_whatever_is_raised_on_the_way_is_a_refusal(export, data, tmp_path):
+    class Odd(FakeLearner):
+        def predict(self, inputs):
+            raise KeyError("head")
+
+    exported = export(Odd(), data, tmp_path / "export")
+    assert "the model cannot be exported: KeyError: 'head'" in str(exported.refused["paddle"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_cause_is_told_once_for_all_formats():
+    error = "the ONNX formats need onnx."
+    with pytest.raises(ExportError) as raised:
+        Exported(refused={"onnx": ExportError(error), "onnx-int8": ExportError(error)}).check()
+    assert str(raised.value) == error
+
+
+def test_rounding_is_told_apart_from_a_model_that_answers_otherwise(export, data, tmp_path):
+    exported = export(FakeLearner(error=1e-5), data, tmp_path / "export", tolerance=1e-9)
+    assert "So much is rounding, which each runtime does in its own way: allow more." in str(exported.refused["paddle"])
 
 
 def test_a_process_that_dies_is_told_with_its_last_words(real, tmp_path, monkeypatch):
