@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -69,6 +70,8 @@ def export_run(folder: Path, settings: ExportSettings, which: str = "best", into
             f"{folder}/export holds the best weights, and would hold others under the same name. Name another folder "
             f"for the {which} ones: --output DIR."
         )
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"{folder} cannot be written. Name another folder for the export: --output DIR.")
     with RunLock(folder, "is being used by"):
         done = _export(read_past(folder), settings, which, folder / "export")
         if done.exported.certificates:

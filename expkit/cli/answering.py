@@ -12,6 +12,7 @@ from expkit.errors import ConfigError, ExportError, RunNotFoundError
 from expkit.export.formats import FORMATS
 from expkit.export.places import exports, find_export
 from expkit.predict import Predictor
+from expkit.report import quote_path
 from expkit.runs import find_run
 from expkit.standalone import FILES
 from expkit.tracking.registered import SCHEME, export_of_model, is_registered, registered_export
@@ -88,7 +89,9 @@ def _of_export(folder: Path, options: argparse.Namespace) -> Predictor:
 
 def _of_run(options: argparse.Namespace) -> Predictor:
     which = options.checkpoint
-    folder = _found(options, "checkpoints" if which else "export").absolute()
+    having = "checkpoints" if which else "export"
+    folder = _found(options, having).absolute()
+    _tell_older(options, folder, having)
     checkpoints = CheckpointFolder(folder / "checkpoints")
     exported = folder / "export"
     if which is None and not exported.is_dir() and checkpoints.folder.is_dir() and not options.format:
@@ -97,6 +100,15 @@ def _of_run(options: argparse.Namespace) -> Predictor:
     if which is not None:
         return Predictor.of_checkpoint(checkpoints.path(which))
     return Predictor.of_export(find_export(exported, options.format, options.runtime), options.runtime)
+
+
+def _tell_older(options: argparse.Namespace, folder: Path, having: str) -> None:
+    """Say that `last` is not the newest run, where that has nothing that answers."""
+    if options.model != "last":
+        return
+    newest = find_run("last", Path(options.runs_dir)).absolute()
+    if newest != folder:
+        sys.stderr.write(f"The newest run, {quote_path(newest)}, has no {having}; {quote_path(folder)} answers.\n")
 
 
 def _found(options: argparse.Namespace, having: str) -> Path:

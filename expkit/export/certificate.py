@@ -84,6 +84,9 @@ class Certificate:
         told = f"differs by up to {self.best.largest_difference:.1e} from the model on {self.samples} samples"
         if self.tolerance is None:
             told += f"; its {self.measure} is {self.best.score:.4g}, the model's {self.model_score:.4g}"
+        refused = [name for name, check in self.runtimes.items() if check.error]
+        if refused:
+            told += f"; {', '.join(refused)} must not run it, see certificate.json"
         return told
 
 

@@ -51,7 +51,7 @@ class FreshProcess:
         # What expkit sets to be faster is not set where the export will be used.
         environment = {name: value for name, value in os.environ.items() if name != "MKL_DEBUG_CPU_TYPE"}
         self._process = subprocess.Popen(
-            [sys.executable, str(script), "--check"],
+            [sys.executable, str(script), "--check", str(self._folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -207,7 +207,7 @@ class _Work:
         first = next(iter(checks))  # what everybody who has the format's own library can run
         if checks[first].error:
             what = "the exported model" if name == "paddle" else f"the model exported as {name}"
-            raise ExportError(f"{what} {checks[first].error}")
+            raise ExportError(f"{what} {checks[first].error} Nothing was exported as {name}.")
         tolerance = self.settings.tolerance if form.exact else None
         found = Certificate(name, len(own), tolerance, measure_of(spec), model_score, first, checks)
         return Certificate(**{**vars(found), "runtime": found.passed[0]})
@@ -222,7 +222,7 @@ class _Work:
         )
         return (
             f"differs from the trained one by up to {check.largest_difference:.3g} on {samples} samples "
-            f"(export.tolerance={self.settings.tolerance:g}); nothing was exported. {cause}"
+            f"(export.tolerance={self.settings.tolerance:g}). {cause}"
         )
 
     def _loses(self, name: str, check: RuntimeCheck, before: float, samples: int) -> str:
@@ -232,8 +232,8 @@ class _Work:
         change = f"{before:.4g} to {check.score:.4g}"
         told = f"{measure} falls from {change}" if measure == ACCURACY else f"{measure} grows from {change}"
         return (
-            f"loses too much: its {told} on {samples} validation samples (export.max_accuracy_loss={allowed:g}); "
-            f"nothing was exported. Allow more of it, or leave {name} out of export.formats."
+            f"loses too much: its {told} on {samples} validation samples (export.max_accuracy_loss={allowed:g}). "
+            f"Allow more of it, or leave {name} out of export.formats."
         )
 
 

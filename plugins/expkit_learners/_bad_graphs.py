@@ -108,14 +108,16 @@ def _answer(model: nn.Layer, program: Any, inputs: Array) -> Array:
     """Return what a model answers, if it does so twice."""
     outputs = _outputs(model, program, inputs)
     again = _outputs(model, program, inputs) if len(inputs) == _BATCHES[0] else outputs
-    for (name, one), (_, other) in zip(outputs, again, strict=False):
+    for (name, given, one), (_, given_again, other) in zip(outputs, again, strict=False):
         if isinstance(one, np.ndarray) and not _alike(one, other):
+            own_doing = not isinstance(given, np.ndarray) or _alike(given, given_again)
+            who = f"{name} answers" if own_doing else f"the code before {name} answers"
             raise ExportError(
-                f"{type(model).__name__} cannot be exported: {name} answers the same inputs differently each time, in "
+                f"{type(model).__name__} cannot be exported: {who} the same inputs differently each time, in "
                 "evaluation mode: it draws random numbers, or keeps something from call to call. Do so only "
                 f"`if self.training`. {_NO_EXPORT}"
             )
-    own = outputs[-1][1]
+    own = outputs[-1][2]
     if not isinstance(own, np.ndarray):
         raise ExportError(
             f"{type(model).__name__} cannot be exported: it answers a {own}, and an export answers one tensor "
@@ -124,16 +126,16 @@ def _answer(model: nn.Layer, program: Any, inputs: Array) -> Array:
     return own
 
 
-def _outputs(model: nn.Layer, program: Any, inputs: Array) -> list[tuple[str, Any]]:
-    """Return what each layer answers, in the order in which they do, and the model at the end."""
-    found: list[tuple[str, Any]] = []
+def _outputs(model: nn.Layer, program: Any, inputs: Array) -> list[tuple[str, Any, Any]]:
+    """Return what each layer is given and answers, in the order in which they do, and the model at the end."""
+    found: list[tuple[str, Any, Any]] = []
 
-    def keep(name: str, outputs: Any) -> None:
-        found.append((f"layer {name}", _numbers(outputs)))
+    def keep(name: str, given: Any, outputs: Any) -> None:
+        found.append((f"layer {name}", _numbers(given[0]) if given else None, _numbers(outputs)))
 
     with Where(model, keep) as where, paddle.no_grad():
         try:
-            found.append((type(model).__name__, _numbers(model(paddle.to_tensor(inputs)))))
+            found.append((type(model).__name__, inputs, _numbers(model(paddle.to_tensor(inputs)))))
         except Exception as error:
             text = "".join(traceback.format_exception(error))
             raise ExportError(
@@ -202,7 +204,7 @@ class _Probed(nn.Layer):
     def forward(self, inputs: Any) -> Any:
         found = []
 
-        def keep(name: str, outputs: Any) -> None:
+        def keep(name: str, given: Any, outputs: Any) -> None:
             if not isinstance(outputs, (tuple, list, dict)):
                 found.append(outputs)
 
@@ -214,7 +216,7 @@ class _Probed(nn.Layer):
 def _first_difference(model: nn.Layer, program: Any, inputs: Array, spec: DataSpec) -> str:
     """Name the first layer that a graph computes otherwise."""
     own = [
-        (name, numbers) for name, numbers in _outputs(model, program, inputs)[:-1] if isinstance(numbers, np.ndarray)
+        (name, numbers) for name, _, numbers in _outputs(model, program, inputs)[:-1] if isinstance(numbers, np.ndarray)
     ]
     signature = [paddle.static.InputSpec([None, *spec.input_shape], spec.input_dtype, name="input")]
     try:

@@ -21,18 +21,22 @@ _NOT_THE_USERS = (
 _TRACER = "program_translator.py"  # of Paddle; what a graph's code is called by
 
 
+def _nobody(name: str, inputs: Any, outputs: Any) -> None:
+    """Take no notice."""
+
+
 class Where:
     """Follows the layers of a model as they are called, until its context ends.
 
     Args:
         model: whose layers are followed.
-        returned: is called with the name of each layer and what it returned.
+        returned: is called with the name of each layer, what it was given and what it returned.
 
     Attributes:
         open: names of the layers that have been called and have not returned, such as "features.1 (Block)".
     """
 
-    def __init__(self, model: nn.Layer, returned: Callable[[str, Any], None] = lambda name, outputs: None) -> None:
+    def __init__(self, model: nn.Layer, returned: Callable[[str, Any, Any], None] = _nobody) -> None:
         self._model, self._returned = model, returned
         self._marked = 0
         self.open: list[str] = []
@@ -64,7 +68,7 @@ class Where:
             if type(outputs).__name__ == "UndefinedVar":  # or some later layer would complain
                 raise TypeError("UndefinedVar: the layer returns what only one branch of an `if` has set")
             self.open.pop()
-            self._returned(name, outputs)
+            self._returned(name, inputs, outputs)
 
         return [layer.register_forward_pre_hook(before), layer.register_forward_post_hook(after)]
 

@@ -47,6 +47,15 @@ class FakeLearner:
         return predict
 
 
+class Averaged(paddle.nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = paddle.nn.Conv2D(1, 4, 3, padding=1), paddle.nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.head(paddle.nn.functional.relu(self.conv(x)).mean([2, 3]))
+
+
 @pytest.fixture(scope="module")
 def process():
     """One process to check in for all tests of this file: it takes two seconds to start."""
@@ -235,14 +244,6 @@ def test_a_runtime_that_answers_otherwise_is_not_used(export, real, tmp_path, mo
 
 def test_what_a_runtime_prints_is_no_answer(export, tmp_path):
     # Where a graph has a mean, oneDNN writes a line to the standard output of whoever runs it.
-    class Averaged(paddle.nn.Layer):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.head = paddle.nn.Conv2D(1, 4, 3, padding=1), paddle.nn.Linear(4, 10)
-
-        def forward(self, x):
-            return self.head(paddle.nn.functional.relu(self.conv(x)).mean([2, 3]))
-
     split = split_of(SPEC, 20)
     exported = export(learner(model=Averaged), Data(SPEC, split, split, split), tmp_path / "export")
     exported.check()
@@ -270,6 +271,29 @@ def test_one_cause_is_told_once_for_all_formats():
 def test_rounding_is_told_apart_from_a_model_that_answers_otherwise(export, data, tmp_path):
     exported = export(FakeLearner(error=1e-5), data, tmp_path / "export", tolerance=1e-9)
     assert "So much is rounding, which each runtime does in its own way: allow more." in str(exported.refused["paddle"])
+
+
+@pytest.mark.slow
+def test_what_a_runtime_prints_is_kept_from_a_programs_output(export, tmp_path):
+    split = split_of(SPEC, 20)
+    export(learner(model=Averaged), Data(SPEC, split, split, split), tmp_path / "export").check()
+    code = (
+        "import sys, numpy as np; sys.path.insert(0, sys.argv[1]); import predict\n"
+        "network = predict.connect(sys.argv[1], 'inference'); print(network(np.zeros((2, 1, 28, 28), 'float32')).shape)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "export/paddle")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+    assert done.stdout == "(2, 10)\n", done.stderr
+
+
+@pytest.mark.slow
+def test_the_process_leaves_nothing_when_who_started_it_has_died():
+    process = FreshProcess()
+    folder = process._folder
+    process._process.stdin.close()
+    process._process.wait(timeout=60)
+    assert not folder.exists()
+    process.close()
 
 
 def test_a_process_that_dies_is_told_with_its_last_words(real, tmp_path, monkeypatch):
