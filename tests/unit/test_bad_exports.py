@@ -189,6 +189,15 @@ def test_a_model_that_answers_more_than_a_tensor(answer, named, tmp_path):
         write_graph(Several(nn.ReLU()), tmp_path, SPEC)
 
 
+def test_randomness_between_layers_is_not_blamed_on_the_layer_behind_it(tmp_path):
+    class Sprinkled(Net):
+        def forward(self, x):
+            return super().forward(x + paddle.randn(x.shape))
+
+    with pytest.raises(ExportError, match=r"the code before layer features\.0 \(\w+\) answers the same inputs differ"):
+        write_graph(Sprinkled(nn.ReLU()), tmp_path, SPEC)
+
+
 @pytest.mark.parametrize("odd", [Branch, Loop])
 def test_branches_and_loops_on_values_are_exported(odd, tmp_path):
     paddle.seed(0)
