@@ -21,6 +21,7 @@ class Format:
         about: in words.
         exact: whether it has to answer as the model does; else its accuracy is looked at.
         needs: what `requirements.txt` lists for its first runtime.
+        output: name of what the network answers; what it takes is always called "input".
     """
 
     make: Callable[[Path, Path, Callable[[], Array]], None]
@@ -28,6 +29,7 @@ class Format:
     about: str
     exact: bool
     needs: tuple[str, ...]
+    output: str
 
 
 def _paddle(source: Path, target: Path, calibration: Callable[[], Array]) -> None:
@@ -72,8 +74,14 @@ def require(formats: Iterable[str]) -> None:
 
 _PADDLE, _ONNX = ("paddlepaddle",), ("onnxruntime",)
 FORMATS: dict[str, Format] = {
-    "paddle": Format(_paddle, ("jit", "inference"), "Paddle's own", exact=True, needs=_PADDLE),
-    "onnx": Format(_onnx, ("onnxruntime",), "for ONNX Runtime and many others", exact=True, needs=_ONNX),
-    "paddle-int8": Format(_paddle_int8, ("jit", "inference"), "Paddle, 8-bit weights", exact=False, needs=_PADDLE),
-    "onnx-int8": Format(_onnx_int8, ("onnxruntime",), "ONNX, computed in 8 bit", exact=False, needs=_ONNX),
+    "paddle": Format(_paddle, ("jit", "inference"), "Paddle's own", exact=True, needs=_PADDLE, output="fetch_name_0"),
+    "onnx": Format(
+        _onnx, ("onnxruntime",), "for ONNX Runtime and many others", exact=True, needs=_ONNX, output="output"
+    ),
+    "paddle-int8": Format(
+        _paddle_int8, ("jit", "inference"), "Paddle, 8-bit weights", exact=False, needs=_PADDLE, output="fetch_name_0"
+    ),
+    "onnx-int8": Format(
+        _onnx_int8, ("onnxruntime",), "ONNX, computed in 8 bit", exact=False, needs=_ONNX, output="output"
+    ),
 }

@@ -258,9 +258,11 @@ def _describe(folder: Path, name: str, data: Data, facts: Mapping[str, Any], run
             "fingerprint": spec.fingerprint,
         },
         "input": spec.input.describe(),
+        "input_name": "input",
         "input_shape": [None, *spec.input_shape],
         "input_dtype": spec.input_dtype,
         "target": spec.target.describe(),
+        "output_name": FORMATS[name].output,
         "output_shape": [None, spec.outputs],
         "sha256": {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()

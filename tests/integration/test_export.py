@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import yaml
 from rich.console import Console
@@ -67,6 +68,9 @@ def test_a_run_is_exported_afterwards_and_its_record_says_so(run: Path, capsys: 
         assert json.loads((run / "export" / name / "certificate.json").read_text())["format"] == name
     about = yaml.safe_load((run / "export/onnx/model.yaml").read_text())
     assert about["runtimes"] == ["onnxruntime"]
+    network = onnxruntime.InferenceSession(str(run / "export/onnx/model.onnx"))
+    assert [one.name for one in network.get_inputs()] == [about["input_name"]]
+    assert [one.name for one in network.get_outputs()] == [about["output_name"]]
     assert about["metrics"] == {k: round(v, 6) for k, v in read_record(run)["metrics"].items()}
     client, after = stored(run)
     assert (after.info.status, after.info.end_time) == (before.status, before.end_time)

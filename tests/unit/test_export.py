@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 import pytest
 import yaml
+from paddle import inference
 
 from expkit import preprocess, standalone
 from expkit.api import ArraySplit, Data, ExportError
@@ -216,6 +217,10 @@ def test_an_export_is_checked_by_both_of_paddles_runtimes(export, real, tmp_path
         assert set(check.milliseconds) == {"1", "32"}
     about = yaml.safe_load((tmp_path / "export/paddle/model.yaml").read_text())
     assert about["runtimes"] == certificate.passed
+    graph = str(tmp_path / "export/paddle/model")
+    predictor = inference.create_predictor(inference.Config(f"{graph}.json", f"{graph}.pdiparams"))
+    assert predictor.get_input_names() == [about["input_name"]]
+    assert predictor.get_output_names() == [about["output_name"]]
     assert find_export(tmp_path / "export") == tmp_path / "export/paddle"
     assert certificates_of({"export": {"paddle": asdict(certificate)}}) == {"paddle": certificate}
     shutil.copytree(tmp_path / "export/paddle", tmp_path / "old")  # where it was before there were formats
