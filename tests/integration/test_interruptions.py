@@ -91,6 +91,7 @@ def test_every_failing_job_of_a_sweep_is_named_and_the_others_run(expkit: Comman
     assert [run.name for run in expkit.runs()] == ["1"]
 
 
+@pytest.mark.slow
 def test_a_sweep_in_one_process_cannot_change_the_cpu_settings_from_job_to_job(expkit: CommandLine) -> None:
     done = expkit(*QUICK, *IN_ONE_PROCESS, "export=none", "plots=none", "device.tune=true,false", code=1)
     assert "device.tune=false: an earlier job of this process ran with the opposite" in done.stderr

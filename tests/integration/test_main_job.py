@@ -126,6 +126,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(expkit: Com
     assert weights[0] != weights[2]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_saves_a_checkpoint_marks_the_run_killed_and_exits_with_75(expkit: CommandLine):
     process = expkit.start("+experiment=mnist_cnn", "trainer.epochs=500", "dataset.download=false")

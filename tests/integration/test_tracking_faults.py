@@ -137,7 +137,7 @@ def test_an_export_that_cannot_be_served_is_a_warning(tmp_path: Path, caplog: py
         assert message in caplog.text
     (export / "model.json").unlink()
     assert tracker.log_model(export, np.zeros((1, 5))) is None
-    assert "has no model.json" in caplog.text
+    assert "has neither model.json with model.pdiparams nor model.onnx" in caplog.text
     tracker.finish()
 
 
