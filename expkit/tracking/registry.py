@@ -133,10 +133,13 @@ def _decide(store: Store, request: RegisterRequest, made: Any) -> Registered:
         return Registered(request.name, version, True, f"{request.alias} already")
     if better:
         store.client.set_registered_model_alias(request.name, request.alias, str(version))
-        rival = _rival(store, made, champion)
-        if rival is not None:  # another process had given it the alias, and this one has just taken that away
+        holder = made
+        # Another process may have given it to a better one, and this one has just taken that away. Whoever sets it
+        # looks again afterwards, so that the last of them has seen all.
+        while (rival := _rival(store, made, holder)) is not None:
             store.client.set_registered_model_alias(request.name, request.alias, rival.version)
             better, why = compare(made.tags, rival.tags, _named(rival))
+            holder = rival
     told = shortened(f"{request.alias}: {why}" if better else f"not {request.alias}: {why}", _MAX_TAG)
     store.client.set_model_version_tag(request.name, str(version), DECISION, told)
     return Registered(request.name, version, better, told)
@@ -237,17 +240,16 @@ def _champion(store: Store, request: RegisterRequest) -> Any:
     return None if number is None else store.client.get_model_version(request.name, str(number))
 
 
-def _rival(store: Store, made: Any, champion: Any) -> Any:
-    """Return the best of the versions that were registered at the same time, if that is better."""
+def _rival(store: Store, made: Any, holder: Any) -> Any:
+    """Return the best of the versions that were registered at the time of `made`, if it is better than the holder."""
     if not store.uri.startswith(("http://", "https://")):
         return None
-    best = made
-    for one in store.client.search_model_versions(f"name = '{made.name}'"):  # the newest first
-        newer = champion is None or int(one.version) > int(champion.version)
+    best = holder
+    for one in store.client.search_model_versions(f"name = '{made.name}'"):
         at_once = one.creation_timestamp > made.creation_timestamp - _MOMENTS
-        if newer and at_once and METRIC in one.tags and compare(one.tags, best.tags)[0]:
+        if at_once and METRIC in one.tags and compare(one.tags, best.tags)[0]:
             best = one
-    return None if best is made else best
+    return None if best is holder else best
 
 
 def outcome(store: Store, run_id: str, name: str) -> str:

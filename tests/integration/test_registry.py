@@ -235,6 +235,20 @@ def test_who_takes_the_alias_from_a_better_version_gives_it_back(
     assert store.client.get_model_version_by_alias("race", "champion").run_id == theirs.run_id
 
 
+def test_the_best_of_those_that_come_at_once_need_not_be_the_newest(runs: Path, export: Path) -> None:
+    trackers = [registers(runs, export, replace(REQUEST, name="others")) for _ in range(3)]
+    store = Store(client(runs), "http://a.server.has.no.lock", trackers[0].experiment_id)
+    models = [store.client.get_run(one.run_id).outputs.model_outputs[0].model_id for one in trackers]
+    best = replace(REQUEST, name="three", value=0.95, alias=None)  # it has not come to the alias yet
+    register(store, trackers[0].run_id, models[0], best)
+    worst = replace(REQUEST, name="three", value=0.91, alias=None)
+    register(store, trackers[1].run_id, models[1], worst)
+    store.client.set_registered_model_alias("three", "champion", "2")
+    came = register(store, trackers[2].run_id, models[2], replace(REQUEST, name="three", value=0.93))
+    assert came == Registered("three", 3, False, "not champion: valid/accuracy 0.93 is worse than 0.95 of version 1")
+    assert store.client.get_model_version_by_alias("three", "champion").version in (1, "1")
+
+
 # --- a run that has ended ------------------------------------------------------------------------------------------
 
 
