@@ -159,7 +159,7 @@ class _Worker:
 
     def start(self, make: Callable[[int], Any], numbers: Sequence[int]) -> None:
         """Fork."""
-        tie = death_with_parent()
+        tie, parent = death_with_parent(), os.getpid()
         source, target = os.pipe()
         self._batches = os.fdopen(source, "rb")
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -172,7 +172,8 @@ class _Worker:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._pid = os.fork()
             if self._pid == 0:
-                _serve(make, numbers, target, mask, tie)
+                os.close(source)  # or it would hold both ends, and never hear that nobody reads any more
+                _serve(make, numbers, target, mask, tie, parent)
         finally:
             os.close(target)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -222,6 +223,7 @@ def _serve(
     target: int,
     mask: set[int | signal.Signals],
     tie: Callable[[], None],
+    parent: int,
 ) -> NoReturn:
     """Be a worker process."""
     code = 1
@@ -233,6 +235,8 @@ def _serve(
             signal.signal(request, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         tie()
+        if os.getppid() != parent:  # it died before the tie was there
+            os._exit(1)
         _talk()
         with os.fdopen(target, "wb") as pipe:
             for number in numbers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -331,3 +332,28 @@ def test_workers_start_in_any_thread():
     thread.start()
     thread.join(PATIENCE)
     assert found == [0, 1, 2, 3, 4]
+
+
+ORPHANED = """
+import os, signal, time
+import numpy as np
+from expkit import loading
+
+def tie():
+    parent = os.getppid()
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        time.sleep(0.01)
+
+loading.death_with_parent = lambda: tie
+worker = loading._Worker()
+worker.start(lambda number: np.zeros(1 << 20), range(10))
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_worker_whose_parent_dies_at_its_start_ends_too() -> None:
+    # It would hold the pipe of the output open, in which nothing is written, for ever.
+    done = subprocess.run([sys.executable, "-c", ORPHANED], capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
