@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from expkit.callbacks import CheckpointCallback, History
 from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
 from expkit.errors import CheckpointError, DeviceLostError, ExpkitError, TrainingStoppedError
-from expkit.export import Exported, Exporter
+from expkit.export import Exported, Exporter, facts_about
 from expkit.interrupts import StopRequests
 from expkit.last_step import EnoughSteps, LastStep
 from expkit.lock import RunLock
@@ -339,11 +338,5 @@ class _Run:
     def _export(self, exporter: Exporter, metrics: Mapping[str, float]) -> Exported:
         if not self.config.export.enabled:
             return Exported()
-        facts = {
-            "name": self.config.name,
-            "run": self.recorder.run_id,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "choices": dict(self.config.choices),
-            "metrics": {name: round(value, 6) for name, value in metrics.items()},
-        }
+        facts = facts_about(self.config, self.recorder.run_id, metrics)
         return exporter.export(self.prepared.learner, self.prepared.data, self.folder / "export", facts)

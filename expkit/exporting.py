@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from expkit import tracking
 from expkit.errors import ConfigError
-from expkit.export import Exported, Exporter
+from expkit.export import Exported, Exporter, facts_about
 from expkit.export.formats import require
 from expkit.export_record import model_name, recorded, track_exports
 from expkit.lock import RunLock
@@ -94,14 +93,7 @@ def _export(past: PastRun, settings: ExportSettings, which: str, into: Path) -> 
 def _facts(past: PastRun, which: str, epoch: int) -> dict[str, Any]:
     same = which == "best" and past.record.get("best_epoch") == epoch
     metrics = past.record.get("metrics", {}) if same else {}
-    return {
-        "name": past.config.name,
-        "run": past.record.get("id", run_id(past.folder)),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "epoch": epoch,
-        "choices": dict(past.config.choices),
-        "metrics": {name: round(value, 6) for name, value in metrics.items()},
-    }
+    return facts_about(past.config, past.record.get("id", run_id(past.folder)), metrics, epoch=epoch)
 
 
 def _refuse_registration(which: str, into: Path | None, record: Mapping[str, Any]) -> None:

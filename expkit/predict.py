@@ -111,7 +111,7 @@ class Predictor:
             raise ExportError(str(error)) from error
         except (KeyError, TypeError, ValueError) as error:
             raise ExportError(f"{folder / 'model.yaml'} is damaged: {error}.") from error
-        made = cls(reader, target, _connected(folder, runtime), description)
+        made = cls(reader, target, _connected(folder, runtime, description), description)
         made.runtime = runtime or next(iter(standalone.runtimes(folder, description)), made.runtime)
         made.examples = _examples(folder, reader)
         return made
@@ -215,9 +215,9 @@ def _examples(folder: Path, reader: Any) -> Array | None:
         return None
 
 
-def _connected(folder: Path, runtime: str) -> Callable[[Array], Array]:
+def _connected(folder: Path, runtime: str, description: dict[str, Any]) -> Callable[[Array], Array]:
     try:
-        return standalone.connect(folder, runtime)
+        return standalone.connect(folder, runtime, description)
     except standalone.UnusableExportError as error:
         raise ExportError(str(error)) from error
     except ImportError as error:

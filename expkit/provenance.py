@@ -172,6 +172,18 @@ def _version(name: str) -> str | None:
         return None
 
 
+def pinned(*names: str) -> str | None:
+    """Return a requirement of the first of these packages that is installed; None where none is.
+
+    A local version, such as "+cu126", is left out: it is on no index.
+
+    Args:
+        names: of the packages; the requirement is for the first name, by which others install it as well.
+    """
+    found = next(filter(None, map(_version, names)), None)
+    return None if found is None else f"{names[0]}=={found.split('+')[0]}"
+
+
 def git(folder: Path, *arguments: str) -> str | None:
     """Return what git answers, with bytes that are not UTF-8 as surrogates; None where it fails or there is none."""
     try:

@@ -80,7 +80,7 @@ def open_model(folder: str | Path = Path(__file__).parent, runtime: str = "") ->
     about = read_about(folder)
     preprocess = _load_module(folder / "preprocess.py")
     reader, target = (preprocess.from_description(about[part]) for part in ("input", "target"))
-    return Model(about, reader, target, connect(folder, runtime))
+    return Model(about, reader, target, connect(folder, runtime, about))
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -89,20 +89,8 @@ def read_about(folder: Path) -> dict[str, Any]:
     Raises:
         UnusableExportError: it is not there or damaged, or another file is.
     """
-    import yaml
-
-    path = folder / "model.yaml"
-    try:
-        about: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-        digests = dict(about.get("sha256", {}))
-        missing = [key for key in ("input", "target", "input_shape", "input_dtype") if key not in about]
-    except FileNotFoundError as error:
-        raise UnusableExportError(f"{folder} holds no exported model: it has no model.yaml.") from error
-    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise UnusableExportError(f"{path} is damaged: {error}.") from error
-    if missing:
-        raise UnusableExportError(f"{path} is damaged: it lacks {', '.join(missing)}.")
-    for name, digest in digests.items():  # of truncated weights, Paddle reads garbage without complaint
+    about = parse_about(folder)
+    for name, digest in dict(about.get("sha256", {})).items():  # of truncated weights, Paddle reads garbage
         try:
             found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         except OSError as error:
@@ -112,17 +100,40 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
+def parse_about(folder: Path) -> dict[str, Any]:
+    """Return what `model.yaml` says, whatever is in the other files.
+
+    Raises:
+        UnusableExportError: it is not there or damaged.
+    """
+    import yaml
+
+    path = folder / "model.yaml"
+    try:
+        about: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        dict(about.get("sha256", {}))
+        missing = [key for key in ("input", "target", "input_shape", "input_dtype") if key not in about]
+    except FileNotFoundError as error:
+        raise UnusableExportError(f"{folder} holds no exported model: it has no model.yaml.") from error
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise UnusableExportError(f"{path} is damaged: {error}.") from error
+    if missing:
+        raise UnusableExportError(f"{path} is damaged: it lacks {', '.join(missing)}.")
+    return about
+
+
 def runtimes(folder: Path, about: dict[str, Any]) -> list[str]:
     """Return the runtimes for an export, those that gave the trained model's answers, the fastest first."""
     return list(about.get("runtimes") or [name for name, file in FILES.items() if (folder / file).is_file()][:1])
 
 
-def connect(folder: str | Path, runtime: str = "") -> Network:
+def connect(folder: str | Path, runtime: str = "", about: dict[str, Any] | None = None) -> Network:
     """Load the network of an export.
 
     Args:
         folder: of the export.
         runtime: see `open_model`.
+        about: what `read_about` gave; read here where it was not.
 
     Returns:
         Takes normalised inputs of the model's shape and dtype, and refuses others with a ValueError.
@@ -132,7 +143,7 @@ def connect(folder: str | Path, runtime: str = "") -> Network:
         ImportError: the runtime is not installed.
     """
     folder = Path(folder)
-    about = read_about(folder)
+    about = read_about(folder) if about is None else about
     name = runtime or next(iter(runtimes(folder, about)), "")
     if name not in FILES:
         raise UnusableExportError(f"there is no runtime {name!r}; known: {', '.join(FILES)}.")

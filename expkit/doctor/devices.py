@@ -13,12 +13,11 @@ from expkit.doctor.examination import Scene
 from expkit.findings import Finding
 from expkit.processes import usable_cores
 from expkit.provenance import processor as processor_name
-from expkit.sweeping.machine import cpu_quota, find_gpus, memory_limit, paddle_has_gpu
+from expkit.sweeping.machine import ask_nvidia_smi, cpu_quota, find_gpus, memory_limit, paddle_has_gpu
 
 GIB = 1 << 30
 LITTLE_MEMORY = 1.5 * GIB
 """Bytes; a run of the textbook's CNN with MLflow takes nearly 1 GiB."""
-_SECONDS = 20
 
 
 def processor(scene: Scene) -> Sequence[Finding]:
@@ -150,16 +149,7 @@ def _driver_trouble(environment: Mapping[str, str]) -> str:
 def _smi(environment: Mapping[str, str], *options: str) -> tuple[int, list[str]]:
     """Ask nvidia-smi; returns its exit code, 0 where it is not there, and the lines that it wrote."""
     try:
-        asked = subprocess.run(
-            ["nvidia-smi", *options],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
+        asked = ask_nvidia_smi(environment, *options)
     except FileNotFoundError:
         return 0, []
     except (OSError, subprocess.TimeoutExpired) as error:

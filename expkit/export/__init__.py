@@ -6,6 +6,6 @@ An export is a folder that a stranger can use: the model, how its inputs are mad
 
 from expkit.export.certificate import Certificate, RuntimeCheck, certificates_of
 from expkit.export.formats import FORMATS
-from expkit.export.writing import Exported, Exporter
+from expkit.export.writing import Exported, Exporter, facts_about
 
-__all__ = ["FORMATS", "Certificate", "Exported", "Exporter", "RuntimeCheck", "certificates_of"]
+__all__ = ["FORMATS", "Certificate", "Exported", "Exporter", "RuntimeCheck", "certificates_of", "facts_about"]

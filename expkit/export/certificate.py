@@ -70,11 +70,6 @@ class Certificate:
         return self.runtimes[self.runtime]
 
     @property
-    def loss(self) -> float:
-        """What is lost of the score: of an accuracy the difference, of an error its growth as a share of it."""
-        return lost(self.measure, self.model_score, self.best.score)
-
-    @property
     def passed(self) -> list[str]:
         """The runtimes that can be used, the fastest first."""
         fine = [name for name, check in self.runtimes.items() if not check.error]
@@ -120,13 +115,15 @@ def score(outputs: Array, targets: Array, spec: DataSpec) -> float:
 
 
 def lost(measure: str, before: float, after: float) -> float:
-    """Return what is lost of a score; negative where something is gained."""
+    """Return what is lost: of an accuracy the difference, of an error its growth as a share of it."""
     if measure == ACCURACY:
         return before - after
     return (after - before) / before if before else float(after > 0) * float("inf") if after else 0.0
 
 
-def compare(own: Array, exported: Array, targets: Array, spec: DataSpec, milliseconds: Mapping[str, float]) -> Any:
+def compare(
+    own: Array, exported: Array, targets: Array, spec: DataSpec, milliseconds: Mapping[str, float]
+) -> RuntimeCheck:
     """Compare the answers of an export with the model's.
 
     Args:

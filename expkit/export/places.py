@@ -55,7 +55,7 @@ def find_export(folder: Path, wanted: str = "", runtime: str = "") -> Path:
 
 def _written_as(folder: Path) -> str:
     try:
-        name = str(standalone.read_about(folder).get("written_as", "paddle"))
+        name = str(standalone.parse_about(folder).get("written_as", "paddle"))
     except standalone.UnusableExportError:
         return "paddle"  # whoever loads it says what is the matter
     return name if name in FORMATS else "paddle"

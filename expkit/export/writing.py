@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,10 +17,12 @@ import yaml
 
 from expkit import preprocess, standalone
 from expkit.api import Array, Data, Learner
+from expkit.config import ExperimentConfig
 from expkit.errors import ExportError
 from expkit.export.certificate import ACCURACY, Certificate, RuntimeCheck, compare, lost, measure_of, score
 from expkit.export.formats import FORMATS
 from expkit.export.fresh import Answer, FreshProcess
+from expkit.provenance import pinned
 from expkit.runlog import log
 from expkit.settings import ExportSettings
 from expkit.tracking.text import masked
@@ -172,13 +174,14 @@ class _Work:
         raw, targets = self.data.valid.gather(_spread(len(self.data.valid), samples))
         inputs = self.data.spec.input.normalise(raw)
         model = self._predict(inputs)
-        _describe(target, name, self.data, self.facts, form.runtimes if of_paddle else ())
+        described = _furnish(target, name, self.data, self.facts)
+        _describe(target, described, form.runtimes if of_paddle else ())
         answers = (
             self.fresh.run(target, form.runtimes, inputs) if of_paddle else {OWN: Answer(outputs=self.own(inputs))}
         )
         certificate = self._certify(name, model, targets, answers)
         (target / "certificate.json").write_text(json.dumps(asdict(certificate), indent=2), encoding="utf-8")
-        _describe(target, name, self.data, self.facts, certificate.passed if of_paddle else ())
+        _describe(target, described, certificate.passed if of_paddle else ())
         np.save(target / "example.npy", raw[:EXAMPLES])
         return certificate
 
@@ -242,15 +245,18 @@ def _spread(length: int, wanted: int) -> Array:
     return np.linspace(0, length - 1, min(length, wanted)).astype(np.int64)
 
 
-def _describe(folder: Path, name: str, data: Data, facts: Mapping[str, Any], runtimes: Sequence[str]) -> None:
+def _furnish(folder: Path, name: str, data: Data, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Put beside a network what runs it; returns what `model.yaml` is to say, but for the runtimes."""
     spec = data.spec
+    parts = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".pdiparams", ".onnx"))
     for module, copy in ((preprocess, "preprocess.py"), (standalone, "predict.py")):
         shutil.copyfile(str(module.__file__), folder / copy)
-    parts = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".pdiparams", ".onnx"))
-    described = {
+    pins = [pinned(need, f"{need}-gpu") or need for need in (*FORMATS[name].needs, "numpy", "pyyaml", "pillow")]
+    (folder / "requirements.txt").write_text("".join(f"{pin}\n" for pin in pins), encoding="utf-8")
+    return {
         "format": 2,
         "written_as": name,
-        "runtimes": list(runtimes),
+        "runtimes": [],
         **facts,
         "data": {
             "name": spec.name,
@@ -264,12 +270,11 @@ def _describe(folder: Path, name: str, data: Data, facts: Mapping[str, Any], run
         "target": spec.target.describe(),
         "output_name": FORMATS[name].output,
         "output_shape": [None, spec.outputs],
-        "sha256": {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in parts
-            if path.name != "certificate.json"
-        },
+        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in parts},
     }
+
+
+def _describe(folder: Path, described: Mapping[str, Any], runtimes: Sequence[str]) -> None:
     text = (
         "# What this exported model takes and answers. `predict.py` beside it reads this file, and needs no more than\n"
         "# what requirements.txt lists:\n"
@@ -277,17 +282,24 @@ def _describe(folder: Path, name: str, data: Data, facts: Mapping[str, Any], run
         "#   from predict import open_model; model = open_model(); model.answers(model.reader.read('FILE'))\n"
         "# In your own code: `input` and `target` say what `preprocess.py` does before and behind the network.\n"
     )
-    text += yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
+    text += yaml.safe_dump({**described, "runtimes": list(runtimes)}, sort_keys=False, allow_unicode=True)
     (folder / "model.yaml").write_text(text, encoding="utf-8")
-    needs = (*FORMATS[name].needs, "numpy", "pyyaml", "pillow")
-    (folder / "requirements.txt").write_text("".join(f"{pinned(need)}\n" for need in needs), encoding="utf-8")
 
 
-def pinned(name: str) -> str:
-    """Return a requirement with the version that is installed here, for a GPU build of Paddle that of the CPU one."""
-    for installed in (name, f"{name}-gpu"):
-        try:
-            return f"{name}=={importlib.metadata.version(installed).split('+')[0]}"
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return name
+def facts_about(config: ExperimentConfig, run: str, metrics: Mapping[str, float], **further: Any) -> dict[str, Any]:
+    """Return what `model.yaml` says of the run.
+
+    Args:
+        config: of it.
+        run: its id.
+        metrics: of the weights that are exported.
+        further: what else there is to say.
+    """
+    return {
+        "name": config.name,
+        "run": run,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **further,
+        "choices": dict(config.choices),
+        "metrics": {name: round(value, 6) for name, value in metrics.items()},
+    }

@@ -82,19 +82,33 @@ def find_gpus(environment: Mapping[str, str] = os.environ, proc: Path = Path("/p
     return tuple(found), f"CUDA_VISIBLE_DEVICES={given}"
 
 
+def ask_nvidia_smi(environment: Mapping[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    """Return what nvidia-smi answers, within 20 seconds.
+
+    Args:
+        environment: for it.
+        options: of it.
+
+    Raises:
+        OSError: it is not there, or cannot be run.
+        subprocess.TimeoutExpired: it does not answer.
+    """
+    return subprocess.run(
+        ["nvidia-smi", *options],
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_SECONDS,
+        check=False,
+    )
+
+
 def _by_smi(environment: Mapping[str, str]) -> tuple[list[str], str | None]:
     """Ask nvidia-smi; a GPU that is cut into parts counts as these, which go by name."""
     try:
-        asked = subprocess.run(
-            ["nvidia-smi", "-L"],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
+        asked = ask_nvidia_smi(environment, "-L")
     except (OSError, subprocess.TimeoutExpired):
         return [], None
     if asked.returncode != 0:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import importlib.metadata
 import io
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ import yaml
 
 from expkit.errors import ExportError
 from expkit.preprocess import KINDS, from_description
+from expkit.provenance import pinned
 from expkit.standalone import FILES, runtimes
 from expkit.tracking.operations import Point
 from expkit.tracking.store import Store, import_mlflow
@@ -277,11 +277,4 @@ def requirements(kind: str, runtime: str) -> list[str]:
         runtime: that runs it.
     """
     needed = [_NEEDS[runtime], ("numpy",), ("pandas",), ("pyyaml",), *([("pillow",)] if kind == "image" else [])]
-    return [pin for names in needed if (pin := next(filter(None, map(_pinned, names)), None)) is not None]
-
-
-def _pinned(name: str) -> str | None:
-    try:
-        return f"{name}=={importlib.metadata.version(name).split('+')[0]}"
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return [pin for names in needed if (pin := next(filter(None, map(pinned, names)), None)) is not None]
