@@ -1,23 +1,24 @@
 """A training step in expkit against the same model in scripts written by hand.
 
-    python benchmarks/training.py [--rounds 5] [--steps 150] [--cases cnn mlp housing] [--sides ...]
+    python benchmarks/training.py [--rounds 5] [--steps 150] [--cases cnn mlp housing] [--sides ...] [--torch-python P]
 
     expkit      `python -m expkit` with everything on: progress, metrics, tracking (SQLite), checkpoints
     textbook    the book's script: Dataset and DataLoader item by item, Paddle as it comes
     minimal     a careful user's loop: data in memory, batches gathered whole, and nothing else; with expkit's settings
                 of the process and its two layer fixes, which such a user would have to know
     fit         `paddle.Model.fit` on the book's Dataset
-    pytorch     the minimal loop in PyTorch, where that is installed
+    pytorch     the minimal loop in PyTorch, where that is installed: here, or for the Python that --torch-python names
 
 A round starts each side once in a process of its own, in an order that changes each time. Every side trains on
 batches of the same data and notes when each step ends, data included; a side's figure is the median between two of
 these, after a warm-up. Printed are the medians over the rounds, and the median of the rounds' ratios to expkit. One
-thread each.
+thread each. A side also says what it trains, and one that trains something else than expkit ends the comparison.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import itertools
 import json
 import os
@@ -28,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,8 @@ OVERRIDES = {
 SIDES = ("expkit", "textbook", "minimal", "fit", "pytorch")
 WARM_UP = 20
 Ticks = list[float]
+work: dict[str, Any] = {}
+"""What this process trains; filled by its side."""
 
 
 def data_of(case: str) -> tuple[Any, Any, int]:
@@ -56,13 +60,24 @@ def data_of(case: str) -> tuple[Any, Any, int]:
         inputs = draw.normal(size=(404, 13)).astype(np.float32)
         return inputs, (inputs @ draw.normal(size=(13, 1)) + 1).astype(np.float32), 10
     if (folder / "mnist").is_dir():
-        from expkit_datasets.idx import read_idx
-
-        images, labels = (next((folder / "mnist").glob(f"train-{name}*")) for name in ("images", "labels"))
-        pixels, numbers = read_idx(images, ndim=3, dataset="mnist"), read_idx(labels, ndim=1, dataset="mnist")
+        pixels = read_idx(folder / "mnist" / "train-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
+        numbers = read_idx(folder / "mnist" / "train-labels-idx1-ubyte.gz", 8)
     else:
         pixels, numbers = draw.integers(0, 256, (50_000, 28, 28), dtype=np.uint8), draw.integers(0, 10, 50_000)
     return pixels[:50_000], numbers[:50_000].astype(np.int64), 64
+
+
+def read_idx(file: Path, head: int) -> Any:
+    with gzip.open(file) as packed:
+        return np.frombuffer(packed.read(), np.uint8, offset=head)
+
+
+def note(model: Any, optimizer: Any, inputs: Any, targets: Any) -> None:
+    """Note what is trained on a batch, in words that are the same for all sides."""
+    if not work:
+        sizes = sorted(int(np.prod(tuple(one.shape))) for one in model.parameters())
+        shapes = (tuple(inputs.shape), len(targets))
+        work.update(batch=str(shapes), parameters=str(sizes), optimizer=type(optimizer).__name__)
 
 
 def expkit(case: str, steps: int) -> Ticks:
@@ -75,6 +90,9 @@ def expkit(case: str, steps: int) -> Ticks:
     ticks: Ticks = []
 
     class Watch(Callback):
+        def on_fit_start(self, event: Any) -> None:
+            note(event.learner.model, event.learner._optimizer, *next(iter(event.train.epoch(1, 0))))
+
         def on_step_end(self, event: Any) -> None:
             ticks.append(time.perf_counter())
             if len(ticks) == steps:
@@ -149,6 +167,7 @@ def textbook(case: str, steps: int) -> Ticks:
     ticks: Ticks = []
     while True:
         for inputs, targets in loader:
+            note(model, optimizer, inputs, targets)
             value = loss(model(inputs), targets)
             value.backward()
             optimizer.step()
@@ -167,6 +186,7 @@ def minimal(case: str, steps: int) -> Ticks:
     speed_up(model)
     ticks: Ticks = []
     for inputs, targets in gathered(case):
+        note(model, optimizer, inputs, targets)
         value = loss(model(paddle.to_tensor(inputs)), paddle.to_tensor(targets))
         value.backward()
         optimizer.step()
@@ -188,6 +208,7 @@ def fit(case: str, steps: int) -> Ticks:
         def on_train_batch_end(self, step: int, logs: Any = None) -> None:
             ticks.append(time.perf_counter())
 
+    note(network, optimizer, *next(gathered(case)))
     model = paddle.Model(network)
     model.prepare(optimizer, loss, None if case == "housing" else paddle.metric.Accuracy())
     size = data_of(case)[2]
@@ -225,6 +246,7 @@ def pytorch(case: str, steps: int) -> Ticks:
     optimizer = kind(model.parameters(), lr=0.01 if case == "housing" else 0.001)
     ticks: Ticks = []
     for inputs, targets in gathered(case):
+        note(model, optimizer, inputs, targets)
         value = loss(model(torch.from_numpy(inputs)), torch.from_numpy(targets))
         optimizer.zero_grad()
         value.backward()
@@ -237,38 +259,42 @@ def pytorch(case: str, steps: int) -> Ticks:
 
 
 def child(side: str, case: str, steps: int) -> None:
-    from expkit import cpu_tuning
+    if side != "pytorch":  # whose Python may have neither
+        from expkit import cpu_tuning
 
-    if side == "minimal":
-        cpu_tuning.apply()
-    if side != "pytorch":
+        if side == "minimal":
+            cpu_tuning.apply()
         cpu_tuning.import_paddle()
     run: Callable[[str, int], Ticks] = globals()[side]
     ticks = run(case, steps)
     gaps = [b - a for a, b in itertools.pairwise(ticks)][WARM_UP:]
-    print(json.dumps(1000 * statistics.median(gaps)))
+    print(json.dumps({"ms": 1000 * statistics.median(gaps), "work": work}))
 
 
-def measure(side: str, case: str, steps: int) -> float:
+def measure(python: str, side: str, case: str, steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(Path(__file__).absolute()), "--child", side, case, "--steps", str(steps)]
+        command = [python, str(Path(__file__).absolute()), "--child", side, case, "--steps", str(steps)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
         if done.returncode:
             raise SystemExit(f"{side}, {case}: {done.stderr[-2000:]}")
-        return float(json.loads(done.stdout.splitlines()[-1]))
+        return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def compare(case: str, sides: list[str], rounds: int, steps: int) -> None:
-    found: dict[str, list[float]] = {side: [] for side in sides}
+def compare(case: str, pythons: dict[str, str], rounds: int, steps: int) -> None:
+    found: dict[str, list[dict[str, Any]]] = {side: [] for side in pythons}
     for number in range(rounds):
-        for side in random.Random(number).sample(sides, len(sides)):
-            found[side].append(measure(side, case, steps))
-    print(f"\n{CASES[case]}: ms a step; its ratio to expkit's (rounds)")
-    for side, times in found.items():
-        ratios = [time / own for time, own in zip(times, found["expkit"], strict=True)]
+        for side in random.Random(number).sample(list(pythons), len(pythons)):
+            found[side].append(measure(pythons[side], side, case, steps))
+    kinds = {side: values[0]["work"] for side, values in found.items()}
+    if any(kind != kinds["expkit"] for kind in kinds.values()):
+        raise SystemExit(f"{case}: the sides do not train the same\n{json.dumps(kinds, indent=1)}")
+    print(f"\n{CASES[case]}\n\n| side | ms a step | of expkit's (rounds) |\n|---|---|---|")
+    for side, values in found.items():
+        times = [one["ms"] for one in values]
+        ratios = [time / own["ms"] for time, own in zip(times, found["expkit"], strict=True)]
         told = f"{statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"  {side:<9} {statistics.median(times):8.3f}  {told}")
+        print(f"| {side} | {statistics.median(times):.3f} | {told} |", flush=True)
 
 
 def main() -> None:
@@ -277,16 +303,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--torch-python", metavar="P", help="a Python that has PyTorch, where this one has not")
     parser.add_argument("--child", nargs=2, metavar=("SIDE", "CASE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(*options.child, options.steps)
         return
-    from importlib.util import find_spec
-
-    sides = [side for side in options.sides if side != "pytorch" or find_spec("torch")]
+    pythons = dict.fromkeys(dict.fromkeys(("expkit", *options.sides)), sys.executable)
+    if options.torch_python and "pytorch" in pythons:
+        pythons["pytorch"] = str(Path(options.torch_python).absolute())
+    elif not find_spec("torch"):
+        pythons.pop("pytorch", None)
     for case in options.cases:
-        compare(case, sides, options.rounds, options.steps)
+        compare(case, pythons, options.rounds, options.steps)
 
 
 if __name__ == "__main__":
