@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from expkit import inspection
+from expkit.api_version import VERSION
 from expkit.errors import (
     ConfigError,
     DataError,
@@ -97,9 +98,6 @@ __all__ = [
     "did_you_mean",
     "inspection",
 ]
-
-VERSION = "1.3"
-"""Grows its second number with each addition, its first with each change that breaks a plugin."""
 
 
 class Loss(Protocol):

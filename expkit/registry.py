@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import Distribution, distributions
 
+from expkit import distributions
+from expkit.distributions import misfit, plugins
 from expkit.errors import PluginError, did_you_mean
 
 
@@ -101,7 +102,7 @@ def find(kind: Kind, name: str) -> Entry:
     """Return the one component of that name.
 
     Raises:
-        PluginError: nobody announces it, or two distributions do.
+        PluginError: nobody announces it, two distributions do, or it was made for another plugin API.
     """
     found = entries(kind).get(name, ())
     if not found:
@@ -113,6 +114,10 @@ def find(kind: Kind, name: str) -> Entry:
     if len(found) > 1:
         owners = " and ".join(f"{e.distribution} {e.version} ({e.target})" for e in found)
         raise PluginError(f"{kind.name} {name!r} is announced by {owners}. Uninstall one, or rename its entry point.")
+    unfit = misfit(found[0].distribution)
+    if unfit is not None:
+        owner = f"{found[0].distribution} {found[0].version}"
+        raise PluginError(f"{kind.name} {name!r} of {owner} cannot be used: {unfit.text}. {unfit.remedy}")
     return found[0]
 
 
@@ -136,45 +141,33 @@ class ConfigDir:
 def config_dirs() -> list[ConfigDir]:
     """Return the Hydra config folders that distributions bring (group `expkit.conf`)."""
     return sorted(
-        ConfigDir(point.name, point.value, dist.metadata["Name"], dist.version)
-        for dist in _unique()
-        for point in dist.entry_points
+        ConfigDir(point.name, point.value, plugin.name, plugin.version)
+        for plugin in plugins()
+        for point in plugin.points
         if point.group == "expkit.conf"
     )
 
 
 def distributions_of_plugins() -> dict[str, str]:
     """Return name and version of each distribution that announces something to expkit; expkit itself is one."""
-    return {dist.metadata["Name"]: dist.version for dist in _unique()}
+    return {plugin.name: plugin.version for plugin in plugins()}
 
 
 def clear_cache() -> None:
     """Look at the installed distributions anew."""
     _table.cache_clear()
+    distributions.clear_cache()
 
 
 @lru_cache(maxsize=1)
 def _table() -> dict[str, dict[str, tuple[Entry, ...]]]:
     kinds = {k.entry_point_group: k for k in KINDS}
     table: dict[str, dict[str, tuple[Entry, ...]]] = {}
-    for dist in _unique():
-        for point in dist.entry_points:
+    for plugin in plugins():
+        for point in plugin.points:
             kind = kinds.get(point.group)
             if kind is not None:
-                entry = Entry(kind, point.name, point.value, dist.metadata["Name"], dist.version)
+                entry = Entry(kind, point.name, point.value, plugin.name, plugin.version)
                 group = table.setdefault(point.group, {})
                 group[point.name] = (*group.get(point.name, ()), entry)
     return {group: dict(sorted(names.items())) for group, names in table.items()}
-
-
-def _unique() -> list[Distribution]:
-    """Each distribution that announces something to expkit, once.
-
-    A checkout beside its own .dist-info would else clash with itself. Names are asked only of those few, since
-    parsing the metadata of every installed distribution takes 0.1 s.
-    """
-    seen: dict[str, Distribution] = {}
-    for dist in distributions():
-        if any(point.group.startswith("expkit.") for point in dist.entry_points):
-            seen.setdefault(dist.metadata["Name"].lower().replace("_", "-"), dist)
-    return list(seen.values())

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from expkit import registry
 from expkit.cli.experiments import EXPERIMENT, ConfFile, experiments, presets
+from expkit.distributions import misfit
 from expkit.errors import PluginError, did_you_mean
 from expkit.registry import Entry, Kind
 from expkit.signature import summarize
@@ -113,6 +114,9 @@ def _component_row(entry: Entry, same_name: tuple[Entry, ...]) -> Row:
         broken = str(error).partition("cannot be used: ")[2] or str(error)
     if rivals:
         broken = "the same name is announced by " + " and ".join(f"{e.distribution} {e.version}" for e in rivals)
+    unfit = misfit(entry.distribution)
+    if unfit is not None:
+        broken = f"{unfit.text}. {unfit.remedy}"
     origin = f"{entry.distribution} {entry.version}"
     return Row(entry.kind.name, entry.kind.config_group, entry.name, summary, origin, entry.target, broken)
 

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS: dict[int, tuple[str, ...]] = {
     1: (
         "expkit",
+        "expkit.api_version",
         "expkit.errors",
         "expkit.masked_output",
         "expkit.masking",  # reads the environment, too
@@ -48,6 +49,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.data",
         "expkit.data_checks",
         "expkit.device",
+        "expkit.distributions",
         "expkit.docstring",
         "expkit.files",
         "expkit.findings",
