@@ -146,7 +146,7 @@ def _described(dist: Distribution, points: tuple[EntryPoint, ...], trouble: str)
     requires: tuple[str, ...] = ()
     try:
         about = dist.metadata
-        told = {field: about[field] if field in about else "" for field in ("Name", "Version", "Summary")}
+        told = {field: about[field] for field in ("Name", "Version", "Summary") if field in about}
         requires = tuple(dist.requires or ())
     except Exception as error:  # noqa: BLE001 - likewise
         trouble = trouble or f"its METADATA cannot be read ({type(error).__name__}: {error})"
