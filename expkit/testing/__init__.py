@@ -16,15 +16,26 @@ made for by raising `ConfigError`; it must accept one of the specs, which are `e
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from expkit.testing.base import ConformanceError, check_options, example_batch, example_specs
+from expkit.testing import common, contract  # noqa: F401 - they add their promises
+from expkit.testing.base import check_options
+from expkit.testing.cases import Case, conformance_cases
 from expkit.testing.engine import check_loss, check_model
+from expkit.testing.examination import entries_of, examine, examine_entry
+from expkit.testing.examples import example_batch, example_specs, trial_specs
 from expkit.testing.learner import check_learner
 from expkit.testing.plain import check_callback, check_dataset, check_metric, check_transform
+from expkit.testing.promises import Promise, promises
+from expkit.testing.report import ConformanceError, Outcome, Problem, Report
 from expkit.testing.updates import check_optimizer, check_regularizer, check_schedule
 
 __all__ = [
     "CHECKS",
+    "Case",
     "ConformanceError",
+    "Outcome",
+    "Problem",
+    "Promise",
+    "Report",
     "check_callback",
     "check_dataset",
     "check_learner",
@@ -36,8 +47,14 @@ __all__ = [
     "check_regularizer",
     "check_schedule",
     "check_transform",
+    "conformance_cases",
+    "entries_of",
+    "examine",
+    "examine_entry",
     "example_batch",
     "example_specs",
+    "promises",
+    "trial_specs",
 ]
 
 CHECKS: Mapping[str, Callable[[Callable[..., Any]], None]] = {

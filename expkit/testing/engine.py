@@ -11,7 +11,8 @@ import numpy as np
 from expkit.api import Array, Batch, DataSpec
 from expkit.cpu_tuning import import_paddle
 from expkit.preprocess import SCORES
-from expkit.testing.base import Component, build, check_options, each_fitting, example_batch, require
+from expkit.testing.base import Component, build, check_options, each_fitting, require
+from expkit.testing.examples import example_batch
 
 _STEPS = 15
 

@@ -14,7 +14,8 @@ import numpy as np
 from expkit.api import Array, Batch, ConfigError, DataSpec, LearnerState, StepResult
 from expkit.cpu_tuning import import_paddle
 from expkit.seeding import random_state, seed_everything
-from expkit.testing.base import Component, build, check_options, each_fitting, example_batch, require
+from expkit.testing.base import Component, build, check_options, each_fitting, require
+from expkit.testing.examples import example_batch
 
 _STEPS = 4
 

@@ -29,7 +29,8 @@ from expkit.api import (
     Values,
 )
 from expkit.metrics import packed, unpacked
-from expkit.testing.base import Component, build, check_options, each_fitting, example_batch, require
+from expkit.testing.base import Component, build, check_options, each_fitting, require
+from expkit.testing.examples import example_batch
 
 
 def check_metric(component: Component, *, specs: Iterable[DataSpec] | None = None) -> None:

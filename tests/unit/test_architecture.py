@@ -125,10 +125,10 @@ LAYERS: dict[int, tuple[str, ...]] = {
         *("expkit.doctor", "expkit.doctor.*"),
         *("expkit.experiment", "expkit.reproduction", "expkit.reproduction.*"),
         *("expkit.sweeping", "expkit.sweeping.*", "expkit.verification", "expkit.verification.*"),
+        *("expkit.testing", "expkit.testing.*"),  # the conformance kit: for plugin authors, and for `plugins check`
     ),
     6: ("expkit.cli", "expkit.cli.*"),
-    # Entrances, which nothing imports: `python -m expkit`, and the kit for the tests of plugin authors.
-    7: ("expkit.__main__", "expkit.testing", "expkit.testing.*"),
+    7: ("expkit.__main__",),  # the entrance, which nothing imports
 }
 
 # Only these know Hydra and OmegaConf: the command line, which starts Hydra and explains its errors, and the
