@@ -24,6 +24,12 @@ class PluginError(ExpkitError):
     """A plugin that is unknown, broken, or in conflict with another."""
 
 
+class CallbackError(PluginError):
+    """A callback that failed and that its run needs."""
+
+    exit_code = 1
+
+
 class DeviceError(ExpkitError):
     """A device that this machine or this build of Paddle does not have."""
 

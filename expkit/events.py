@@ -114,11 +114,22 @@ class FitEnd:
     step: int
 
 
+EVENTS = ("on_fit_start", "on_epoch_start", "on_step_end", "on_epoch_end", "on_fit_end")
+ROLES = ("observer", "essential")
+
+
 class Callback:
     """Watches training. Override what you need; never change model or data from here.
 
+    Callbacks are told of an event in the order in which they were chosen: ``callbacks=[first,second]``.
+
     A callback with memory of its own overrides `state_dict` and `load_state_dict`, so that a resumed run goes on as
     if it had not stopped.
+
+    Attributes:
+        role: what becomes of the run when a method raises. An "observer" is switched off, which is said at once, at the
+            end, and in the run's record; training goes on. An "essential" one ends the run, which has failed then.
+            Either ends it by `ConfigError`, as for an option that cannot be, or `TrainingStoppedError`.
 
     Example:
         >>> class Beep(Callback):
@@ -126,6 +137,8 @@ class Callback:
         ...         if event.is_best:
         ...             print("a new best")
     """
+
+    role: str = "observer"
 
     def on_fit_start(self, event: FitStart) -> None:
         """Training begins."""

@@ -20,6 +20,7 @@ from expkit.config import ExperimentConfig
 from expkit.errors import CheckpointError, DeviceLostError, ExpkitError, TrainingStoppedError
 from expkit.export import Exported, Exporter, facts_about
 from expkit.interrupts import StopRequests
+from expkit.isolation import failures
 from expkit.last_step import EnoughSteps, LastStep
 from expkit.lock import RunLock
 from expkit.masked_output import lasting_output
@@ -264,6 +265,7 @@ class _Run:
             epochs=progress.epoch,
             mlflow_run=self.recorder.mlflow_run_id,
             stopped=end.reason,
+            switched_off=failures(self.prepared.callbacks),
         )
         exported.check()  # only now, so that what was measured is recorded and shown in any case
         return result

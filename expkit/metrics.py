@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from expkit import registry
 from expkit.api import Metric, StepResult
-from expkit.errors import ConfigError, PluginError
+from expkit.errors import ConfigError, ExpkitError, PluginError
 from expkit.spec import Array
 
 ARRAY = "array of"
@@ -48,8 +49,13 @@ class Meter:
         """Take in one batch."""
         self._loss += result.loss * len(targets)
         self._samples += len(targets)
-        for metric in self._metrics.values():
-            metric.update(result.outputs, targets)
+        for name, metric in self._metrics.items():
+            try:
+                metric.update(result.outputs, targets)
+            except Exception as error:  # a plugin's code
+                before = self._samples - len(targets)
+                batch = f"the batch of {len(targets)} samples after {before:,} others (outputs {_shape(result.outputs)}"
+                raise _failed(name, metric, f"update with {batch}, targets {_shape(targets)})", error) from error
 
     def compute(self, prefix: str = "") -> dict[str, float]:
         """Return {"loss": ..., "accuracy": ...} over all batches since the reset, each name after the prefix.
@@ -57,8 +63,17 @@ class Meter:
         Every value is NaN when there were none.
         """
         values = {"loss": self._loss / self._samples if self._samples else math.nan}
-        values.update({name: float(metric.compute()) for name, metric in self._metrics.items()})
+        values.update({name: self._value(name, metric) for name, metric in self._metrics.items()})
         return {prefix + name: value for name, value in values.items()}
+
+    def _value(self, name: str, metric: Metric) -> float:
+        try:
+            value = metric.compute()
+            if isinstance(value, (str, bytes)):
+                raise TypeError(f"its value is {value!r}, which is no number")
+            return float(value)
+        except Exception as error:  # a plugin's code
+            raise _failed(name, metric, f"compute after {self._samples:,} samples", error) from error
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was gathered since the reset as plain values (JSON), exact to the last bit.
@@ -89,6 +104,22 @@ class Meter:
         for name, metric in kept.items():
             metric.load_state_dict(unpacked(state["metrics"][name]))  # type: ignore[attr-defined]  # it has given it
         return tuple(name for name in self._metrics if name not in kept)
+
+
+def _failed(name: str, metric: Metric, where: str, error: Exception) -> ExpkitError:
+    """Name the metric that raised; an error that is meant for the user is handed on as it is."""
+    if isinstance(error, ExpkitError):
+        return error
+    made = type(metric)
+    owner = registry.owner_of("metric", f"{made.__module__}.{made.__qualname__}")
+    return PluginError(
+        f"metric {name!r}{owner} failed in {where}: {type(error).__name__}: {error}. "
+        "EXPKIT_DEBUG=1 shows the traceback."
+    )
+
+
+def _shape(values: Array) -> str:
+    return f"{list(np.shape(values))} {getattr(values, 'dtype', type(values).__name__)}"
 
 
 def packed(value: Any) -> Any:

@@ -12,6 +12,7 @@ from expkit.data import Batches
 from expkit.data_checks import check_data
 from expkit.errors import ConfigError, PluginError
 from expkit.export.formats import require
+from expkit.isolation import guarded
 from expkit.loading import Loading, choose
 from expkit.metrics import Meter
 from expkit.parts import ConfiguredParts, check_rollback
@@ -74,7 +75,7 @@ def prepare(config: ExperimentConfig, *, training: bool = True, team: Team | Non
         use: Meter({name: c.build(spec=data.spec) for name, c in config.metrics.items()})
         for use in ("step", "train", "eval")
     }
-    callbacks = {name: c.build(spec=data.spec) for name, c in config.callbacks.items()}
+    callbacks = guarded(config.callbacks, data.spec)
     steps = len(batches["train"])
     parts = ConfiguredParts(config, data.spec, steps_per_epoch=steps, device=used, training=training, team=team)
     # Seeded again, so that the weights do not depend on random numbers that loading the data may have used.

@@ -21,6 +21,7 @@ from expkit.errors import ConfigError
 from expkit.export import Certificate
 from expkit.export_record import recorded, track_exports
 from expkit.identity import config_hash, differences
+from expkit.isolation import failures
 from expkit.masking import masked, recordable
 from expkit.model_card import code
 from expkit.preparation import Prepared
@@ -262,6 +263,10 @@ class Recorder:
             reason: in words, for the last three.
         """
         self._record.update(status=status, ended=_now(), **({"reason": reason} if reason else {}))
+        switched_off = failures(self._prepared.callbacks)
+        if switched_off:
+            self._record["switched_off"] = [asdict(failure) for failure in switched_off]
+            self._tracker.set_tags({"callbacks.switched_off": "; ".join(map(str, switched_off))})
         if reason and "metrics" not in self._record:
             ended = masked(f"No result: {reason}")
             if (self._folder / "checkpoints" / "index.json").is_file():

@@ -121,6 +121,20 @@ def find(kind: Kind, name: str) -> Entry:
     return found[0]
 
 
+def owner_of(kind: str, target: str) -> str:
+    """Say whose a component is, for messages: " of acme 1.2.0 (acme.beep.Beep)".
+
+    Args:
+        kind: name of its kind.
+        target: "package.module.Class".
+    """
+    for same in entries(kind_named(kind)).values():
+        for entry in same:
+            if entry.python_path == target:
+                return f" of {entry.distribution} {entry.version} ({target})"
+    return f" ({target})"
+
+
 @dataclass(frozen=True, order=True)
 class ConfigDir:
     """A folder of Hydra configs as its distribution announces it.

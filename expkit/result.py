@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def show_result(
     epochs: int,
     mlflow_run: str | None,
     stopped: str = "",
+    switched_off: Sequence[object] = (),
 ) -> None:
     """Show the table of metrics, where everything is, and what to do next.
 
@@ -57,9 +58,11 @@ def show_result(
         epochs: that were trained.
         mlflow_run: id of the MLflow run, if there is one.
         stopped: why a callback ended training early.
+        switched_off: why callbacks were switched off.
     """
     folder = report.quote_path(result.folder)
     places = [("stopped", stopped)] if stopped else []
+    places += [("switched off", str(failure)) for failure in switched_off]
     places.append(("run folder", folder))
     if mlflow_run is not None:
         places.append(("MLflow run", f"{mlflow_run}  (experiment {config.tracking.experiment or config.name})"))

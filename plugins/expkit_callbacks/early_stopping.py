@@ -24,6 +24,8 @@ class EarlyStopping(Callback):
         >>> stopping = EarlyStopping(metric="valid/accuracy", patience=5)
     """
 
+    role = "essential"
+
     def __init__(
         self,
         *,

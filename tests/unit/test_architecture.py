@@ -85,6 +85,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.fonts",
         "expkit.found_files",
         "expkit.inputs",
+        "expkit.isolation",
         "expkit.last_step",
         "expkit.lock",
         "expkit.model_card",
