@@ -53,7 +53,7 @@ def advice(then: str, now: str) -> str:
     return (
         f"expkit.api is not what tests/unit/{recorded().name} says plugins of {version} can rely on:\n"
         + "\n".join(lines)
-        + f'\n{rule}: set expkit.api.VERSION = "{wanted}", run `{COMMAND}`, and say it in CHANGELOG.md.'
+        + f'\n{rule}: set VERSION = "{wanted}" in expkit/api_version.py, run `{COMMAND}`, and say it in CHANGELOG.md.'
     )
 
 
