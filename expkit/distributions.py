@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
 
 from expkit.api_version import VERSION
 
@@ -50,6 +50,15 @@ def plugins() -> list[Plugin]:
 def plugin(name: str) -> Plugin:
     """Return a distribution by name; one without entry points where it announces nothing."""
     return _plugins().get(_normal(name)) or Plugin(name, "?")
+
+
+def installed(name: str) -> str | None:
+    """Return name and version of a distribution of this name, of whatever use it is; None where there is none."""
+    try:
+        found = distribution(name)
+        return f"{found.metadata['Name']} {found.version}"
+    except PackageNotFoundError:
+        return None
 
 
 def clear_cache() -> None:

@@ -17,6 +17,7 @@ __all__ = ["main", "report"]
 VERBS = {
     "list": "what can be chosen: list, list models, list experiments",
     "show": "one of these: show model/cnn; or a run: show run last",
+    "new": "a plugin of your own that works: new plugin acme",
     "check": "whether data, model and loss fit: check +experiment=mnist_cnn",
     "doctor": "whether machine and installation are fit, and what to do if not",
     "resume": "go on with an interrupted run: resume last",

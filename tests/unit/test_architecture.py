@@ -61,6 +61,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.parts",
         "expkit.processes",
         "expkit.registry",
+        "expkit.scaffold",
         "expkit.seeding",
         "expkit.settings",
         "expkit.signature",

@@ -1,0 +1,1 @@
+"""Plugins for expkit, one component a file."""
