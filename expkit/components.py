@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
 from expkit import registry
 from expkit.component import Component
-from expkit.errors import ConfigError, PluginError, did_you_mean
+from expkit.errors import ConfigError, ExpkitError, PluginError, did_you_mean
 from expkit.signature import LOADER_OPTIONS, describe
 
 LOADER_NAMES = frozenset(option.name for option in LOADER_OPTIONS)
@@ -130,16 +131,28 @@ def _bind(kind: str, name: str, target: str, options: Mapping[str, Any], idle: M
         made = instantiate({"_target_": target, **options}, _partial_=True, _convert_="all")
         return _without_idle(made, idle) if idle else cast(Callable[..., Any], made)
     except InstantiationException as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        entry = announced(kind, target)
-        owner = f" of {entry.distribution} {entry.version}" if entry else ""
-        remedy = f" Update or uninstall {entry.distribution}." if entry else ""
-        raise PluginError(
-            f"{kind} {name!r}{owner}: {target} cannot be loaded: {type(cause).__name__}: {cause}.{remedy} "
-            "EXPKIT_DEBUG=1 shows the traceback."
-        ) from error
+        raise _not_loaded(kind, name, target, error) from error
+
+
+def _not_loaded(kind: str, name: str, target: str, error: Exception) -> ExpkitError:
+    """Say what Hydra could not build: the component, or a class that its options name."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    lines = [line for line in str(cause).splitlines() if not line.startswith("full_key")]
+    what = f"{'' if cause is error else f'{type(cause).__name__}: '}{' '.join(lines)}"
+    inside = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
+    if inside is not None:
+        return ConfigError(
+            f"{kind}.{inside[1]}: its _target_ cannot be used: {what.rstrip('.')}. EXPKIT_DEBUG=1 shows the traceback."
+        )
+    entry = announced(kind, target)
+    owner = f" of {entry.distribution} {entry.version}" if entry else ""
+    remedy = f" Update or uninstall {entry.distribution}." if entry else ""
+    return PluginError(
+        f"{kind} {name!r}{owner}: {target} cannot be loaded: {what.rstrip('.')}.{remedy} EXPKIT_DEBUG=1 shows the "
+        "traceback."
+    )
 
 
 def _without_idle(made: partial[Any], idle: Mapping[str, Any]) -> partial[Any]:

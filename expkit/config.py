@@ -21,6 +21,7 @@ from expkit.component import Component
 from expkit.components import announced, make_components
 from expkit.errors import ConfigError, did_you_mean
 from expkit.paths import ROOT_CONFIG, conf_dir
+from expkit.registry import KINDS
 from expkit.secret_names import MASK
 from expkit.settings import (
     CheckpointSettings,
@@ -40,6 +41,7 @@ from expkit.signature import LOADER_OPTIONS
 LOADING_MODES = ("auto", "sync", "prefetch", "workers")
 _VARIABLE = re.compile(r"\$\{oc\.env:(\w+)\}")
 _ABSENT = object()
+_SEVERAL = {kind.config_group for kind in KINDS if kind.many}
 _WORDS = ("on", "off", "yes", "no")  # YAML takes them for true and false, the command line for what they are
 FRAMEWORK_NODES = ("trainer", "device", "tracking", "checkpoint", "export", "plots", "sweep")
 
@@ -257,3 +259,5 @@ def _flatten(prefix: str, value: Any, into: dict[str, Any]) -> None:
     for key, inner in value.items():
         if key != "_target_":
             _flatten(f"{prefix}.{key}", inner, into)
+        elif prefix.count(".") > (prefix.partition(".")[0] in _SEVERAL):  # a class among the options of a component
+            into[f"{prefix}.target"] = inner

@@ -18,6 +18,8 @@ from expkit.testing.examples import example_specs
 from expkit.testing.report import ConformanceError
 
 Component = Callable[..., Any]
+BY_TARGET = "dict[str, object]"
+"""The type of an option that is a class and its arguments, given by `_target_`: nobody can check what is in it."""
 
 
 def require(kept: bool, component: object, promise: str) -> None:
@@ -94,10 +96,10 @@ def check_options(kind: str, component: Component) -> None:
         annotation = option.annotation
         written = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
         require(
-            annotation is not option.empty and _is_checked(option_type(written)),
+            annotation is not option.empty and _is_checked(option_type(written.replace(BY_TARGET, "str"))),
             target,
             f"option {option.name!r} needs a type that can be checked, such as int, float | None, list[int], "
-            'dict[str, float], Literal["a", "b"] or Path',
+            f'dict[str, float], Literal["a", "b"] or Path; {BY_TARGET} for a class that users give by its _target_',
         )
         require(
             option.name in documented,
