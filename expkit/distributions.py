@@ -41,6 +41,10 @@ class Plugin:
         """Versions of the plugin API that it says it was made for."""
         return sorted(point.name for point in self.points if point.group == API)
 
+    def is_called(self, name: str) -> bool:
+        """Say whether a name is this one's, however it is written: "my_plugin" is "My-Plugin"."""
+        return _normal(name) == _normal(self.name)
+
 
 def plugins() -> list[Plugin]:
     """Return each distribution that announces something to expkit, in the order of Python's path."""

@@ -173,7 +173,7 @@ def _definition(entry: Entry) -> Definition | None:
         raise _broken(entry, cause, "Correct that file.") from error
     except PluginError:
         raise
-    except Exception as error:  # importing a parent package runs its author's code
+    except (Exception, SystemExit) as error:  # importing a parent package runs its author's code
         raise _import_failed(entry, error) from error
     missing = missing_imports(definition.module) if definition is not None else []
     if missing:
@@ -191,12 +191,12 @@ def _import(entry: Entry) -> Any:
             found = getattr(found, name)
     except AttributeError as error:
         raise _broken(entry, str(error), _REMEDY_AUTHOR) from error
-    except Exception as error:  # an import runs its author's code
+    except (Exception, SystemExit) as error:  # an import runs its author's code
         raise _import_failed(entry, error) from error
     return found
 
 
-def _import_failed(entry: Entry, error: Exception) -> PluginError:
+def _import_failed(entry: Entry, error: BaseException) -> PluginError:
     if isinstance(error, ModuleNotFoundError):
         return _broken(entry, str(error), f"Install what provides it, or update {entry.distribution} {entry.version}.")
     cause = f"importing it raises {type(error).__name__}: {error}"

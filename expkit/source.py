@@ -39,14 +39,26 @@ def module_spec(module: str) -> ModuleSpec | None:
     for part in parts:
         if spec is None or spec.submodule_search_locations is None:
             break
-        name = f"{name}.{part}"
-        spec = _submodule_spec(name, list(spec.submodule_search_locations))
+        name, parent = f"{name}.{part}", spec
+        spec = _submodule_spec(name, list(parent.submodule_search_locations or ()))
+        if spec is None and not _changes_its_path(parent):
+            return None
     if spec is not None and spec.name == module:
         return spec
     try:
         return importlib.util.find_spec(module)
     except (ModuleNotFoundError, ValueError):  # a parent is missing; a hand-made module without a spec
         return None
+
+
+def _changes_its_path(package: ModuleSpec) -> bool:
+    """Say whether importing a package may add modules to it that are not in its folders."""
+    if package.origin is None or not package.origin.endswith(".py"):
+        return package.origin is not None  # a namespace has no code of its own
+    try:
+        return any(word in Path(package.origin).read_text("utf-8", "replace") for word in ("__path__", "meta_path"))
+    except OSError:
+        return True
 
 
 def source_file(module: str) -> Path | None:

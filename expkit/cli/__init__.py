@@ -17,6 +17,7 @@ __all__ = ["main", "report"]
 VERBS = {
     "list": "what can be chosen: list, list models, list experiments",
     "show": "one of these: show model/cnn; or a run: show run last",
+    "plugins": "who brings components, and how they are; plugins check acme",
     "new": "a plugin of your own that works: new plugin acme",
     "check": "whether data, model and loss fit: check +experiment=mnist_cnn",
     "doctor": "whether machine and installation are fit, and what to do if not",
@@ -38,7 +39,7 @@ VERBS = {
     "sync": "bring into MLflow what it lacks of runs: sync last, sync all",
     "ui": "all runs in MLflow's UI, on this machine",
 }
-_MODULES = {verb: verb.replace("-", "_") for verb in VERBS} | {"list": "listing"}
+_MODULES = {verb: verb.replace("-", "_") for verb in VERBS} | {"list": "listing", "plugins": "plugin_health"}
 
 _HELP = """\
 usage: python -m expkit VERB ...          look at something

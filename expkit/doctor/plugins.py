@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from expkit import registry
+from expkit.distributions import misfit
+from expkit.distributions import plugins as plugins_of_path
 from expkit.doctor.children import PADDLE, Answer
 from expkit.doctor.examination import Scene
 from expkit.errors import PluginError
@@ -37,6 +39,10 @@ def plugins(scene: Scene) -> Sequence[Finding]:
                 owners[f"{entry.distribution} {entry.version}"].append(entry)
             if len(entries) > 1:
                 found.append(_clash(name, entries))
+    for plugin in plugins_of_path():
+        if plugin.trouble:
+            advice = f"Install it again, or remove it: python -m pip uninstall {plugin.name}"
+            found.append(Finding("FAIL", "plugins", f"{plugin.name} {plugin.version}: {plugin.trouble}", advice))
     for owner, its in owners.items():
         told = {entry: _of(entry, answers) for entry in its} if loaded else {}
         problems = [finding for entry in its for finding in _problems(entry, told.get(entry))]
@@ -95,6 +101,9 @@ def _problems(entry: Entry, answer: Answer | None) -> list[Finding]:
     """Return what is wrong with a component: as its source shows, then as its import does."""
     what = f"{entry.kind.name}/{entry.name}"
     look = f"python -m expkit show {what}"
+    unfit = misfit(entry.distribution)
+    if unfit is not None:
+        return [Finding("FAIL", what, f"cannot be used: {unfit.text}", unfit.remedy)]
     try:
         summarize(entry)
     except PluginError as error:
@@ -109,8 +118,9 @@ def _problems(entry: Entry, answer: Answer | None) -> list[Finding]:
     if not answer.started:
         return [Finding("warning", what, answer.error, "Mend what is said above, and run this again")]
     if answer.error:
-        advice = f"See where: python -c 'import {entry.module}'. Update {owner}, or uninstall it"
-        return [Finding("FAIL", what, f"cannot be imported: {answer.error}", advice)]
+        advice = f"See where: python -m expkit plugins {entry.distribution}. Update {owner}, or uninstall it"
+        at = f" ({answer.where})" if answer.where else ""
+        return [Finding("FAIL", what, f"cannot be imported: {answer.error}{at}", advice)]
     if answer.seconds > SLOW:
         advice = f"See what takes it: python -X importtime -c 'import {entry.module}'"
         return [Finding("warning", what, f"takes {answer.seconds:.0f} s to import, in every run", advice)]

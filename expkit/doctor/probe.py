@@ -5,25 +5,33 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import inspect
 import json
 import os
 import sys
 import time
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from expkit.cpu_tuning import hush_import, import_paddle
+from expkit.doctor.children import nearest
 from expkit.processes import die_with_parent
 
 MISSABLE = {"on_missing", "download"}
 """Options of a data set that is genuine, downloaded, or replaced by a stand-in."""
 
 
-def main() -> None:
-    """Do the steps."""
+def main(steps: Mapping[str, Callable[..., Any]] | None = None) -> None:
+    """Do the steps that the input asks for.
+
+    Args:
+        steps: functions by name; `STEPS` when left out.
+    """
+    known = STEPS if steps is None else steps
     order = json.loads(sys.stdin.readline())
     die_with_parent(order["parent"])
     sys.path[:] = order["path"]
@@ -33,19 +41,37 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for number, step in enumerate(order["steps"]):
         began = time.perf_counter()
+        faulthandler.disable()
+        faulthandler.enable()  # so that the parent learns where a signal kills this process; Paddle takes these over
+        if step["seconds"]:
+            faulthandler.dump_traceback_later(step["seconds"], exit=True)
         try:
-            said = {"value": STEPS[step["name"]](**step["values"])}
+            said = {"value": known[step["name"]](**step["values"])}
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - an import runs its author's code, and sys.exit() in it, too
-            text = " ".join(str(error).split())
-            said = {"error": f"{type(error).__name__}: {text}".rstrip(": ")}
+            said = _failure(error, str(step["values"].get("module", "")))
+        faulthandler.cancel_dump_traceback_later()
         _tell(answers, {"step": number, "seconds": time.perf_counter() - began, **said})
 
 
 def _tell(answers: TextIO, said: dict[str, Any]) -> None:
     answers.write(json.dumps(said) + "\n")
     answers.flush()
+
+
+def _failure(error: BaseException, module: str) -> dict[str, Any]:
+    """Say what was raised and where, without the frames that only brought it to the module."""
+    frames = [(frame.f_code.co_filename, str(line)) for frame, line in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append((error.filename, str(error.lineno)))
+    own = [one for one in frames if one[0] != __file__ and "importlib" not in one[0]]
+    text = " ".join(str(error).split())
+    return {
+        "error": f"{type(error).__name__}: {text}".rstrip(": "),
+        "where": nearest(own[::-1], module),
+        "trace": "".join(traceback.format_exception(error)).rstrip(),
+    }
 
 
 def paddle() -> dict[str, Any]:

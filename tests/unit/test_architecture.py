@@ -125,6 +125,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     5: (
         *("expkit.checkup", "expkit.checkup.*", "expkit.comparison", "expkit.comparison.*"),
         *("expkit.doctor", "expkit.doctor.*"),
+        "expkit.plugin_health",
         *("expkit.experiment", "expkit.reproduction", "expkit.reproduction.*"),
         *("expkit.sweeping", "expkit.sweeping.*", "expkit.verification", "expkit.verification.*"),
         *("expkit.testing", "expkit.testing.*"),  # the conformance kit: for plugin authors, and for `plugins check`

@@ -137,7 +137,7 @@ def test_what_is_broken_of_a_plugin_is_told_with_its_owner(parts) -> None:
     summary = next(one.text for one in found if one.text.startswith("fake-plugins 1.2: "))
     assert summary == "fake-plugins 1.2: 5 models; imported in 9.2 s; 3 broken"
     assert lines["model/ball"][:2] == ("FAIL", "cannot be imported: RuntimeError: no key")
-    assert "python -c 'import solid_parts'" in lines["model/ball"][2]
+    assert "python -m expkit plugins fake-plugins" in lines["model/ball"][2]
     assert lines["model/slow"][:2] == ("warning", "takes 9 s to import, in every run")
     assert "syntax error in" in lines["model/torn"][1]
     assert "there is no module 'no_such_module'" in lines["model/gone"][1]
