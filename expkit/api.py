@@ -128,6 +128,10 @@ class Metric(Protocol):
     that is resumed in the middle of an epoch then measures that epoch as if it had not stopped; of a metric without,
     the value in training of that one epoch covers the rest of it only, and a warning says so.
 
+    It may have ``merge(other)``, which takes in all that another one of the same class and options has gathered, as if
+    it had been given the same batches. It spares a training step from measuring its batch twice, by itself and as part
+    of the epoch.
+
     Attributes:
         higher_is_better: direction of "best".
     """

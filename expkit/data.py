@@ -8,10 +8,13 @@ from functools import partial
 
 import numpy as np
 
-from expkit.api import Array, Batch, DataSpec, Split, Transform
+from expkit.api import Array, ArraySplit, Batch, DataSpec, Split, Transform
 from expkit.errors import ConfigError, DataError
 from expkit.loading import SYNC, Loading, load
 from expkit.seeding import generator
+
+_TOGETHER = 256
+"""Samples up to which small batches are gathered at once."""
 
 
 class Batches:
@@ -103,6 +106,8 @@ class Batches:
             skip: batches to leave out at the start, for going on in the middle.
             rows: as for `batch`.
         """
+        if rows is None and not self.transforms and self.loading.mode == "sync" and type(self.split) is ArraySplit:
+            return self._several_at_once(epoch, skip)
         return load(partial(self.batch, epoch, rows=rows), range(skip, self._count), self.loading)
 
     def raw(self, epoch: int, number: int, *, augment: bool = True) -> Batch:
@@ -151,6 +156,19 @@ class Batches:
         """Return the number of samples in one batch of any epoch."""
         place = number % self._per_pass
         return min(self.batch_size, len(self.split) - place * self.batch_size)
+
+    def _several_at_once(self, epoch: int, skip: int) -> Generator[tuple[Array, Array], None, None]:
+        """Gather and normalise as many batches together as hold few samples: calls of NumPy outweigh small batches."""
+        number = skip
+        while number < self._count:
+            left = min(self._per_pass - number % self._per_pass, self._count - number)
+            together = min(left, max(1, _TOGETHER // self.batch_size))
+            chosen = np.concatenate([self._chosen(epoch, number + more) for more in range(together)])
+            raw = self.split.gather(chosen)
+            inputs, targets = self.spec.input.normalise(raw[0]), raw[1]
+            for start in range(0, len(chosen), self.batch_size):
+                yield inputs[start : start + self.batch_size], targets[start : start + self.batch_size]
+            number += together
 
     def _gather(self, epoch: int, number: int, rows: Callable[[int], slice] | None = None) -> Batch:
         if not 0 <= number < self._count:

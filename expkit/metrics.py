@@ -32,6 +32,7 @@ class Meter:
         if "loss" in metrics:
             raise ConfigError("a metric is called 'loss', which is measured anyway. Give the metric another name.")
         self._metrics = metrics
+        self._merging = {name: getattr(metric, "merge", None) for name, metric in metrics.items()}
         self.reset()
 
     @property
@@ -56,6 +57,22 @@ class Meter:
                 before = self._samples - len(targets)
                 batch = f"the batch of {len(targets)} samples after {before:,} others (outputs {_shape(result.outputs)}"
                 raise _failed(name, metric, f"update with {batch}, targets {_shape(targets)})", error) from error
+
+    def merge(self, batch: Meter, result: StepResult, targets: Array) -> None:
+        """Take in one batch that another meter with the same metrics has taken in, and nothing else.
+
+        Args:
+            batch: that meter; metrics that can are spared from looking at the batch again.
+            result: of the batch.
+            targets: of the batch.
+        """
+        self._loss += result.loss * len(targets)
+        self._samples += len(targets)
+        for name, merge in self._merging.items():
+            if merge is None:
+                self._metrics[name].update(result.outputs, targets)
+            else:
+                merge(batch._metrics[name])
 
     def compute(self, prefix: str = "") -> dict[str, float]:
         """Return {"loss": ..., "accuracy": ...} over all batches since the reset, each name after the prefix.

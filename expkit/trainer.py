@@ -252,10 +252,11 @@ class Trainer:
         if result.skipped:
             progress.overflows += 1
             self._log({"amp/overflows": progress.overflows}, progress.step)
-        self.meters["train"].update(result, targets)
-        self.meters["step"].reset()
-        self.meters["step"].update(result, targets)
-        values = self.meters["step"].compute()
+        meter = self.meters["step"]
+        meter.reset()
+        meter.update(result, targets)
+        self.meters["train"].merge(meter, result, targets)
+        values = meter.compute()
         loss = values.pop("loss")
         self._tell(
             "on_step_end",

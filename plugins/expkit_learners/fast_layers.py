@@ -1,8 +1,11 @@
-"""Faster ways for Paddle's CPU kernels to compute the very same numbers, for training only.
+"""Faster ways for Paddle on the CPU to compute the very same numbers, for training only.
 
 Two kernels of Paddle 3.3 on the CPU are slow without need: the broadcast that adds a convolution's bias, and the
 gradient of max-pooling without a mask. The results are bit-equal (tests/unit/test_fast_layers.py). An exported graph
 must not carry these changes: it would be 2 to 4 times slower under oneDNN.
+
+A linear layer asks Paddle's flags at each call whether it is to be an older kind of operator, which on the CPU it is in
+any case; in a small step that takes as long as the product.
 """
 
 from __future__ import annotations
@@ -11,14 +14,16 @@ import math
 from types import MethodType
 from typing import Any
 
-from paddle import nn
+import paddle
+from paddle import _C_ops, nn
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
 
 def speed_up(model: nn.Layer) -> int:
     """Change the layers of `model` that are known to be slow, in place, and return how many were changed.
 
-    Only exact `nn.Conv2D` and `nn.MaxPool2D` layers with plain settings are changed; subclasses are left alone.
+    Only exact `nn.Conv2D`, `nn.MaxPool2D` and `nn.Linear` layers with plain settings are changed; subclasses are left
+    alone.
     """
     changed = 0
     for layer in model.sublayers(include_self=True):
@@ -28,6 +33,8 @@ def speed_up(model: nn.Layer) -> int:
             layer.forward = MethodType(_convolution, layer)
         elif type(layer) is nn.MaxPool2D and _plain_pooling(layer):
             layer.forward = MethodType(_max_pool, layer)
+        elif type(layer) is nn.Linear:
+            layer.forward = MethodType(_linear, layer)
         else:
             continue
         changed += 1
@@ -50,6 +57,12 @@ def _plain_pooling(layer: Any) -> bool:
 
 def _pair(size: Any) -> list[Any]:
     return list(size) if isinstance(size, (list, tuple)) else [size] * 2
+
+
+def _linear(layer: Any, input: Any) -> Any:
+    if paddle.in_dynamic_mode():
+        return _C_ops.linear(input, layer.weight, layer.bias)
+    return nn.Linear.forward(layer, input)
 
 
 def _convolution(layer: Any, x: Any) -> Any:

@@ -22,6 +22,7 @@ from expkit_learners._graph import write_graph
 from expkit_learners._parallel import Together, digest
 from expkit_learners._rates import scale_rate
 from expkit_learners._scores import check_scores
+from expkit_learners._update import Update
 from expkit_learners.fast_layers import speed_up
 
 
@@ -105,18 +106,18 @@ class PaddleLearner:
             NotFiniteError: the loss or a gradient is not finite, and nothing has changed.
         """
         self._watch.before()
-        self._model.train()
+        if not self._model.training:  # to say so to every layer anew takes long beside a small step
+            self._model.train()
         with self._precision.cast():
             outputs = self._forward(paddle.to_tensor(inputs))
         outputs = self._precision.widen(outputs)
         loss = self._loss(outputs, paddle.to_tensor(targets))
         self._precision.backward(loss)
-        value = float(loss) if self._together is None else self._together.mean(loss, targets)
+        value = loss.item() if self._together is None else self._together.mean(loss, targets)
         self._watch.check(value, gradients=not self._precision.forgives)
         usable = self._precision.settle(self._model)
         if usable:
-            with unique_name.guard(self._slot_names):  # the first step creates the named accumulators
-                self._optimizer.step()
+            self._update()
             if self._average is not None:
                 self._average.update()
         self._optimizer.clear_grad()
@@ -252,8 +253,9 @@ class PaddleLearner:
         trainable = [p for p in self._model.parameters() if not p.stop_gradient]
         if not trainable:
             raise ConfigError(f"model {type(self._model).__name__} has no parameter to train.")
-        self._slot_names, self._rate_factor = _slots.private_names(), 1.0
+        self._rate_factor = 1.0
         self._optimizer = self._parts.optimizer(trainable)
+        self._update = Update(self._optimizer, direct=self._parts.tune)
         rate = self._optimizer._learning_rate
         self._schedule = rate if isinstance(rate, paddle.optimizer.lr.LRScheduler) else None
         self._by_metric = isinstance(rate, paddle.optimizer.lr.ReduceOnPlateau)

@@ -104,6 +104,12 @@ class ScoreOfClasses(ABC):
             return float(np.nanmean(scores))
         return float(np.nansum(scores * self._true) / total)
 
+    def merge(self, other: "ScoreOfClasses") -> None:
+        """Take in what another one has gathered."""
+        self._right += other._right
+        self._predicted += other._predicted
+        self._true += other._true
+
     def state_dict(self) -> dict[str, Any]:
         """Values for the checkpoint."""
         return {"right": self._right.copy(), "predicted": self._predicted.copy(), "true": self._true.copy()}

@@ -22,6 +22,7 @@ class MeanOfResiduals(ABC):
     def __init__(self, spec: DataSpec, own_unit: bool):
         check_target(self.name, spec)
         self._scale = own_scale(spec, own_unit)
+        self._scaled = bool((self._scale != 1).any())
         self.reset()
 
     @abstractmethod
@@ -40,13 +41,20 @@ class MeanOfResiduals(ABC):
             ConfigError: the shapes differ.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # an exploding run shows as inf
-            difference = residuals(self.name, outputs, targets) * self._scale
+            difference = residuals(self.name, outputs, targets)
+            if self._scaled:
+                difference *= self._scale
             self._sum += float(self._size(difference).sum())
         self._count += difference.size
 
     def compute(self) -> float:
         """Value over all batches; NaN when there were none."""
         return self._sum / self._count if self._count else float("nan")
+
+    def merge(self, other: "MeanOfResiduals") -> None:
+        """Take in what another one has gathered."""
+        self._sum += other._sum
+        self._count += other._count
 
     def state_dict(self) -> dict[str, Any]:
         """Values for the checkpoint."""

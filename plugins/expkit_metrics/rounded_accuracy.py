@@ -57,6 +57,11 @@ class RoundedAccuracy:
         """Value over all batches; NaN when there were none."""
         return self._right / self._count if self._count else float("nan")
 
+    def merge(self, other: "RoundedAccuracy") -> None:
+        """Take in what another one has gathered."""
+        self._right += other._right
+        self._count += other._count
+
     def state_dict(self) -> dict[str, Any]:
         """Values for the checkpoint."""
         return {"right": self._right, "count": self._count}

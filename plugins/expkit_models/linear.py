@@ -31,5 +31,6 @@ class Linear(nn.Sequential):
         size = 1
         for extent in spec.input_shape:
             size *= extent
-        super().__init__(("flatten", nn.Flatten()), ("head", nn.Linear(size, spec.outputs)), *last)
+        flatten = [("flatten", nn.Flatten())] if len(spec.input_shape) != 1 else []
+        super().__init__(*flatten, ("head", nn.Linear(size, spec.outputs)), *last)
         self.scores = SCORES[output]
