@@ -33,6 +33,7 @@ class History(Callback):
         self._unwritten: list[tuple[int, float, float]] = []
         self.steps: list[float] = []
         self.epochs: list[dict[str, float]] = []
+        self._lines: list[str] = []
 
     def take_back(self, epoch: int, step: int) -> tuple[int, int]:
         """Go on from the files of an earlier start; what they say of later epochs and steps is forgotten.
@@ -41,10 +42,11 @@ class History(Callback):
             How many steps and epochs they hold.
         """
         self.epochs = [known for known in read_epochs(self._epochs_file.parent) if known["epoch"] <= epoch]
+        self._lines = []
         rows = [row for row in read_steps(self._steps_file.parent) if row[0] <= step]
         self.steps, self._unwritten = [loss for _, loss, _ in rows], []
         if self._epochs_file.exists():
-            write_whole(self._epochs_file, json.dumps(self.epochs, indent=1))
+            write_whole(self._epochs_file, self._told())
         if self._steps_file.exists():
             write_whole(self._steps_file, _HEAD + "".join(map(_line, rows)))
         return len(rows), len(self.epochs)
@@ -58,12 +60,17 @@ class History(Callback):
         """Remember the metrics."""
         self.epochs.append({"epoch": event.epoch, "seconds": event.seconds, **event.metrics})
         with _explained(self._epochs_file):
-            write_whole(self._epochs_file, json.dumps(self.epochs, indent=1))
+            write_whole(self._epochs_file, self._told())
         self.write_steps()
 
     def on_fit_end(self, event: FitEnd) -> None:
         """Write the steps of an epoch that was not finished."""
         self.write_steps()
+
+    def _told(self) -> str:
+        """Return the epochs as JSON, one a line; each is put into words once, for there may be thousands."""
+        self._lines += [json.dumps(epoch) for epoch in self.epochs[len(self._lines) :]]
+        return "[\n" + ",\n".join(self._lines) + "\n]\n"
 
     def write_steps(self) -> None:
         """Write the steps that are not in the file yet, to the disk: no checkpoint may be ahead of it.

@@ -69,10 +69,14 @@ class Meter:
         self._loss += result.loss * len(targets)
         self._samples += len(targets)
         for name, merge in self._merging.items():
-            if merge is None:
-                self._metrics[name].update(result.outputs, targets)
-            else:
-                merge(batch._metrics[name])
+            metric = self._metrics[name]
+            try:
+                if merge is None:
+                    metric.update(result.outputs, targets)
+                else:
+                    merge(batch._metrics[name])
+            except Exception as error:  # a plugin's code
+                raise _failed(name, metric, "update" if merge is None else "merge", error) from error
 
     def compute(self, prefix: str = "") -> dict[str, float]:
         """Return {"loss": ..., "accuracy": ...} over all batches since the reset, each name after the prefix.

@@ -1,4 +1,4 @@
-"""The update of an optimizer without what Paddle works out anew at each step, which takes longer than a small update."""
+"""The update of an optimizer without what Paddle works out anew at each step: longer than a small update itself."""
 
 from typing import Any
 

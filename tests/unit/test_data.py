@@ -46,6 +46,20 @@ def test_inputs_are_normalised_and_belong_to_their_targets(make, tiny_spec):
         np.testing.assert_array_equal(inputs, tiny_spec.input.normalise(raw))
 
 
+@pytest.mark.parametrize("options", [{}, {"drop_last": True}, {"limit": 4}, {"repeat": 3, "limit": 12}])
+@pytest.mark.parametrize(("size", "skip"), [(1, 0), (2, 3), (5, 1), (23, 0), (100, 0)])
+def test_an_epoch_yields_the_batches_that_are_asked_for_one_by_one(make, size, skip, options):
+    if size == 100 and "drop_last" in options:
+        return
+    batches = make(batch_size=size, shuffle=True, **options)
+    epoch = list(batches.epoch(2, skip))
+    assert len(epoch) == max(0, len(batches) - skip)
+    for number, (inputs, found) in enumerate(epoch, start=skip):
+        wanted_inputs, wanted = batches.batch(2, number)
+        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(inputs, wanted_inputs)
+
+
 def test_the_order_is_a_pure_function_of_seed_and_epoch(make):
     one, other = make(shuffle=True, seed=7), make(shuffle=True, seed=7)
     np.random.seed(1)  # no global state may matter

@@ -92,7 +92,7 @@ def test_a_whole_network_is_bit_equal():
             nn.Linear(8 * 5 * 5, 10),
         )
 
-    assert compare(make, images(5, 1, 28, 28)) == 4
+    assert compare(make, images(5, 1, 28, 28)) == 5
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,12 @@ def test_a_whole_network_is_bit_equal():
 )
 def test_what_the_fast_kernels_cannot_do_is_left_to_the_stock_layer(make):
     assert compare(make, images(3, 4, 11, 9)) == 0
+
+
+@pytest.mark.parametrize("bias", [None, False])
+@pytest.mark.parametrize("shape", [(1, 13), (64, 13), (2, 5, 13)])
+def test_a_linear_layer_is_bit_equal(shape, bias):
+    assert compare(lambda: nn.Linear(13, 7, bias_attr=bias), images(*shape)) == 1
 
 
 def test_subclasses_and_layers_with_a_forward_of_their_own_are_left_alone():

@@ -31,6 +31,38 @@ def test_the_loss_is_the_mean_over_samples_not_over_batches():
     assert meter.compute() == {"loss": 2.0}  # (3 * 1 + 1 * 5) / 4
 
 
+class Additive(Count):
+    def merge(self, other):
+        self.seen += other.seen
+        self.merged = True
+
+
+def test_a_batch_is_taken_over_from_the_meter_that_measured_it():
+    def meter():
+        return Meter({"count": Count(), "additive": Additive()})
+
+    epoch, step, one_by_one = meter(), meter(), meter()
+    for loss, size in ((1.0, 3), (5.0, 1), (math.inf, 2)):
+        result, targets = StepResult(loss, np.zeros((size, 2))), np.zeros(size)
+        step.reset()
+        step.update(result, targets)
+        epoch.merge(step, result, targets)
+        one_by_one.update(result, targets)
+    assert epoch.compute() == one_by_one.compute() == {"loss": math.inf, "count": 6, "additive": 6}
+    assert epoch.state_dict() == one_by_one.state_dict()
+    assert epoch._metrics["additive"].merged
+
+
+def test_a_metric_that_fails_to_merge_is_named():
+    class Odd(Count):
+        def merge(self, other):
+            raise KeyError("seen")
+
+    epoch, step = Meter({"odd": Odd()}), Meter({"odd": Odd()})
+    with pytest.raises(PluginError, match=r"metric 'odd' .*failed in merge: KeyError"):
+        epoch.merge(step, StepResult(1.0, np.zeros((3, 2))), np.zeros(3))
+
+
 def test_names_are_prefixed_and_values_are_plain_floats():
     meter = Meter({"count": Count()})
     meter.update(StepResult(1.0, np.zeros((3, 2))), np.zeros(3))

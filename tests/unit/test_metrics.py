@@ -9,6 +9,7 @@ from expkit.testing import example_specs
 from expkit_metrics.accuracy import Accuracy
 from expkit_metrics.mae import MeanAbsoluteError
 from expkit_metrics.mse import MeanSquaredError
+from expkit_metrics.precision import Precision
 from expkit_metrics.r2 import RSquared
 from expkit_metrics.rmse import RootMeanSquaredError
 from expkit_metrics.rounded_accuracy import RoundedAccuracy
@@ -169,3 +170,27 @@ def test_no_batch_is_not_a_number(metric, spec):
 def test_an_exploding_run_has_an_infinite_error_and_no_warning(metric):
     assert measure(metric(TABLE), ([[1e200]], [[0.0]])) == math.inf
     assert measure(RSquared(TABLE), ([[1e200], [0.0]], [[0.0], [1.0]])) == -math.inf
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Accuracy(COLOURS, top_k=2),
+        lambda: Precision(COLOURS, average="weighted"),
+        lambda: MeanAbsoluteError(PAIR),
+        lambda: RootMeanSquaredError(PAIR, own_unit=True),
+        lambda: RoundedAccuracy(PAIR),
+    ],
+)
+def test_merging_is_as_good_as_measuring_the_same_batches(make):
+    draw = np.random.default_rng(0)
+    whole, merged = make(), make()
+    for size in (3, 1, 4):
+        part = make()
+        classes = isinstance(part, (Accuracy, Precision))
+        outputs = draw.normal(size=(size, 5 if classes else 2)).astype(np.float32)
+        targets = draw.integers(0, 5, size) if classes else draw.normal(size=(size, 2)).astype(np.float32)
+        whole.update(outputs, targets)
+        part.update(outputs, targets)
+        merged.merge(part)
+    assert merged.compute() == whole.compute()

@@ -67,10 +67,55 @@ def test_equal_seeds_give_equal_learners_and_others_do_not():
     assert bits(PaddleLearner(Parts("adam")).state_dict())[0] != bits(learner("adam").state_dict())[0]
 
 
-def test_tuning_changes_no_bit_of_training():
-    tuned, stock = learner("momentum", tune=True), learner("momentum", tune=False)
+@pytest.mark.parametrize("regularizer", [None, L2(coefficient=0.01), PerPattern(l2={"head.*": 0.1})])
+@pytest.mark.parametrize("schedule", [falling, None])
+@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
+def test_tuning_changes_no_bit_of_training(name, options, schedule, regularizer):
+    if regularizer is not None and name in ("adamw", "lamb"):
+        regularizer, options = None, {**options, "weight_decay": 0.1, "clip_norm": 0.5}
+    options = {**options, "schedule": schedule, "regularizer": regularizer}
+    tuned, stock = learner(name, tune=True, **options), learner(name, tune=False, **options)
     assert train(tuned, range(4)) == train(stock, range(4))
     assert bits(tuned.state_dict()) == bits(stock.state_dict())
+
+
+class Growing(nn.Layer):
+    """Uses its second layer from the third training step on, and not in the fifth."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.steps = nn.Linear(784, 10), nn.Linear(784, 10), 0
+
+    def forward(self, x):
+        x = x.flatten(1)
+        self.steps += self.training
+        return self.first(x) + (self.second(x) if self.steps in (3, 4, 6) else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("adam", {"fused": False}), ("momentum", {}), ("sgd", {"clip_norm": 0.1})]
+)
+def test_tuning_changes_no_bit_where_the_weights_in_use_change_from_step_to_step(name, options):
+    tuned, stock = (learner(name, model=Growing, tune=tune, **options) for tune in (True, False))
+    assert train(tuned, range(7)) == train(stock, range(7))
+    assert bits(tuned.state_dict()) == bits(stock.state_dict())
+
+
+def test_an_optimizer_of_ones_own_is_asked_to_step_as_it_wants():
+    class Halving(paddle.optimizer.SGD):
+        def step(self):
+            for parameter in self._parameter_list:
+                parameter.set_value(parameter * 0.5)
+
+    class Own(Parts):
+        def optimizer(self, parameters):
+            return Halving(0.1, parameters=list(parameters))
+
+    paddle.seed(0)
+    own = PaddleLearner(Own())
+    before = own.state_dict().model["head.weight"]
+    train(own, range(3))
+    np.testing.assert_array_equal(own.state_dict().model["head.weight"], before / 8)
 
 
 def test_a_state_is_a_copy_that_later_steps_do_not_change():
