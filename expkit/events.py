@@ -161,3 +161,9 @@ class Callback:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` gave."""
+
+
+def overrides(callback: Any, event: str) -> bool:
+    """Say whether a callback does something at an event; one that is not derived from `Callback` may lack it."""
+    own = getattr(callback, event, None)
+    return own is not None and getattr(own, "__func__", own) is not getattr(Callback, event)

@@ -11,7 +11,7 @@ from expkit import registry
 from expkit.api import Callback, ConfigError, TrainingStoppedError
 from expkit.component import Component
 from expkit.errors import CallbackError, PluginError, first_line
-from expkit.events import EVENTS, ROLES
+from expkit.events import EVENTS, ROLES, overrides
 from expkit.runlog import log
 
 
@@ -60,7 +60,7 @@ class Guarded(Callback):
         self.name, self.role, self._owner, self._inner = name, role, owner, inner
         self.failure: Failure | None = None
         for event in EVENTS:
-            if _overrides(inner, event):
+            if overrides(inner, event):
                 setattr(self, event, partial(self._call, event))
 
     def state_dict(self) -> dict[str, Any]:
@@ -116,12 +116,6 @@ def guarded(chosen: Mapping[str, Component], spec: Any) -> dict[str, Callback]:
 def failures(callbacks: Mapping[str, Callback]) -> list[Failure]:
     """Return why callbacks were switched off."""
     return [one.failure for one in callbacks.values() if isinstance(one, Guarded) and one.failure is not None]
-
-
-def _overrides(callback: Any, event: str) -> bool:
-    """Say whether a callback does something at an event; one that is not derived from `Callback` may lack it."""
-    own = getattr(callback, event, None)
-    return own is not None and getattr(own, "__func__", own) is not getattr(Callback, event)
 
 
 def _place(arguments: tuple[Any, ...]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from expkit.api import Callback, EpochEnd, EpochStart, FitEnd, FitStart, Learner, StepEnd
 from expkit.data import Batches
 from expkit.errors import ConfigError, NotFiniteError, TrainingStoppedError
+from expkit.events import EVENTS, overrides
 from expkit.metrics import Meter
 from expkit.seeding import StepRandom
 from expkit.spec import Array
@@ -145,6 +146,7 @@ class Trainer:
         self.not_finite = not_finite or self._stop_here
         self._feed = feed
         self._random = StepRandom()
+        self._told = {event: [getattr(c, event) for c in callbacks if overrides(c, event)] for event in EVENTS}
 
     def fit(self) -> FitEnd:
         """Train to the end, or from where `progress` stands, and return how it ended.
@@ -318,8 +320,8 @@ class Trainer:
             raise first
 
     def _tell(self, method: str, event: Any) -> None:
-        for callback in self.callbacks:
-            getattr(callback, method)(event)
+        for tell in self._told[method]:
+            tell(event)
 
 
 def place(progress: Progress, batch: tuple[Array, Array] | None) -> str:

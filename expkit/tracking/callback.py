@@ -24,12 +24,15 @@ class TrackingCallback(Callback):
             raise ValueError(f"log_every={log_every}; it must be at least 1")
         self._tracker = tracker
         self._log_every = log_every
+        self._names: dict[str, str] = {}
 
     def on_step_end(self, event: StepEnd) -> None:
         """Record loss, metrics and learning rate of the batch."""
         if event.step % self._log_every and event.step != 1:
             return
-        values = {f"step/{name}": value for name, value in event.metrics.items()}
+        if self._names.keys() != event.metrics.keys():
+            self._names = {name: f"step/{name}" for name in event.metrics}
+        values = {self._names[name]: value for name, value in event.metrics.items()}
         values["step/loss"] = event.loss
         values["step/learning_rate"] = event.learning_rate
         self._tracker.log_metrics(values, event.step)
