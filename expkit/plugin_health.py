@@ -160,7 +160,8 @@ def _by_source(plugin: Plugin, entry: Entry) -> Health:
     rivals = [one for one in registry.entries(entry.kind)[entry.name] if one is not entry]
     if rivals:
         others = " and ".join(f"{one.distribution} {one.version}" for one in rivals)
-        advice = f"Uninstall one, or have its entry point renamed: pip uninstall {plugin.name}"
+        less = rivals[0].distribution if plugin.name == "expkit" else plugin.name
+        advice = f"Have an entry point renamed, or uninstall one: pip uninstall {less}"
         return Health("clashing", f"the same name is announced by {others}, so that neither can be chosen", advice)
     return Health()
 
@@ -184,7 +185,7 @@ def _part(plugin: Plugin, entry: Entry, answer: Answer | None) -> Part:
     owner = f"{plugin.name} {plugin.version}"
     advice = f"See where: python -m expkit plugins {plugin.name}. Update {owner}, or uninstall it"
     error = f"importing it fails: {answer.error}"
-    return Part(entry, Health("broken", error, advice, answer.where, answer.trace), answer.seconds)
+    return Part(entry, Health("broken", error, advice, answer.where, answer.trace), answer.seconds or None)
 
 
 def _itself(plugin: Plugin, has_parts: bool) -> Health:

@@ -200,10 +200,13 @@ def _show_one(console: Console, report: Report) -> None:
     console.print()
     console.print(table)
     _show_trouble(console, report)
+    traces: dict[str, list[str]] = defaultdict(list)
     for part in report.parts:
-        if part.health.trace:
-            console.print(f"\n{part.label}:", markup=False)
-            console.print(part.health.trace, markup=False, highlight=False, soft_wrap=True)
+        traces[part.health.trace].append(part.label)
+    for trace, labels in traces.items():
+        if trace:
+            text = f"\n{', '.join(labels)}:\n{trace}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print(f"\nNext:\n  python -m expkit plugins check {plugin.name}", markup=False, soft_wrap=True)
 
 

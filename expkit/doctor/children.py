@@ -23,6 +23,7 @@ PADDLE, DATA = "paddle", "data"
 _LATE = "late"
 _SIGNS = ("Timeout (", "Fatal Python error: ")
 """With which Python begins the stack that it writes when a step takes too long, or a signal kills it."""
+_BROUGHT = ('"<frozen ', f"{os.sep}importlib{os.sep}__init__.py", "Extension modules: ", str(Path(__file__).parents[1]))
 _FRAME = re.compile(r'^  File "(.+)", line (\d+)', re.M)
 CHARACTERS = "中文ひ한"
 """What the names of classes may be written in: Chinese, Japanese, Korean."""
@@ -148,12 +149,18 @@ class Child:
                 err, stack = before, f"{found}{stack}".strip()
                 break
         if stack and sign == _SIGNS[0]:
-            return Answer(error=_LATE, trace=stack)
+            return Answer(error=_LATE, trace=own_lines(stack))
         lines = [line.strip() for line in err.splitlines() if line.strip()]
         code = self._popen.returncode
         last = f": {lines[-1]}" if lines else ""
         how = f"was {killed_by(-code)}" if code < 0 else f"ended with exit code {code}"
-        return Answer(error=f"the process {how}{last}", trace=stack)
+        return Answer(error=f"the process {how}{last}", trace=own_lines(stack))
+
+
+def own_lines(stack: str) -> str:
+    """Leave out of a stack what only brought the process to the code that it was to look at."""
+    kept = [line for line in stack.splitlines() if line and not any(word in line for word in _BROUGHT)]
+    return "\n".join(kept)
 
 
 def nearest(frames: Sequence[tuple[str, str]], module: str) -> str:

@@ -62,16 +62,24 @@ def _tell(answers: TextIO, said: dict[str, Any]) -> None:
 
 def _failure(error: BaseException, module: str) -> dict[str, Any]:
     """Say what was raised and where, without the frames that only brought it to the module."""
-    frames = [(frame.f_code.co_filename, str(line)) for frame, line in traceback.walk_tb(error.__traceback__)]
+    trace = error.__traceback__
+    while trace is not None and _only_brings(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    frames = [(frame.f_code.co_filename, str(line)) for frame, line in traceback.walk_tb(trace)]
     if isinstance(error, SyntaxError) and error.filename:
         frames.append((error.filename, str(error.lineno)))
-    own = [one for one in frames if one[0] != __file__ and "importlib" not in one[0]]
     text = " ".join(str(error).split())
+    lines = "".join(traceback.format_exception(type(error), error, trace)).splitlines()
     return {
         "error": f"{type(error).__name__}: {text}".rstrip(": "),
-        "where": nearest(own[::-1], module),
-        "trace": "".join(traceback.format_exception(error)).rstrip(),
+        "where": nearest(frames[::-1], module),
+        "trace": "\n".join(line for line in lines if '"<frozen importlib' not in line),
     }
+
+
+def _only_brings(file: str) -> bool:
+    """Say whether a file is of this program, or of what Python imports with."""
+    return file == __file__ or file.startswith("<frozen") or file == importlib.__file__
 
 
 def paddle() -> dict[str, Any]:
