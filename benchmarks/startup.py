@@ -9,9 +9,9 @@
     import paddle, import mlflow      a Python that does only that
     imports and data                  both, and reading MNIST by the same plugin: what no script can avoid
 
-A round runs each once, in an order that changes each time, in an empty folder but for "first step". Printed are the medians of the time by
-the clock and of processor time, the median of the rounds' ratios of the two to "imports and data", and whether
-a command imported Paddle or MLflow.
+A round runs each once, in an order that changes each time, in an empty folder but for "first step". Printed are the
+medians of the time by the clock and of processor time, the median of the rounds' ratios of the two to "imports and
+data", and whether a command imported Paddle or MLflow.
 """
 
 from __future__ import annotations
