@@ -1,4 +1,4 @@
-"""The page on writing a plugin is true: its files are written, its commands are run, its answers are compared."""
+"""Two pages are true: their files are written, their commands are run, their answers are compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs/writing-a-plugin.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PLUGIN, SCRIPT = DOCS / "writing-a-plugin.md", DOCS / "from-your-script.md"
 BLOCK = re.compile(r"(?:^\*\*`(?P<path>[^`]+)`\*\*\n\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 
 # The page's `pip install -e .` without a network or a change to this environment: the metadata goes into a folder,
@@ -32,7 +33,8 @@ class Block:
     text: str
 
 
-BLOCKS = [Block(m["path"], m["kind"], m["text"]) for m in BLOCK.finditer(PAGE.read_text(encoding="utf-8"))]
+def blocks_of(page: Path) -> list[Block]:
+    return [Block(m["path"], m["kind"], m["text"]) for m in BLOCK.finditer(page.read_text(encoding="utf-8"))]
 
 
 class Reader:
@@ -82,9 +84,31 @@ def as_pattern(text: str) -> str:
     return r"\s+".join(re.escape(word).replace(r"\.\.\.", ".*?") for word in text.split())
 
 
-def test_every_block_is_a_file_or_commands_or_their_output() -> None:
-    assert len(BLOCKS) == PAGE.read_text(encoding="utf-8").count("\n```") / 2
-    for before, block in zip([None, *BLOCKS], BLOCKS, strict=False):
+def follow(page: Path, folder: Path) -> tuple[Reader, str]:
+    """Do what a page says; return who did it, and all that was printed."""
+    reader, printed, blocks = Reader(folder), "", blocks_of(page)
+    for block, after in zip(blocks, [*blocks[1:], Block(None, "", "")], strict=True):
+        if block.path:
+            reader.write(block.path, block.text)
+        elif block.kind == "bash":
+            promised = after.text if after.kind == "text" else ""
+            output = reader.run(block.text, code=2 if promised.startswith("error: ") else 0)
+            assert re.search(as_pattern(promised), output, re.S), f"{block.text}{output}\npromised:\n{promised}"
+            printed += output
+    return reader, printed
+
+
+def measured(folder: Path) -> float:
+    """Return the test accuracy of the one run in a folder."""
+    (run,) = (folder / "runs").glob("*/*/run.json")  # MLflow has a copy, deeper down
+    return float(json.loads(run.read_text())["metrics"]["test/accuracy"])
+
+
+@pytest.mark.parametrize("page", [PLUGIN, SCRIPT], ids=lambda page: page.stem)
+def test_every_block_is_a_file_or_commands_or_their_output(page: Path) -> None:
+    blocks = blocks_of(page)
+    assert len(blocks) == page.read_text(encoding="utf-8").count("\n```") / 2
+    for before, block in zip([None, *blocks], blocks, strict=False):
         if block.kind == "text":
             assert before is not None
             assert before.kind == "bash", block.text
@@ -94,14 +118,15 @@ def test_every_block_is_a_file_or_commands_or_their_output() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the page's commands are for a POSIX shell")
-def test_following_the_page_gives_what_it_promises(tmp_path: Path) -> None:
-    reader = Reader(tmp_path)
-    for block, after in zip(BLOCKS, [*BLOCKS[1:], Block(None, "", "")], strict=True):
-        if block.path:
-            reader.write(block.path, block.text)
-        elif block.kind == "bash":
-            promised = after.text if after.kind == "text" else ""
-            output = reader.run(block.text, code=2 if promised.startswith("error: ") else 0)
-            assert re.search(as_pattern(promised), output, re.S), f"{block.text}{output}\npromised:\n{promised}"
-    (run,) = (reader.folder / "runs").glob("*/*/run.json")  # MLflow has a copy, deeper down
-    assert json.loads(run.read_text())["metrics"]["test/accuracy"] >= 0.9
+def test_following_the_page_on_plugins_gives_what_it_promises(tmp_path: Path) -> None:
+    reader, _ = follow(PLUGIN, tmp_path)
+    assert measured(reader.folder) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the page's commands are for a POSIX shell")
+def test_a_script_that_becomes_an_experiment_is_as_accurate_as_before(tmp_path: Path) -> None:
+    reader, printed = follow(SCRIPT, tmp_path)
+    (script,) = re.findall(r"^test accuracy ([\d.]+)$", printed, re.M)
+    assert float(script) >= 0.93
+    assert measured(reader.folder) == pytest.approx(float(script), abs=0.04)

@@ -1,0 +1,86 @@
+"""The reference of what plugins import, from `expkit.api.__all__`, and of the kit that checks them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from types import ModuleType
+from typing import Any, get_origin
+
+from expkit import api, testing
+from generate.writing import Pages, title
+
+GROUPS = {
+    "Contracts": "What a component of each kind has to be, and what it is given.",
+    "Data": "What a dataset returns, and how samples become inputs and outputs become answers.",
+    "Events": "What callbacks are told.",
+    "Errors": "What a component raises for a user's mistake; `python -m expkit` shows the message without a traceback.",
+    "Functions and values": "",
+}
+
+_STAR = re.compile(r"(?<=[\[( ])\*(?=\w)(?!\w[^*\]]*\*)")
+_ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?(?:typing\.)?Any, \.\.\.\], ~?numpy\.dtype\[~?(?:typing\.)?Any\]\]")
+_DASH = re.compile(r"(?<=\s\s)-$")
+
+
+def write(pages: Pages) -> None:
+    """Write the pages `api` and `testing`."""
+    members: dict[str, list[str]] = {group: [] for group in GROUPS}
+    modules = []
+    for name in api.__all__:
+        found = getattr(api, name)
+        if isinstance(found, ModuleType):
+            modules.append(found)
+        else:
+            members[_group(name, found)].append(_directive(api, name, found))
+    text = title("The plugin API") + ".. automodule:: expkit.api\n\n"
+    for group, about in GROUPS.items():
+        text += title(group, 2) + about + "\n\n" + "".join(members[group])
+    for module in modules:
+        text += title(module.__name__, 2) + _module(module)
+    pages.write("api.rst", text)
+    pages.write("testing.rst", title("The conformance kit") + _module(testing))
+
+
+def tidy_signature(
+    app: Any, what: str, name: str, found: Any, options: Any, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Leave out the constructor of a protocol, which has none; say `Array` where the code does."""
+    if what == "class" and getattr(found, "_is_protocol", False):
+        return "", returned
+    shown = [text and _ARRAY.sub("Array", text).replace("<factory>", "...") for text in (signature, returned)]
+    return shown[0], shown[1]
+
+
+def tidy_types(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Say of attributes what the code says, in a docstring that napoleon has read."""
+    for number, line in enumerate(lines):
+        if line.startswith(":vartype "):
+            lines[number] = _ARRAY.sub("Array", line).replace("collections.abc.", "")
+
+
+def escape_marks(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Let shapes such as [N, *shape], and cells that are a dash, be what they are in a docstring that is to be read."""
+    lines[:] = [_DASH.sub(r"\\-", _STAR.sub(r"\\*", line)) for line in lines]
+
+
+def _group(name: str, found: Any) -> str:
+    if not inspect.isclass(found) or get_origin(found) is not None:
+        return "Functions and values"
+    if issubclass(found, BaseException):
+        return "Errors"
+    return {"expkit.api": "Contracts", "expkit.events": "Events"}.get(found.__module__, "Data")
+
+
+def _module(module: ModuleType) -> str:
+    members = [_directive(module, name, getattr(module, name)) for name in module.__all__]
+    return f".. automodule:: {module.__name__}\n\n" + "".join(members)
+
+
+def _directive(module: ModuleType, name: str, found: Any) -> str:
+    path = f"{module.__name__}.{name}"
+    if get_origin(found) is not None:  # another name for a type, whose own docstring would be shown
+        return f".. py:data:: {path}\n   :value: {found}\n\n"
+    if inspect.isclass(found):
+        return f".. autoclass:: {path}\n   :members:\n\n"
+    return f".. {'autofunction' if inspect.isfunction(found) else 'autodata'}:: {path}\n\n"
