@@ -119,10 +119,10 @@ def next_commands(folder: Path, package: str, first: Sketch) -> list[str]:
     """Return the commands that install, list, run and test a project, as they are typed."""
     plural = first.kind.entry_point_group.removeprefix("expkit.")
     return [
-        f"pip install -e {shlex.quote(f'{_as_path(folder)}[test]')}",
+        f"python -m pip install -e {shlex.quote(f'{_as_path(folder)}[test]')}",
         f"python -m expkit list {plural}",
         f"python -m expkit +experiment={package}",
-        f"pytest {quote_path(folder)}",
+        f"python -m pytest {quote_path(folder)}",
     ]
 
 

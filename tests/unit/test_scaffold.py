@@ -68,7 +68,7 @@ def test_the_folder_is_new_or_empty_and_its_permissions_are_ordinary(here: Path,
     printed = capsys.readouterr().out
     assert "loss        acme_poly1" in printed
     assert "metric      acme_calibration" in printed
-    assert "pytest made" in printed
+    assert "python -m pytest made" in printed
     assert [path.name for path in here.iterdir()] == ["made"]
     (here / "ordinary").mkdir()
     assert (here / "made").stat().st_mode == (here / "ordinary").stat().st_mode
@@ -79,7 +79,7 @@ def test_programs_are_told_folder_files_and_commands(here: Path, capsys) -> None
     told = json.loads(capsys.readouterr().out)
     assert told["folder"] == "a folder"
     assert all((here / "a folder" / place).is_file() for place in told["files"])
-    assert told["next"][0] == "pip install -e './a folder[test]'"
+    assert told["next"][0] == "python -m pip install -e './a folder[test]'"
     assert told["next"][1:3] == ["python -m expkit list schedules", "python -m expkit +experiment=acme"]
 
 
