@@ -12,6 +12,8 @@ from typing import Any, cast
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +23,7 @@ from expkit.component import Component
 from expkit.components import announced, make_components
 from expkit.errors import ConfigError, did_you_mean
 from expkit.paths import ROOT_CONFIG, conf_dir
-from expkit.registry import KINDS
+from expkit.registry import KINDS, Entry
 from expkit.secret_names import MASK
 from expkit.settings import (
     CheckpointSettings,
@@ -133,6 +135,24 @@ def compose(overrides: Sequence[str] = ()) -> ExperimentConfig:
     OmegaConf.set_struct(composed, False)
     composed.pop("hydra")
     return parse(composed, choices=choices, overrides=overrides)
+
+
+def config_values(entry: Entry) -> dict[str, Any]:
+    """Return the config that a component has by itself, as plain values; "???" stands for what has no default.
+
+    Raises:
+        PluginError: it cannot be described, or a default of it cannot be a config value.
+    """
+    return cast(dict[str, Any], OmegaConf.to_container(config_source.schema(entry)))
+
+
+def config_found(entry: Entry) -> dict[str, Any]:
+    """Return the config that `model=NAME` finds, wherever it comes from, as `config_values` has it."""
+    register()
+    found = ConfigRepository(create_config_search_path(str(conf_dir()))).load_config(
+        f"{entry.kind.config_group}/{entry.name}"
+    )
+    return {} if found is None else cast(dict[str, Any], OmegaConf.to_container(found.config))
 
 
 def stored(

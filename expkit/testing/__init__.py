@@ -1,32 +1,63 @@
-"""The conformance kit: a component that passes its check keeps the promises that the framework relies on.
+"""The conformance kit: a component that keeps its promises is one that the framework can rely on.
 
-One check for each kind of component, and no test framework is needed. In a plugin's own tests:
+What a kind promises is listed by ``promises("model")``; docs/conformance.md has all of them. In a plugin's own tests,
+one test for each promise of each component that the distribution announces:
+
+    import pytest
+    from expkit.testing import conformance_cases
+
+    @pytest.mark.parametrize("case", conformance_cases("acme-expkit"), ids=str)
+    def test_conforms(case):
+        case.run()
+
+Or one test a component, announced or not, from any test runner:
 
     from expkit.testing import check_model
     from my_plugin import MyModel
 
-    def test_my_model_keeps_the_promises_of_a_model():
-        check_model(MyModel)
+    def test_my_model():
+        check_model(MyModel, hidden=8)
 
-Options are tried with `functools.partial(MyModel, hidden=[8])`. A component may refuse data that it is not
-made for by raising `ConfigError`; it must accept one of the specs, which are `example_specs()` unless given.
-`check_model` seeds Paddle's global generator, `check_learner` all of them.
+A failure lists every promise that is broken: where the component is defined, the option and the data it is about, what
+was expected, what was found, and how to mend it. A promise that is not for a component is skipped with a reason, by
+``skip={"alone": "batch statistics are the point"}`` or, once for all, by an attribute ``exempt`` of the component with
+the same content. A component may refuse data that it is not made for by raising `ConfigError`; it must accept one of
+the specs, which are `trial_specs()` unless given. The global generators are left as they were.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from expkit.testing import common, contract  # noqa: F401 - they add their promises
-from expkit.testing.base import check_options
+from expkit.testing import (  # noqa: F401 - each adds the promises of its kind
+    callback,
+    common,
+    dataset,
+    learner,
+    learner_state,
+    loss,
+    metric,
+    model,
+    optimizer,
+    regularizer,
+    schedule,
+    transform,
+)
 from expkit.testing.cases import Case, conformance_cases
-from expkit.testing.engine import check_loss, check_model
+from expkit.testing.checks import (
+    CHECKS,
+    check_callback,
+    check_dataset,
+    check_learner,
+    check_loss,
+    check_metric,
+    check_model,
+    check_optimizer,
+    check_options,
+    check_regularizer,
+    check_schedule,
+    check_transform,
+)
 from expkit.testing.examination import entries_of, examine, examine_entry
 from expkit.testing.examples import example_batch, example_specs, trial_specs
-from expkit.testing.learner import check_learner
-from expkit.testing.plain import check_callback, check_dataset, check_metric, check_transform
 from expkit.testing.promises import Promise, promises
 from expkit.testing.report import ConformanceError, Outcome, Problem, Report
-from expkit.testing.updates import check_optimizer, check_regularizer, check_schedule
 
 __all__ = [
     "CHECKS",
@@ -56,16 +87,3 @@ __all__ = [
     "promises",
     "trial_specs",
 ]
-
-CHECKS: Mapping[str, Callable[[Callable[..., Any]], None]] = {
-    "model": check_model,
-    "loss": check_loss,
-    "optimizer": check_optimizer,
-    "schedule": check_schedule,
-    "regularizer": check_regularizer,
-    "metric": check_metric,
-    "transform": check_transform,
-    "learner": check_learner,
-    "callback": check_callback,
-}
-"""The check of each kind of component that can be built from example data alone."""

@@ -12,7 +12,7 @@ from expkit.api import DataSpec
 from expkit.cpu_tuning import import_paddle
 from expkit.errors import PluginError, did_you_mean
 from expkit.registry import KINDS, Entry, distributions_of_plugins, entries
-from expkit.seeding import random_state, restore_random_state, seed_everything
+from expkit.seeding import StepRandom, seed_everything
 from expkit.testing.promises import Promise, promises
 from expkit.testing.report import Broken, NotApplicable, Outcome, Problem, Report, Status, together
 from expkit.testing.subject import NotTried, Subject
@@ -108,11 +108,11 @@ def reported(subject: Subject, outcomes: tuple[Outcome, ...]) -> Report:
 def outcome_of(subject: Subject, promise: Promise) -> Outcome:
     """Try one promise of a subject; the global generators are left as they were."""
     import_paddle()
-    before, started = random_state(), time.perf_counter()
+    before, started = StepRandom().note(), time.perf_counter()
     try:
         status, problems, reason = _tried(subject, promise)
     finally:
-        restore_random_state(before)
+        StepRandom.put_back(before)
     return Outcome(promise, status, problems, reason, time.perf_counter() - started)
 
 
@@ -122,27 +122,39 @@ def _tried(subject: Subject, promise: Promise) -> tuple[Status, tuple[Problem, .
         return "skipped", (), subject.skip[promise.name]
     if lacking:
         return "not tried", (), lacking
+    if subject.given is not None and promise.needs != "build":
+        return "not applicable", (), "what it has made was given, not the component"
     problems: list[Problem] = []
-    idle = ""
-    trials = list(_trials(subject, promise))
-    for arguments, mark in trials:
-        seed_everything(0)
-        try:
-            promise.check(subject, *arguments)
-        except Broken as found:
-            problems.append(mark(found.problem))
-        except NotApplicable as found:
-            idle = str(found)
-            continue
-        except NotTried as found:
-            return "not tried", (), str(found)
-        except Exception as error:  # noqa: BLE001 - of a plugin's code
-            problems.append(mark(subject.problem(error)))
-        else:
-            continue
+    idle: list[str] = []
+    kept = 0
+    try:
+        for arguments, mark in _trials(subject, promise):
+            try:
+                found = _problem(subject, promise, arguments)
+            except NotApplicable as reason:
+                idle.append(str(reason))
+                continue
+            kept += found is None
+            problems += [] if found is None else [mark(found)]
+    except NotTried as reason:
+        return "not tried", (), str(reason)
     if problems:
         return "broken", together(problems), ""
-    return ("not applicable", (), idle) if idle else ("kept", (), "")
+    return ("not applicable", (), idle[0]) if idle and not kept else ("kept", (), "")
+
+
+def _problem(subject: Subject, promise: Promise, arguments: tuple[Any, ...]) -> Problem | None:
+    """Return how a promise is broken in one trial; None where it is kept."""
+    seed_everything(0)
+    try:
+        promise.check(subject, *arguments)
+    except Broken as found:
+        return found.problem
+    except (NotApplicable, NotTried):
+        raise
+    except Exception as error:  # noqa: BLE001 - of a plugin's code
+        return subject.problem(error)
+    return None
 
 
 def _lacking(subject: Subject, promise: Promise) -> str:

@@ -80,7 +80,14 @@ def promises(kind: str) -> tuple[Promise, ...]:
         >>> [promise.name for promise in promises("model")]  # doctest: +ELLIPSIS
         ['described', ...]
     """
-    return tuple(_PROMISES[kind_named(kind).name].values())
+    return tuple(sorted(_PROMISES[kind_named(kind).name].values(), key=_place))
+
+
+def _place(promise: Promise) -> int:
+    """What is needed for others comes first; what takes long to read, where it fails, last."""
+    if promise.name in ("builds", "refuses"):
+        return 2 if promise.name == "builds" else 4
+    return {"nothing": 0, "import": 1, "build": 3}[promise.needs]
 
 
 def check_names(kind: str, skip: Mapping[str, Any], *, whose: str) -> None:
@@ -89,7 +96,7 @@ def check_names(kind: str, skip: Mapping[str, Any], *, whose: str) -> None:
     Raises:
         ConfigError: it does.
     """
-    known = _PROMISES[kind]
+    known = [promise.name for promise in promises(kind)]
     for name, reason in skip.items():
         if name not in known:
             raise ConfigError(

@@ -164,9 +164,12 @@ class Report:
 
     def __str__(self) -> str:
         """Return what is broken and what was not tried, one block a promise."""
-        told = [outcome for outcome in self.outcomes if outcome.status in ("broken", "not tried")]
-        blocks = [textwrap.indent(str(outcome), "  ") for outcome in told]
-        return "\n\n".join([f"{self.title}: {self.counted()}", *blocks])
+        blocks = [str(outcome) for outcome in self.broken]
+        left = [outcome for outcome in self.outcomes if outcome.status == "not tried"]
+        for reason in dict.fromkeys(outcome.reason for outcome in left):
+            names = ", ".join(outcome.promise.name for outcome in left if outcome.reason == reason)
+            blocks.append(f"not tried: {names}\n  {reason}")
+        return "\n\n".join([f"{self.title}: {self.counted()}", *(textwrap.indent(block, "  ") for block in blocks)])
 
     def require(self) -> None:
         """Go on if no promise is broken, and nothing had to be left out.

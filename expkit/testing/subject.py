@@ -36,6 +36,7 @@ class Subject:
         kind: such as "model".
         component: its class or function; None where an entry point is to be followed when it is needed.
         entry: the entry point that announces it, if there is one.
+        given: what a component has made, where it is not known itself.
         options: to build it with, in place of its defaults.
         specs: data to try; `trial_specs()` when None.
         skip: names of promises that do not apply, each with the reason.
@@ -50,6 +51,7 @@ class Subject:
         component: Component | None,
         *,
         entry: Entry | None = None,
+        given: Any = None,
         options: Mapping[str, Any] | None = None,
         specs: Iterable[DataSpec] | None = None,
         skip: Mapping[str, str] | None = None,
@@ -59,7 +61,8 @@ class Subject:
         while isinstance(component, functools.partial):
             self.options = {**component.keywords, **self.options}
             component = component.func
-        self._component = component
+        self.given = given
+        self._component = component if given is None else lambda: given
         self.specs: Sequence[DataSpec] = tuple(trial_specs() if specs is None else specs)
         self._skip = dict(skip or {})
         check_names(self.kind.name, self._skip, whose=f"skip of {self.label}")
@@ -93,6 +96,8 @@ class Subject:
         """Name by which it is chosen; without an entry point, that of its class or function."""
         if self.entry is not None:
             return self.entry.name
+        if self.given is not None:
+            return str(getattr(getattr(self.given, "spec", None), "name", type(self.given).__name__))
         return str(getattr(self._component, "__qualname__", None) or type(self._component).__qualname__)
 
     @property
@@ -109,6 +114,8 @@ class Subject:
     @property
     def where(self) -> str:
         """Where it is defined: "file:line", from the current folder where it is below that."""
+        if self.given is not None:
+            return f"a {type(self.given).__name__} that was given"
         try:
             if self._component is None and self.entry is not None:
                 definition = find_definition(self.entry.module, self.entry.attribute)

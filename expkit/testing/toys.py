@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from expkit.api import DataSpec
+from expkit.api import Array, DataSpec, LearnerState, StepResult
 from expkit.cpu_tuning import import_paddle
 
 EPOCHS, STEPS_PER_EPOCH = 4, 5
@@ -65,3 +66,67 @@ class ToyParts:
         optimizer = import_paddle().optimizer
         rate = optimizer.lr.PolynomialDecay(0.02, decay_steps=self.epochs * self.steps_per_epoch, end_lr=0.002)
         return optimizer.Adam(rate, parameters=list(parameters))
+
+
+class ToyLearner:
+    """Trains the toy network with Paddle: what callbacks watch.
+
+    Args:
+        parts: of a run.
+    """
+
+    def __init__(self, parts: ToyParts) -> None:
+        self.model, self.loss = parts.model(), parts.loss()
+        self._optimizer = import_paddle().optimizer.SGD(0.05, parameters=self.model.parameters())
+
+    @property
+    def learning_rate(self) -> float:
+        """Rate of every step."""
+        return 0.05
+
+    def train_step(self, inputs: Array, targets: Array) -> StepResult:
+        """Make one step."""
+        self.model.train()
+        outputs, loss = self._forward(inputs, targets)
+        loss.backward()
+        self._optimizer.step()
+        self._optimizer.clear_grad()
+        return StepResult(float(loss), outputs.numpy())
+
+    def eval_step(self, inputs: Array, targets: Array) -> StepResult:
+        """Measure one batch."""
+        self.model.eval()
+        with import_paddle().no_grad():
+            outputs, loss = self._forward(inputs, targets)
+        return StepResult(float(loss), outputs.numpy())
+
+    def predict(self, inputs: Array) -> Array:
+        """Return outputs [N, K] in evaluation mode."""
+        paddle = import_paddle()
+
+        self.model.eval()
+        with paddle.no_grad():
+            found: Array = self.model(paddle.to_tensor(inputs)).numpy()
+        return found
+
+    def state_dict(self) -> LearnerState:
+        """Return a copy of the weights."""
+        return LearnerState({name: tensor.numpy().copy() for name, tensor in self.model.state_dict().items()}, {})
+
+    def load_state_dict(self, state: LearnerState) -> None:
+        """Take weights."""
+        self.model.set_state_dict({name: import_paddle().to_tensor(array) for name, array in state.model.items()})
+
+    def summary(self) -> Mapping[str, float]:
+        """Return nothing of interest."""
+        return {}
+
+    def export(self, folder: Path) -> Callable[[Array], Array]:
+        """Write nothing; a toy is never exported."""
+        raise NotImplementedError
+
+    def _forward(self, inputs: Array, targets: Array) -> tuple[Any, Any]:
+        paddle = import_paddle()
+
+        outputs = self.model(paddle.to_tensor(inputs))
+        return outputs, self.loss(outputs, paddle.to_tensor(targets))

@@ -187,6 +187,8 @@ class NumpyLinear:
             self._bias[...] = 0
             columns.append(np.ones((len(inputs), 1), inputs.dtype))
         wanted = targets - self.predict(inputs)  # what weights that stay leave to be explained
+        if not (np.isfinite(inputs).all() and np.isfinite(wanted).all()):  # LAPACK would print about it
+            raise NotFiniteError("an input or a target is NaN or infinite")
         solution = np.linalg.lstsq(np.hstack(columns), wanted, rcond=None)[0]
         self._weight[self._rows] = solution[: len(self._rows)]
         if self._bias_moves:

@@ -20,6 +20,8 @@ def centred(
     Raises:
         ConfigError: an option is out of range.
     """
+    if isinstance(learning_rate, float) and not learning_rate > 0:
+        raise ConfigError(f"optimizer.learning_rate={learning_rate}: must be above 0.")
     if not 0.0 <= momentum < 1.0:
         raise ConfigError(f"optimizer.momentum={momentum}: must be from 0 to below 1.")
     return CentredMomentum(learning_rate, momentum, parameters=list(parameters))

@@ -1,6 +1,7 @@
 """Arms of spirals."""
 
 import hashlib
+import math
 
 import numpy as np
 from expkit.api import ArraySplit, Classes, ConfigError, Data, DataSource, DataSpec, TableInput
@@ -26,6 +27,10 @@ def spirals(*, arms: int = 3, samples: int = 1500, turns: float = 0.8, noise: fl
         raise ConfigError(f"dataset.arms={arms}: must be at least 2.")
     if samples < 10 * arms:
         raise ConfigError(f"dataset.samples={samples}: must be at least 10 for each of {arms} arms.")
+    if not math.isfinite(turns):
+        raise ConfigError(f"dataset.turns={turns}: must be a number.")
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"dataset.seed={seed}: must be from 0 to {2**32 - 1}.")
     if not noise >= 0:
         raise ConfigError(f"dataset.noise={noise}: must be 0 or above.")
     generator = np.random.RandomState(seed)  # its streams are frozen; those of default_rng may change
