@@ -120,7 +120,7 @@ def test_floats_that_are_no_pixels_reach_the_model_as_they_were():
 def test_what_does_not_fit_is_read_when_it_is_needed():
     items = Items(lambda i: (IMAGES[i], CLASSES[i]))
     data = paddle_dataset(of=items, in_memory=False)
-    check_dataset(data)
+    check_dataset(data, skip={"pickles": "this test has it made by a lambda, which forked workers share"})
     kept = paddle_dataset(of=items)
     assert data.train.in_memory is False
     before = items.reads
