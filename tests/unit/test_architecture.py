@@ -148,8 +148,9 @@ IMPORTED_AS = {
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
 }
-# Brought by MLflow, and used by what talks to MLflow in its terms, and by what looks at an installation.
-WITH_MLFLOW = {"sqlalchemy", "packaging"}
+# Brought by MLflow, and used by what talks to MLflow in its terms, and by what looks at an installation;
+# scipy reads .mat files.
+WITH_MLFLOW = {"sqlalchemy", "packaging", "scipy"}
 FIXED = {"hydra-core", "omegaconf", "paddlepaddle", "numpy", "mlflow", "matplotlib", "pillow"}
 
 # Slow to import, hence imported where they are used: `list`, `show` and completion answer without them.

@@ -108,9 +108,8 @@ def test_weights_that_are_at_hand_are_taken_but_for_the_head(tmp_path, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["shufflenet_v2_x0_25", "squeezenet1_1"])
-def test_a_network_conforms(name):
-    check_model(partial(PaddleVision, name=name), specs=[GREY])
+def test_a_network_conforms():
+    check_model(partial(PaddleVision, name="shufflenet_v2_x0_25"), specs=[GREY])
 
 
 @pytest.mark.parametrize(
