@@ -30,15 +30,14 @@ def data_dir() -> Path | None:
 
 def conf_dir() -> Path:
     """Folder of expkit's own Hydra configs: `conf/` of a checkout, `expkit/conf` of an installed wheel."""
-    return _beside_package("conf")
+    inside = _package() / "conf"
+    return inside if inside.is_dir() else _package().parent / "conf"
 
 
 def template_dir() -> Path:
-    """Folder of the template of a plugin project: in `templates/` of a checkout, `expkit/templates` of a wheel."""
-    return _beside_package("templates") / "plugin"
+    """Folder of the template of a plugin project."""
+    return _package() / "templates" / "plugin"
 
 
-def _beside_package(name: str) -> Path:
-    package = Path(__file__).resolve().parent
-    inside = package / name
-    return inside if inside.is_dir() else package.parent / name
+def _package() -> Path:
+    return Path(__file__).resolve().parent

@@ -1,4 +1,4 @@
-"""Writes a plugin project from its template, a distribution in `templates/plugin` that brings one component a kind.
+"""Writes a plugin project from its template `expkit/templates/plugin`, a distribution that brings one component a kind.
 
 A line of a template that is for one kind only ends in `#? model` or `#? not model` (in Markdown `<!--? model -->`), and
 `plugin_name` and `plugin-name` stand for the names of the package and of the distribution.

@@ -226,7 +226,8 @@ def modules(folder: Path) -> list[Module]:
     return found
 
 
-FRAMEWORK = [m for m in modules(ROOT) if m.name.partition(".")[0] == "expkit"]
+TEMPLATES = "expkit.templates."  # what `new plugin` writes
+FRAMEWORK = [m for m in modules(ROOT) if m.name.partition(".")[0] == "expkit" and not m.name.startswith(TEMPLATES)]
 PLUGINS = modules(ROOT / "plugins")
 STRANGERS = modules(ROOT / "tests/fixtures/acme/src")
 NAMES = {m.name for m in (*FRAMEWORK, *PLUGINS, *STRANGERS)}
