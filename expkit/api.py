@@ -251,6 +251,7 @@ class Parts(Protocol):
         training: whether steps are to be made; false where weights are only measured, maybe on another device.
         team: the devices that train together; None where there is one. A learner that does not ask for it is refused
             where there are several.
+        engine: what is to compute on the CPU, "paddle" or "onednn"; asked for like `team`.
     """
 
     spec: DataSpec
@@ -264,6 +265,10 @@ class Parts(Protocol):
 
     @property
     def team(self) -> Team | None:
+        """As above."""
+
+    @property
+    def engine(self) -> str:
         """As above."""
 
     def model(self) -> paddle.nn.Layer:
@@ -288,6 +293,7 @@ class Learner(Protocol):
 
     - ``end_epoch(metrics)``, called after each epoch's validation, for rates that follow a metric;
     - ``model`` and ``loss``, a `paddle.nn.Layer` and a `Loss`, for those who look inside;
+    - ``tags()``, which returns facts to search runs by, such as {"engine": "onednn"};
     - ``digest()``, which returns a text that is the same for the same trainable weights; several devices compare theirs
       at the start of each epoch;
     - ``scale_learning_rate(factor)``, which multiplies all rates from now on, and is kept in the learner's state; what

@@ -82,6 +82,12 @@ class ConfiguredParts:
         self._asked.add("team")
         return self._team
 
+    @property
+    def engine(self) -> str:
+        """What computes on the CPU, by name."""
+        self._asked.add("engine")
+        return self._config.device.engine
+
     def refuse_idle(self) -> None:
         """Refuse what was chosen and has no effect, because the learner, which is built, did not ask for it.
 
@@ -96,6 +102,11 @@ class ConfiguredParts:
                 f"learner={learner} makes no use of {', '.join(f'{kind}={name}' for kind, name in idle.items())}. "
                 f"Leave out what it does not use ({' '.join(f'~{kind}' for kind in idle)}), or choose another learner "
                 "(`python -m expkit list learners`)."
+            )
+        if self._config.device.engine != "paddle" and "engine" not in self._asked:
+            raise ConfigError(
+                f"device.engine={self._config.device.engine}: learner={self._config.learner.name} has no use for it. "
+                "Set device.engine=paddle, or choose learner=paddle."
             )
         if self._team is not None and "team" not in self._asked:
             raise ConfigError(

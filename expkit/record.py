@@ -35,7 +35,7 @@ from expkit.record_files import (
     write_config,
     write_environment,
 )
-from expkit.record_store import begin_tracker, store_settings
+from expkit.record_store import begin_tracker, learner_tags, store_settings
 from expkit.registration import register_export
 from expkit.run_card import run_card, takes
 from expkit.runlog import log
@@ -267,6 +267,8 @@ class Recorder:
         if switched_off:
             self._record["switched_off"] = [asdict(failure) for failure in switched_off]
             self._tracker.set_tags({"callbacks.switched_off": "; ".join(map(str, switched_off))})
+        if tags := learner_tags(self._prepared.learner):
+            self._tracker.set_tags(tags)
         if reason and "metrics" not in self._record:
             ended = masked(f"No result: {reason}")
             if (self._folder / "checkpoints" / "index.json").is_file():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit import provenance, tracking
+from expkit.api import Learner
 from expkit.config import ExperimentConfig
 from expkit.identity import config_hash
 from expkit.masking import masked, recordable_override
@@ -42,6 +43,7 @@ def begin_tracker(
         **{f"version.{name}": version for name, version in environment["versions"].items()},
         **{f"git.{key}": str(value) for key, value in git_facts(git).items() if key != "prefix"},
         **prepared.tuning,
+        **learner_tags(prepared.learner),
         **chosen.tags,
     }
     if spec.source.stand_in_for:
@@ -50,6 +52,12 @@ def begin_tracker(
         tags["mlflow.source.git.commit"] = git.commit
     store = store_settings(config, prepared, folder)
     return tracking.open_tracker(store, folder, params=config.parameters(), tags=tags, identity=run_id(folder))
+
+
+def learner_tags(learner: Learner) -> Mapping[str, str]:
+    """Return what a learner wants to be known of it, if it has a method `tags`; it may say otherwise later."""
+    tags: Mapping[str, str] = getattr(learner, "tags", dict)()
+    return tags
 
 
 def store_settings(config: ExperimentConfig, prepared: Prepared, folder: Path) -> tracking.StoreSettings:

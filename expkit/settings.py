@@ -36,6 +36,7 @@ class DeviceSettings:
     index: int = 0
     threads: int = 1
     tune: bool = True
+    engine: str = "paddle"
 
 
 @dataclass
@@ -167,6 +168,7 @@ def check(settings: Settings) -> None:
         "trainer.on_nonfinite": (settings.trainer.on_nonfinite, ("stop", "skip", "rollback")),
         "trainer.progress": (settings.trainer.progress, ("auto", "bar", "plain", "off")),
         "device.name": (settings.device.name, ("auto", "cpu", "gpu")),
+        "device.engine": (settings.device.engine, ("paddle", "onednn")),
         "tracking.kind": (settings.tracking.kind, ("mlflow", "none")),
         "checkpoint.mode": (settings.checkpoint.mode, ("auto", "min", "max")),
         "sweep.on_error": (settings.sweep.on_error, ("continue", "stop")),

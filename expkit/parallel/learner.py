@@ -105,6 +105,11 @@ class TeamLearner:
         """Facts for people."""
         return self._learner.summary()
 
+    def tags(self) -> Mapping[str, str]:
+        """Facts of rank 0 to search by."""
+        tags: Mapping[str, str] = getattr(self._learner, "tags", dict)()
+        return tags
+
     def export(self, folder: Any) -> Callable[[Array], Array]:
         """Write an inference model."""
         return self._learner.export(folder)

@@ -35,7 +35,7 @@ class ToyParts:
     """What a learner may ask for: a small network with dropout, Adam on a falling rate, no decay."""
 
     epochs, steps_per_epoch, seed, device, tune, to_static, training = 20, 1, 0, "cpu", False, False, True
-    team = None
+    team, engine = None, "paddle"
 
     def __init__(self, spec: DataSpec) -> None:
         self.spec = spec

@@ -19,6 +19,7 @@ from expkit_learners._ema import SLOT, Average
 from expkit_learners._finite import Watch
 from expkit_learners._fit import check_options, check_weights, is_whole
 from expkit_learners._graph import write_graph
+from expkit_learners._onednn import Engine
 from expkit_learners._parallel import Together, digest
 from expkit_learners._rates import scale_rate
 from expkit_learners._scores import check_scores
@@ -75,6 +76,7 @@ class PaddleLearner:
         if amp != "none" and parts.training:  # to measure weights, no device needs to know it
             self._precision = _amp.choose(amp, self._model, to_static=parts.to_static)
         self._average = None if ema is None else Average(self._model, self._build, decay=ema, warmup=ema_warmup)
+        self._engine = self._chosen_engine()
         self._forward = self._made_fast(self._model)
         self._measured, self._measure = self._model, self._forward
         if self._average is not None:
@@ -210,6 +212,10 @@ class PaddleLearner:
         """Return the number of trainable parameters."""
         return {"parameters": sum(int(np.prod(p.shape)) for p in self._model.parameters() if not p.stop_gradient)}
 
+    def tags(self) -> Mapping[str, str]:
+        """Return what computes, where it was chosen: it may have been given up."""
+        return {} if self._engine is None else {"engine": self._engine.told}
+
     def export(self, folder: Path) -> Callable[[Array], Array]:
         """Write `model.json` and `model.pdiparams` with `paddle.jit.save`; return what `paddle.jit.load` reads back.
 
@@ -239,8 +245,16 @@ class PaddleLearner:
                 )
         return model
 
+    def _chosen_engine(self) -> Engine | None:
+        parts = self._parts
+        if parts.engine == "paddle" or not (parts.training or parts.device == "cpu"):
+            return None  # where weights are only measured, any device will do
+        return Engine(parts.device, to_static=parts.to_static)
+
     def _made_fast(self, model: nn.Layer) -> Callable[[Any], Any]:
         """Return how a model is called; its layers may change for that."""
+        if self._engine is not None:
+            self._engine.take(model)
         # A traced graph keeps the stock layers: one of the faster ones asks for values, which no trace can answer.
         if self._parts.to_static:
             traced: Callable[[Any], Any] = paddle.jit.to_static(model.forward)

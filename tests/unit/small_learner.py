@@ -57,7 +57,7 @@ class Parts:
     """What a learner asks for."""
 
     spec, epochs, steps_per_epoch, seed, device, training = SPEC, 2, 5, 0, "cpu", True
-    team = None
+    team, engine = None, "paddle"
 
     def __init__(
         self, optimizer="sgd", *, schedule=falling, model=Net, regularizer=None, tune=True, to_static=False, **options

@@ -45,7 +45,7 @@ class Parts:
     """What a learner asks for."""
 
     epochs, steps_per_epoch, seed, device, tune = 2, 3, 0, "cpu", True
-    team = None
+    team, engine = None, "paddle"
 
     def __init__(self, spec=GREY, model=Net, to_static=False):
         self.spec, self.made, self.to_static = spec, model, to_static

@@ -25,7 +25,7 @@ class Parts:
     """What a learner asks for."""
 
     epochs, steps_per_epoch, seed, device, tune, to_static = 1, 1, 0, "cpu", False, False
-    team = None
+    team, engine = None, "paddle"
 
     def __init__(self, precision):
         zeros, ones = (0.0,) * 3, (1.0,) * 3

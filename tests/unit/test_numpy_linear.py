@@ -41,7 +41,7 @@ class Parts:
     """What a learner asks for; half the squared error is what the textbook's gradient belongs to."""
 
     epochs, steps_per_epoch, seed, device, tune, to_static = 1, 1, 0, "cpu", False, False
-    team = None
+    team, engine = None, "paddle"
 
     def __init__(self, spec=None, **changes):
         self.spec = spec or table()

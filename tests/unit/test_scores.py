@@ -26,7 +26,7 @@ class Parts:
     """What a learner asks for."""
 
     epochs, steps_per_epoch, seed, device, tune, to_static = 1, 5, 0, "cpu", True, False
-    team = None
+    team, engine = None, "paddle"
 
     def __init__(self, spec, model, loss):
         self.spec, self.model, self.loss = spec, model, loss
