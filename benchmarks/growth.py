@@ -52,10 +52,16 @@ def measure_all(cases: list[str], repeats: int, most: int) -> None:
             print(f"{size:>12,} {TITLES[case]}: " + ", ".join(f"{n} {v:g}" for n, v in least.items()), flush=True)
 
 
+def short(size: int) -> str:
+    """Write a size as "64", "10k" or "1M"."""
+    return f"{size // 10**6}M" if size >= 10**6 else f"{size // 1000}k" if size >= 1000 else str(size)
+
+
 def draw(case: str, measured: dict[str, dict[str, float]]) -> None:
     """Draw what was measured over its size, on logarithmic scales: a line for each value, a panel for each unit."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     sizes = sorted(map(int, measured))
     panels: dict[str, list[str]] = {}
@@ -71,6 +77,8 @@ def draw(case: str, measured: dict[str, dict[str, float]]) -> None:
         low, high = axes.get_ylim()
         if high / low < 100:  # what hardly grows looks so
             axes.set_ylim(low / 3, high * 3)
+        axes.set_xticks(sizes, labels=[short(size) for size in sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     figure.savefig(IMAGES / f"growth-{case}.png", dpi=100)

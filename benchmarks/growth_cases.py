@@ -1,7 +1,7 @@
 """What `growth.py` measures: each function takes a size and returns values by name; it has a process of its own.
 
 Names end in their unit: "ms", "us" (microseconds) and "s" are processor time of all threads of the process (and for a
-command of its children), unless they say "wall"; "MB" is physical memory.
+command of its children); "MB" is physical memory or disk.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ def memory() -> tuple[float, float]:
 def samples(count: int) -> Values:
     """Images in memory, an epoch of batches of 64; and a CSV file of as many rows and 13 columns."""
     from expkit.api import ArraySplit, Classes, DataSource, DataSpec, ImageInput
-    from expkit.config import compose
     from expkit.data import Batches
 
     values: Values = {}
@@ -71,18 +70,26 @@ def samples(count: int) -> Values:
     values["memory beside the images MB"] = memory()[1] - before
     values["images MB"] = pixels.nbytes / 2**20
     del pixels, batches
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "table.csv"
-        with file.open("w") as rows:
-            rows.write(",".join(f"c{n}" for n in range(13)) + ",y\n")
-            for start in range(0, count, 10_000):
-                np.savetxt(rows, draw.normal(size=(min(10_000, count - start), 14)), fmt="%.5f", delimiter=",")
-        made = compose(["dataset=csv", f"dataset.path={file}", "dataset.target=[y]", "model=linear"])
+    with tempfile.TemporaryDirectory() as place:
+        read = {rows: table(Path(place) / f"{rows}.csv", rows) for rows in (100, count)}
+        read[100]()  # imports what reads it
         before = memory()[0]
         with timed(values, "CSV read, for a row us", count):
-            made.dataset.build()
-        values["memory for the CSV MB"] = max(0.0, memory()[1] - max(before, 0.0))
+            read[count]()
+        values["memory to read the CSV MB"] = max(0.0, memory()[1] - before)
     return values
+
+
+def table(file: Path, count: int) -> Any:
+    """Write a table, and return what reads it."""
+    from expkit.config import compose
+
+    draw = np.random.default_rng(0)
+    with file.open("w") as rows:
+        rows.write(",".join(f"c{n}" for n in range(13)) + ",y\n")
+        for start in range(0, count, 10_000):
+            np.savetxt(rows, draw.normal(size=(min(10_000, count - start), 14)), fmt="%.5f", delimiter=",")
+    return compose(["dataset=csv", f"dataset.path={file}", "dataset.target=[y]", "model=linear"]).dataset.build
 
 
 def parameters(count: int) -> Values:
@@ -158,15 +165,15 @@ def points(count: int) -> Values:
     return values
 
 
-def command(folder: Path, *arguments: str) -> tuple[float, float, float]:
-    """Run one; return seconds of processor with its children, by the clock, and of processor of its main process."""
+def command(folder: Path, *arguments: str) -> tuple[float, float]:
+    """Run one; return seconds of processor with its children, and of its main process alone."""
     code = (
         "import atexit, time; from pathlib import Path\n"
         "atexit.register(lambda: Path('own.time').write_text(str(time.process_time())))\n"
         "import sys; from expkit.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     environment = {key: value for key, value in os.environ.items() if key != "EXPKIT_DATA_DIR"}
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
@@ -175,11 +182,11 @@ def command(folder: Path, *arguments: str) -> tuple[float, float, float]:
         text=True,
         check=False,
     )
-    took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(f"{arguments}: {done.stdout[-500:]}\n{done.stderr[-1500:]}")
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return processor, took, float((folder / "own.time").read_text())
+    return processor, float((folder / "own.time").read_text())
 
 
 def copied(folder: Path, count: int) -> None:
@@ -209,20 +216,33 @@ def copied(folder: Path, count: int) -> None:
 
 def runs(count: int) -> Values:
     """A runs folder and a store with so many runs."""
+    import io
+
+    from expkit.cli.compare import main as compare
+    from expkit.cli.runs import main as list_runs
+    from expkit.runs import find_run
+    from expkit.tracking import StoreSettings, open_tracker
+
     values: Values = {}
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, contextlib.redirect_stdout(io.StringIO()):
         folder = Path(place)
         command(folder, *SHORT)
         copied(folder, count)
-        for name, arguments in {
-            "runs": ("runs",),
-            "compare": ("compare",),
-            "show run last": ("show", "run", "last"),
-            "a short run": SHORT,
-            "the same with tracking=none": (*SHORT, "tracking=none"),
-        }.items():
-            values[f"{name} s"] = min(command(folder, *arguments)[0] for _ in range(2))
-        values["store on disk MB"] = (folder / "runs" / "mlflow.db").stat().st_size / 2**20
+        runs_dir = folder / "runs"
+        where = ["--runs-dir", str(runs_dir)]
+        list_runs(where)  # imports all
+        with timed(values, "runs ms"):
+            list_runs(where)
+        with timed(values, "compare ms"):
+            compare(where)
+        with timed(values, "last found ms"):
+            find_run("last", runs_dir)
+        settings = StoreSettings(None, "mnist_cnn", "run", runs_dir, runs_dir / "mlartifacts")
+        for number in range(2):  # the first one imports MLflow
+            with timed(values, "a run begun and ended in the store ms"):
+                open_tracker(settings, runs_dir / "mnist_cnn" / f"further-{number}", params={}, tags={}).finish()
+        values["store on disk MB"] = (runs_dir / "mlflow.db").stat().st_size / 2**20
+        values["memory at its peak MB"] = memory()[1]
     return values
 
 
@@ -234,8 +254,7 @@ def jobs(count: int) -> Values:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         seeds = ",".join(map(str, range(count)))
-        processor, wall, own = command(folder, "-m", *SHORT, "tracking=none", f"seed={seeds}")
-        values["all of it, for a job, wall s"] = wall / count
+        processor, own = command(folder, "-m", *SHORT, "tracking=none", f"seed={seeds}")
         values["all processes, for a job s"] = processor / count
         values["the sweep's own process, for a job ms"] = 1000 * own / count
         sweep = next((folder / "runs").glob("*/sweep-*"))
