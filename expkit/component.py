@@ -39,6 +39,15 @@ class Component:
         given = {name: value for name, value in supplied.items() if name in accepted}
         try:
             return bound(**given)
+        except TypeError as error:
+            hidden = [name for name in supplied if f"'{name}'" in str(error) and name not in accepted]
+            if not hidden or "missing" not in str(error) or not _takes_anything(accepted):
+                raise
+            raise ConfigError(
+                f"{self.kind} {self.name!r}: {self.target} takes *args or **kwargs, so that nothing tells that it "
+                f"wants {' and '.join(hidden)}, which expkit supplies by name. Name it in its __init__: "
+                f"def __init__(self, {', '.join(hidden)}, ...)."
+            ) from error
         except ValueError as error:
             if not self._raised_by_itself(error):
                 raise  # a bug somewhere below is no mistake in the options
@@ -71,3 +80,7 @@ class Component:
             raise ConfigError(
                 f"{self.kind} {self.name!r}: {self.target} does not take the options {dict(self.options)}."
             ) from error
+
+
+def _takes_anything(accepted: Mapping[str, inspect.Parameter]) -> bool:
+    return any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in accepted.values())

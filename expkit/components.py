@@ -8,21 +8,26 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from expkit import registry
+from expkit import own_code, registry
 from expkit.component import Component
+<<<<<<< HEAD
 from expkit.errors import ConfigError, ExpkitError, PluginError, did_you_mean
+=======
+from expkit.config_source import complete
+from expkit.errors import ConfigError, PluginError, did_you_mean
+>>>>>>> c5c7337 (Let a class in a file be a component: chosen by name or path, with typed options, its text recorded and used again)
 from expkit.signature import LOADER_OPTIONS, describe
 
 LOADER_NAMES = frozenset(option.name for option in LOADER_OPTIONS)
 
 
 def make_components(
-    resolved: Mapping[str, Any], picked: dict[str, str], overrides: Sequence[str], *, recorded: bool = False
+    resolved: dict[str, Any], picked: dict[str, str], overrides: Sequence[str], *, recorded: bool = False
 ) -> dict[str, Any]:
     """Make the components, and correct `picked` where a `_target_` took the place of a choice.
 
     Args:
-        resolved: the composed config as plain values.
+        resolved: the composed config as plain values; options of the user's own classes are completed in place.
         picked: chosen option of each config group; corrected in place.
         overrides: what the user typed.
         recorded: whether a run was made of this config: what its components did not take then was not typed.
@@ -35,9 +40,12 @@ def make_components(
         group, node = kind.config_group, resolved.get(kind.config_group)
         if kind.many:
             chosen = {n: o for n, o in (node or {}).items() if not _waits(kind, n, o, overrides)}
+            chosen = {n: _completed(kind, f"{group}.{n}", n, o, recorded) for n, o in chosen.items()}
+            resolved[group] = {**(node or {}), **chosen} if node is not None else node
             components[group] = {n: _component(kind.name, n, o, recorded) for n, o in chosen.items()}
             picked[group] = ",".join(chosen)
         elif node:
+            resolved[group] = node = _completed(kind, group, picked.get(group), node, recorded)
             components[group] = _component(kind.name, picked.get(group), node, recorded)
             picked[group] = components[group].name
         else:
@@ -46,6 +54,35 @@ def make_components(
         if components[needed] is None:
             raise ConfigError(f"no {needed} was chosen. Choose an experiment, or write {needed}=NAME.")
     return components
+
+
+def _completed(kind: registry.Kind, where: str, chosen: str | None, node: Any, recorded: bool) -> Any:
+    """Check the options of a class in a file of the user's own, and add its defaults; others are as they are."""
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        return node
+    target = str(node["_target_"])
+    module = target.rpartition(".")[0]
+    if announced(kind.name, target) is not None:
+        return node
+    hidden = own_code.shadowed(module)
+    if hidden:
+        file = f"the file {module.partition('.')[0]}.py or folder"
+        raise ConfigError(f"{where}._target_={target}: {file} here has the name of {hidden}. Give it another name.")
+    entry = registry.by_path(kind, target)
+    if entry is None:
+        return node
+    options = {name: value for name, value in node.items() if name != "_target_"}
+    if not recorded and chosen is not None:
+        idle, known = _defaults(kind.name, chosen), {option.name for option in describe(entry).options}
+        options = {n: v for n, v in options.items() if n in known or n not in idle or idle[n] != v}
+    return complete(entry, where, options)
+
+
+def own_modules(components: Mapping[str, Any]) -> list[str]:
+    """Return the modules of those chosen components that no distribution brings."""
+    flat = [one for found in components.values() for one in (found.values() if isinstance(found, dict) else [found])]
+    found = [(one, announced(one.kind, one.target)) for one in flat if isinstance(one, Component)]
+    return [one.target.rpartition(".")[0] for one, entry in found if entry is None or entry.own]
 
 
 def _waits(kind: registry.Kind, name: str, node: Any, overrides: Sequence[str]) -> bool:
@@ -93,7 +130,7 @@ def _defaults(kind: str, chosen: str) -> dict[str, Any]:
 def _refuse_added(kind: str, name: str, target: str, options: Mapping[str, Any]) -> None:
     """Refuse an option that `+model.typo=1` has added: Hydra lets a plus into a closed config."""
     entry = announced(kind, target)
-    if entry is None:
+    if entry is None or (entry.own and describe(entry).takes_any):
         return  # a class that no distribution announces is checked when it is built
     known = {option.name for option in describe(entry).options}
     for option in options:
@@ -131,6 +168,7 @@ def _bind(kind: str, name: str, target: str, options: Mapping[str, Any], idle: M
         made = instantiate({"_target_": target, **options}, _partial_=True, _convert_="all")
         return _without_idle(made, idle) if idle else cast(Callable[..., Any], made)
     except InstantiationException as error:
+<<<<<<< HEAD
         raise _not_loaded(kind, name, target, error) from error
 
 
@@ -153,6 +191,18 @@ def _not_loaded(kind: str, name: str, target: str, error: Exception) -> ExpkitEr
         f"{kind} {name!r}{owner}: {target} cannot be loaded: {what.rstrip('.')}.{remedy} EXPKIT_DEBUG=1 shows the "
         "traceback."
     )
+=======
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        entry = announced(kind, target)
+        owner = f" of {entry.distribution} {entry.version}" if entry else ""
+        remedy = f" Update or uninstall {entry.distribution}." if entry and not entry.own else ""
+        raise PluginError(
+            f"{kind} {name!r}{owner}: {target} cannot be loaded: {type(cause).__name__}: {cause}.{remedy} "
+            "EXPKIT_DEBUG=1 shows the traceback."
+        ) from error
+>>>>>>> c5c7337 (Let a class in a file be a component: chosen by name or path, with typed options, its text recorded and used again)
 
 
 def _without_idle(made: partial[Any], idle: Mapping[str, Any]) -> partial[Any]:

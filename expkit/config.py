@@ -18,9 +18,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from expkit import config_source, masking
+from expkit import config_source, masking, own_code
 from expkit.component import Component
-from expkit.components import announced, make_components
+from expkit.components import announced, make_components, own_modules
 from expkit.errors import ConfigError, did_you_mean
 from expkit.paths import ROOT_CONFIG, conf_dir
 from expkit.registry import KINDS, Entry
@@ -111,6 +111,7 @@ class ExperimentConfig:
 def register() -> None:
     """Make Hydra know our config source, schema and resolvers; safe to call again."""
     config_source.register()
+    own_code.reach()
     store = ConfigStore.instance()
     store.store(name="expkit_schema", node=Settings, provider="expkit")
     if not OmegaConf.has_resolver("expkit.id"):
@@ -128,6 +129,7 @@ def compose(overrides: Sequence[str] = ()) -> ExperimentConfig:
         >>> config = compose(["+experiment=mnist_cnn", "trainer.epochs=1"])
     """
     register()
+    own_code.leave_recorded()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="expkit"):
         composed = hydra_compose(ROOT_CONFIG, overrides=list(overrides), return_hydra_config=True)
@@ -162,6 +164,7 @@ def stored(
     overrides: Sequence[str],
     changes: Sequence[str] = (),
     secrets: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
 ) -> ExperimentConfig:
     """Make the `ExperimentConfig` of an earlier run from what it recorded, whatever our configs say today.
 
@@ -172,9 +175,11 @@ def stored(
         changes: "key=value" that take the place of what was recorded.
         secrets: a resolved config of the same experiment that still has what is not recorded. Without it, what is
             neither in the environment nor in `changes` stays masked.
+        folder: of the run, with the text of the user's own files that it was made with; see `own_code`.
 
     Raises:
-        ConfigError: a change names no option, or gives it no value that it can have.
+        ConfigError: such a file has changed, and its text is not there; or a change names no option, or gives it no
+            value that it can have.
     """
     register()
     recorded = OmegaConf.create(masking.with_secrets(from_yaml(text), secrets) if secrets else text)
@@ -186,6 +191,7 @@ def stored(
     for variable in sorted(set(_VARIABLE.findall(OmegaConf.to_yaml(recorded)))):
         if variable not in os.environ:
             recorded = OmegaConf.create(OmegaConf.to_yaml(recorded).replace(f"${{oc.env:{variable}}}", MASK))
+    own_code.bring_back(cast(DictConfig, recorded).get(own_code.KEY) or {}, folder)
     return parse(cast(DictConfig, recorded), choices=choices, overrides=overrides, recorded=True)
 
 
@@ -205,9 +211,13 @@ def parse(
     """
     resolved = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     masking.remember(resolved)
+    used = resolved.pop(own_code.KEY, {}) if recorded else {}
     picked = {group: str(name) for group, name in choices.items() if "hydra" not in group and name is not None}
     settings = _settings(resolved)
     components = make_components(resolved, picked, overrides, recorded=recorded)
+    used = used or own_code.gather(own_modules(components))
+    if used:  # another text makes it another run, as another option does
+        resolved[own_code.KEY] = used
     return ExperimentConfig(
         name=settings.name,
         seed=settings.seed,

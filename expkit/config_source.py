@@ -10,6 +10,7 @@ from __future__ import annotations
 import copyreg
 import dataclasses
 import sys
+from collections.abc import Mapping
 from typing import Any, cast
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -22,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expkit import registry
 from expkit.conf_folders import distribution_folders, user_conf_dir
-from expkit.errors import PluginError, first_line
+from expkit.errors import ConfigError, PluginError, did_you_mean, first_line
 from expkit.registry import Entry, Kind
 from expkit.signature import REQUIRED, Computed, Option, describe
 
@@ -58,6 +59,41 @@ def schema(entry: Entry) -> DictConfig:
     return config
 
 
+def complete(entry: Entry, where: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a class that was named by its `_target_`: checked as those of any component, with defaults.
+
+    Args:
+        entry: the component.
+        where: its node in the config: "model".
+        options: that were given.
+
+    Raises:
+        PluginError: it cannot be described.
+        ConfigError: it has no such option, a value has the wrong type, or one that it needs is not given.
+    """
+    made, further = schema(entry), {}
+    described = describe(entry)
+    types = {option.name: option.type_text for option in described.options}
+    for name, value in options.items():
+        if name in types:
+            try:
+                made[name] = value
+            except OmegaConfBaseException as error:
+                told = f"it must be {types[name]}" if types[name] else first_line(error)
+                raise ConfigError(f"{where}.{name}={value} has the wrong type: {told}.") from error
+        elif described.takes_any:
+            further[name] = value
+        else:
+            raise ConfigError(
+                f"{where}.{name}: {entry.kind.name} {entry.name!r} has no option {name!r}.{did_you_mean(name, types)} "
+                f"Options: {', '.join(types) or 'none'}."
+            )
+    lacking = next((str(name) for name in made if OmegaConf.is_missing(made, name)), None)
+    if lacking is not None:
+        raise ConfigError(f"{where}.{lacking} has no value, and {entry.kind.name} {entry.name!r} needs one.")
+    return {**cast(dict[str, Any], OmegaConf.to_container(made)), **further}
+
+
 class ExpkitSource(ConfigSource):
     """Hydra's view of all announced components: groups are kinds, configs are components."""
 
@@ -79,7 +115,7 @@ class ExpkitSource(ConfigSource):
     def is_config(self, config_path: str) -> bool:
         """Say whether anyone announces a component of this path; it may yet prove unusable when loaded."""
         kind, name = _split(config_path)
-        return kind is not None and name in registry.entries(kind)
+        return kind is not None and _found(kind, name)
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Return the config of one component.
@@ -88,13 +124,13 @@ class ExpkitSource(ConfigSource):
             PluginError: it is broken, or two distributions announce it.
         """
         kind, name = _split(config_path)
-        if kind is None or name not in registry.entries(kind):
+        if kind is None or not _found(kind, name):
             raise ConfigLoadError(f"Config not found : {config_path}")
         package = f"{kind.config_group}.{name}" if kind.many else None
         return ConfigResult(
             provider=self.provider,
             path=f"{SCHEME}://{self.path}",
-            config=schema(registry.find(kind, name)),
+            config=schema(registry.by_path(kind, name) or registry.find(kind, name)),
             header={"package": package},
         )
 
@@ -118,6 +154,10 @@ class ExpkitSearchPath(SearchPathPlugin):
         for folder in distribution_folders():  # as files: Hydra would import a package to look into pkg://
             search_path.append(folder.owner, f"file://{folder.path}")
         search_path.append(SCHEME, f"{SCHEME}://plugins")
+
+
+def _found(kind: Kind, name: str) -> bool:
+    return name in registry.entries(kind) or registry.by_path(kind, name) is not None
 
 
 def _kinds() -> dict[str, Kind]:

@@ -140,7 +140,7 @@ def read_changed(folder: Path, changes: Sequence[str] = (), secrets: Mapping[str
         choices = dict(record["choices"])
     except (OSError, KeyError, ValueError) as error:
         raise RunNotFoundError(f"{folder} does not say how its run was made: {error}.") from error
-    made = config.stored(text, choices=choices, overrides=overrides, changes=changes, secrets=secrets)
+    made = config.stored(text, choices=choices, overrides=overrides, changes=changes, secrets=secrets, folder=folder)
     return PastRun(folder, record, made, tuple(changes))
 
 
@@ -162,6 +162,7 @@ def read_followed(folder: Path, now: ExperimentConfig) -> PastRun:
         config.to_yaml(going_on(past.config.resolved, now.resolved)),
         choices={**past.config.choices, **own},
         overrides=past.config.overrides,
+        folder=folder,
     )
     return replace(past, config=made)
 

@@ -119,7 +119,7 @@ def environment(device: str) -> dict[str, Any]:
         for kind in registry.KINDS
         for found_entries in registry.entries(kind).values()
         for entry in found_entries
-        if entry.distribution != "expkit"
+        if entry.distribution != "expkit" and not entry.own
     }
     return {
         "python": platform.python_version(),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expkit import provenance
+from expkit import own_code, provenance
 from expkit.capsule import REPORT
 from expkit.config import ExperimentConfig, to_yaml
 from expkit.files import write_whole
@@ -22,13 +22,14 @@ MADE, HAPPENED = "config", "record"
 """Folders of the run's artifacts; with both, a run can be reproduced when its own folder is gone."""
 OF_MADE = ("config.yaml", "overrides.yaml", "environment.json", "git.diff")
 OF_HAPPENED = ("history.json", "steps.csv", "reproduction.json")
-UNTRACKED = "untracked"
+UNTRACKED, CODE = "untracked", own_code.FOLDER
 
 
 def write_config(folder: Path, config: ExperimentConfig) -> None:
     """Write the resolved config and what the user typed, without passwords; whole, since `resume` writes them again."""
     write_whole(folder / "config.yaml", to_yaml(recordable(config.resolved)))
     write_whole(folder / "overrides.yaml", to_yaml([recordable_override(one) for one in config.overrides]))
+    own_code.write(folder, config.resolved.get(own_code.KEY, {}))
 
 
 def write_environment(
@@ -63,8 +64,9 @@ def store_made(tracker: Tracker, folder: Path) -> None:
     for name in OF_MADE:
         if (folder / name).is_file():
             tracker.log_artifact(folder / name, MADE)
-    if (folder / UNTRACKED).is_dir():
-        tracker.log_artifacts(folder / UNTRACKED, f"{MADE}/{UNTRACKED}")
+    for name in (UNTRACKED, CODE):
+        if (folder / name).is_dir():
+            tracker.log_artifacts(folder / name, f"{MADE}/{name}")
     tracker.log_artifact(folder / RECORD, HAPPENED)
 
 

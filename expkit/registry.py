@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
-from expkit import distributions
+from expkit import distributions, own_code
 from expkit.distributions import misfit, plugins
 from expkit.errors import PluginError, did_you_mean
 
@@ -45,6 +46,10 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
+NOT_PACKAGED = "(not packaged)"
+"""In the place of the version of a component that is in no distribution."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One component as its distribution announces it.
@@ -62,6 +67,11 @@ class Entry:
     target: str
     distribution: str
     version: str
+
+    @property
+    def own(self) -> bool:
+        """Whether it is in a file of the user's own, which `distribution` names, and not packaged."""
+        return self.version == NOT_PACKAGED
 
     @property
     def module(self) -> str:
@@ -95,7 +105,33 @@ def kind_named(word: str) -> Kind:
 
 def entries(kind: Kind) -> dict[str, tuple[Entry, ...]]:
     """Return all announced components of a kind by name, sorted; more than one entry under a name is a clash."""
-    return _table().get(kind.entry_point_group, {})
+    packaged = _table().get(kind.entry_point_group, {})
+    plural = kind.entry_point_group.removeprefix("expkit.")
+    own = own_code.components((plural,)).get(plural, [])
+    if not own:
+        return packaged
+    own_code.reach()
+    found = dict(packaged)
+    for one in own:
+        entry = Entry(kind, one.name, f"{one.module}:{one.attribute}", one.file, NOT_PACKAGED)
+        found[one.name] = (*found.get(one.name, ()), entry)
+    return dict(sorted(found.items()))
+
+
+def by_path(kind: Kind, path: str) -> Entry | None:
+    """Return the component that `package.module.Class` names, of a module of the user's own; None where it is none.
+
+    Args:
+        kind: that it is taken for.
+        path: as typed, in `model=my_models.TinyNet` or in a `_target_`.
+    """
+    module, _, attribute = path.rpartition(".")
+    file = own_code.own_file(module) if module else None
+    return None if file is None else Entry(kind, path, f"{module}:{attribute}", str(_short(file)), NOT_PACKAGED)
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def find(kind: Kind, name: str) -> Entry:
@@ -110,15 +146,24 @@ def find(kind: Kind, name: str) -> Entry:
         raise PluginError(
             f"no {kind.name} is called {name!r}.{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}. "
             "A plugin that was just written needs its `pip install -e .` again, so that its entry points are seen."
+            + unreadable(kind)
         )
     if len(found) > 1:
         owners = " and ".join(f"{e.distribution} {e.version} ({e.target})" for e in found)
-        raise PluginError(f"{kind.name} {name!r} is announced by {owners}. Uninstall one, or rename its entry point.")
+        own = next((e for e in found if e.own), None)
+        remedy = f"Rename {own.attribute} in {own.distribution}" if own else "Uninstall one, or rename its entry point"
+        raise PluginError(f"{kind.name} {name!r} is announced by {owners}. {remedy}.")
     unfit = misfit(found[0].distribution)
     if unfit is not None:
         owner = f"{found[0].distribution} {found[0].version}"
         raise PluginError(f"{kind.name} {name!r} of {owner} cannot be used: {unfit.text}. {unfit.remedy}")
     return found[0]
+
+
+def unreadable(kind: Kind) -> str:
+    """Name the user's own files of a kind that are not Python, as a sentence to go on with; empty where all are."""
+    plural = kind.entry_point_group.removeprefix("expkit.")
+    return "".join(f" {file} cannot be read: {why}." for file, why in own_code.broken_files((plural,)))
 
 
 def owner_of(kind: str, target: str) -> str:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from expkit import own_code
 from expkit.cpu_tuning import quiet_import
 from expkit.docstring import option_docs, summary_line
-from expkit.errors import PluginError
+from expkit.errors import PluginError, did_you_mean
 from expkit.option_types import option_type, type_text
 from expkit.registry import Entry
 from expkit.source import (
@@ -80,6 +81,7 @@ class Description:
         options: in the order of the signature.
         source: the file that defines it.
         line: where in that file, counted from 1.
+        takes_any: whether it takes options beside these (``**kwargs``).
     """
 
     summary: str
@@ -87,6 +89,7 @@ class Description:
     options: tuple[Option, ...]
     source: Path
     line: int
+    takes_any: bool = False
 
 
 LOADER_OPTIONS: Final = (
@@ -120,18 +123,19 @@ def describe(entry: Entry, *, run: bool = True) -> Description:
     """
     definition = _definition(entry)
     if definition is None:
+        _check_defined(entry)
         return _describe_object(entry, _import(entry))
     node = definition.node
     parameters = _static_parameters(node)
     computed = any(isinstance(parameter.default, Computed) for parameter in parameters or ())
     if parameters is None or (run and computed):
-        parameters = _runtime_parameters(entry, imported := _import(entry))
-        docs = _runtime_docs(imported)
+        imported = _import(entry)
+        parameters, docs, further = _runtime_parameters(entry, imported), _runtime_docs(imported), _takes_any(imported)
     else:
-        docs = _static_docs(node)
+        docs, further = _static_docs(node), False
     doc = ast.get_docstring(node) or ""
     options = _options(entry, parameters, docs)
-    return Description(summary_line(doc), doc, options, definition.path, node.lineno)
+    return Description(summary_line(doc), doc, options, definition.path, node.lineno, further)
 
 
 def summarize(entry: Entry) -> str:
@@ -143,10 +147,16 @@ def summarize(entry: Entry) -> str:
     definition = _definition(entry)
     if definition is not None:
         return summary_line(ast.get_docstring(definition.node) or "")
+    _check_defined(entry)
+    return ""
+
+
+def _check_defined(entry: Entry) -> None:
     path = source_file(entry.module)
     if path is not None and not may_define(parse(path), entry.attribute.partition(".")[0]):
-        raise _broken(entry, f"{path} defines no {entry.attribute!r}", _REMEDY_AUTHOR)
-    return ""
+        known = own_code.defined(entry.module)
+        near = f" (it has {', '.join(known)}{did_you_mean(entry.attribute, known)})" if known else ""
+        raise _broken(entry, f"{path} defines no {entry.attribute!r}{near}", _REMEDY_AUTHOR)
 
 
 _REMEDY_AUTHOR = "Correct the entry point in its pyproject.toml, or tell its author."
@@ -154,6 +164,8 @@ _REMEDY_AUTHOR = "Correct the entry point in its pyproject.toml, or tell its aut
 
 def _broken(entry: Entry, cause: str, remedy: str) -> PluginError:
     owner = f"{entry.distribution} {entry.version}"
+    if entry.own and remedy != "Correct that file.":
+        remedy = f"Correct {entry.distribution}, or what names it."
     return PluginError(
         f"{entry.kind.name} {entry.name!r} of {owner} ({entry.target}) cannot be used: {cause}. {remedy}"
     )
@@ -211,7 +223,7 @@ def _describe_object(entry: Entry, found: Any) -> Description:
         line = inspect.getsourcelines(found)[1]
     except (OSError, TypeError):  # a compiled or computed object
         path, line = source_file(entry.module) or Path(entry.module), 1
-    return Description(summary_line(doc), doc, options, path, line)
+    return Description(summary_line(doc), doc, options, path, line, _takes_any(found))
 
 
 def _static_parameters(node: ast.ClassDef | ast.FunctionDef) -> list[_Parameter] | None:
@@ -273,6 +285,10 @@ def _runtime_parameters(entry: Entry, found: Any) -> list[_Parameter]:
         for name, parameter in signature.parameters.items()
         if parameter.kind not in variadic
     ]
+
+
+def _takes_any(found: Any) -> bool:
+    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(found).parameters.values())
 
 
 def _default_factories(found: Any) -> dict[str, Any]:

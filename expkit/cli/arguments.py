@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from expkit.cli.experiments import experiment_names
 from expkit.errors import ConfigError, did_you_mean
 from expkit.settings import Settings
@@ -41,6 +43,14 @@ def flags_first(arguments: list[str]) -> list[str]:
         else:
             flags.append(argument)
     return [*flags, *overrides]
+
+
+def config_dirs(arguments: list[str]) -> list[Path]:
+    """Return the folders that `--config-dir` names."""
+    flags = flags_first(arguments)
+    named = [flags[i + 1] for i, flag in enumerate(flags[:-1]) if flag in ("--config-dir", "-cd")]
+    named += [flag.partition("=")[2] for flag in flags if flag.startswith("--config-dir=")]
+    return [Path(name).absolute() for name in named]
 
 
 def is_flag(argument: str) -> bool:

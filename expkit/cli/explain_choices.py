@@ -25,7 +25,9 @@ def unknown_choice(error: MissingConfigException, _: BaseException) -> str | Non
     if kind is not None:
         message += (
             f" `{COMMAND} list {kind.entry_point_group.removeprefix('expkit.')}` explains them."
-            "\nA plugin that was just written needs its `pip install -e .` again."
+            "\nA plugin that was just written needs its `pip install -e .` again. A class in a file needs none: "
+            f"put it into plugins/{kind.entry_point_group.removeprefix('expkit.')}.py, or write {kind.name}=FILE.CLASS."
+            + registry.unreadable(kind)
         )
     return message
 

@@ -26,6 +26,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from expkit import config as configs
+from expkit import own_code
 from expkit.cli.composing import Composer
 from expkit.cli.hydra_callbacks import HydraCallbacks
 from expkit.cli.sweep_folder import find_folder, recorded
@@ -199,6 +200,8 @@ class SweepLauncher(Launcher):
         tracking["experiment"] = parent.experiment(tracking["experiment"])
         tracking["required"] = False  # it was there when the sweep began: a job need not fail while it is down
         trainer["auto_resume"] = False  # a job belongs to its folder
+        used = made.resolved.get(own_code.KEY, {})
+        own_code.write(self.folder, used, shared=True)  # it may change before the job begins
         return Job(
             number=task.number,
             folder=task.folder,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expkit.cli.arguments import flags_first
+from expkit.cli.arguments import config_dirs, flags_first
 from expkit.cli.task import Task
 from expkit.errors import ConfigError, ExpkitError
 from expkit.files import why_unwritable
@@ -39,7 +39,7 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
     import hydra
     from hydra.errors import HydraException
 
-    from expkit import config
+    from expkit import config, own_code
     from expkit.cli.loading import in_each_job
     from expkit.cli.plugins import chosen_by_default
     from expkit.cli.plugins import register as register_plugins
@@ -47,6 +47,10 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
     config.register()
     register_plugins()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us whole; `cli.report` shortens them
+    for folder in config_dirs(arguments):
+        own_code.add_root(folder.parent)
+        own_code.add_root(folder)
+    own_code.reach()
     before = sys.argv
     sys.argv = ["expkit", *in_each_job(flags_first(arguments))]
     task = Task(act, arguments)

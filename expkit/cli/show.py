@@ -106,6 +106,9 @@ def _of_kind(kind: Kind, name: str) -> Entry | ConfFile:
     files = {preset.name: preset for preset in presets(kind)}
     if name in files:
         return files[name]
+    own = registry.by_path(kind, name)
+    if own is not None:
+        return own
     try:
         return registry.find(kind, name)
     except PluginError as error:

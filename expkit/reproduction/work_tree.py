@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expkit import provenance
+from expkit import own_code, provenance
 from expkit.errors import ConfigError
 from expkit.registry import KINDS, entries
 from expkit.reproduction.recorded import Recorded
@@ -197,7 +197,8 @@ def _refuse_foreign(recorded: Recorded, top: Path) -> None:
     installed = [Path(path).resolve() for name, path in sysconfig.get_paths().items() if name.endswith("lib")]
     for target in targets(recorded.options):
         module = target.rpartition(".")[0]
-        spec = None if module.partition(".")[0] in announced else module_spec(module)
+        kept = f"{module.replace('.', '/')}.py" in recorded.options.get(own_code.KEY, {})
+        spec = None if kept or module.partition(".")[0] in announced else module_spec(module)
         if spec is None or spec.origin is None:  # it may be in the code of then alone
             continue
         path = Path(spec.origin).resolve()

@@ -16,6 +16,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from expkit.processes import die_with_parent, kill_group
@@ -46,7 +47,8 @@ def _warm_up(job: Mapping[str, Any]) -> bool:
     from expkit.cpu_tuning import import_paddle, tune
     from expkit.tracking.store import import_all_of_mlflow
 
-    made = config.stored(job["config"], choices=job["choices"], overrides=job["overrides"])
+    folder = Path(job["folder"])
+    made = config.stored(job["config"], choices=job["choices"], overrides=job["overrides"], folder=folder)
     tune(made.device.tune)
     import_paddle()
     if made.tracking.kind != "none":

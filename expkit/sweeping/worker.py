@@ -51,7 +51,7 @@ def work(job: Job, report: Callable[[Report], bool]) -> Outcome:
 
     started, reporter = time.monotonic(), None
     try:
-        made = config.stored(job.config, choices=job.choices, overrides=job.overrides)
+        made = config.stored(job.config, choices=job.choices, overrides=job.overrides, folder=job.folder)
         reporter = Reporter(made, report, prunes=job.prunes, every=_EVERY)
         reason, value, metrics = _train(job, made, reporter)
         return Outcome(FINISHED, reason, value, metrics, time.monotonic() - started)

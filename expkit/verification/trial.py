@@ -75,6 +75,6 @@ def perform(trial: Trial) -> None:
         secrets = config.from_yaml(trial.options)  # the run folder has none
         experiment.resume(trial.folder, last_step=trial.last_step, secrets=secrets)
         return
-    made = config.stored(trial.options, choices=trial.choices, overrides=trial.overrides)
+    made = config.stored(trial.options, choices=trial.choices, overrides=trial.overrides, folder=trial.folder)
     further = [] if trial.kill_at is None else [Killed(trial.kill_at)]
     experiment.run(made, trial.folder, last_step=trial.last_step, further=further)

@@ -58,6 +58,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.loading",
         "expkit.metrics",
         "expkit.option_types",
+        "expkit.own_code",
         "expkit.parts",
         "expkit.processes",
         "expkit.registry",

@@ -239,7 +239,7 @@ def test_dataset_gets_loader_options_but_its_own_default_wins(write) -> None:
     ("text", "message"),
     [
         ("def Cube(:\n", r"model 'cube' of fake-plugins 1.2 .*syntax error in .*cube_module.py:1: .*Correct"),
-        ("class Box: pass\n", r"has no attribute 'Cube'.*entry point"),
+        ("class Box: pass\n", r"defines no 'Cube'.*entry point"),
         ("import no_such_library\nclass Cube: pass\n", r"imports 'no_such_library', which is not installed"),
         ("x = 1 / 0\nCube = print\n", r"importing it raises ZeroDivisionError: division by zero.*Update"),
         ("try:\n    import no_such_library\nfinally:\n    Cube = 1\n", r"No module named 'no_such_library'"),

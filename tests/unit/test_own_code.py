@@ -1,0 +1,195 @@
+"""Components in files of the user's own, which no distribution brings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from expkit import own_code, registry
+from expkit.config import compose, stored, to_yaml
+from expkit.errors import ConfigError, PluginError
+from expkit.record_files import write_config
+from expkit.signature import describe
+
+NET = '''"""Mine."""
+from paddle import nn
+
+from {parts} import scale
+
+
+class TinyNet(nn.Layer):
+    """A tiny net.
+
+    Args:
+        hidden: width.
+    """
+
+    def __init__(self, spec, hidden: int = 8, loose=None):
+        super().__init__()
+        self.scale = scale
+
+
+class _Block(nn.Layer):
+    pass
+'''
+BASE = ["+experiment=mnist_cnn"]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with my_models.py, plugins/models.py, and what both import."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "my_parts.py").write_text("scale = 1\n")
+    (tmp_path / "my_models.py").write_text(NET.format(parts="my_parts"))
+    (tmp_path / "plugins" / "models.py").write_text(NET.format(parts="my_parts"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(own_code.VARIABLE, ".")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("plugins", "my_models", "my_parts")]:
+        del sys.modules[name]
+
+
+def built(config):
+    return config.model.build(spec=None)
+
+
+@pytest.mark.parametrize("chosen", ["tiny_net", "my_models.TinyNet"])
+def test_a_class_in_a_file_is_chosen_by_name_or_by_path_with_typed_options(project, chosen):
+    config = compose([*BASE, f"model={chosen}", "model.hidden=5"])
+    assert config.model.options == {"hidden": 5, "loose": None}
+    assert built(config).scale == 1
+    assert set(config.resolved[own_code.KEY]) == {
+        "my_parts.py",
+        config.model.target.rpartition(".")[0].replace(".", "/") + ".py",
+    }
+
+
+def test_a_target_is_checked_like_a_component_and_its_defaults_are_recorded(project):
+    config = compose([*BASE, "model._target_=my_models.TinyNet"])
+    assert config.resolved["model"] == {"_target_": "my_models.TinyNet", "hidden": 8, "loose": None}
+    with pytest.raises(ConfigError, match=r"model\.hiden: .* has no option 'hiden'\. Did you mean 'hidden'\?"):
+        compose([*BASE, "model._target_=my_models.TinyNet", "+model.hiden=3"])
+    with pytest.raises(ConfigError, match=r"model\.hidden=x has the wrong type: it must be int"):
+        compose([*BASE, "model._target_=my_models.TinyNet", "+model.hidden=x"])
+    with pytest.raises(PluginError, match=r"defines no 'TinyNett' \(it has TinyNet Did you mean 'TinyNet'\?\)"):
+        compose([*BASE, "model._target_=my_models.TinyNett"])
+
+
+def test_public_names_count_each_with_its_origin(project):
+    found = registry.entries(registry.kind_named("model"))
+    (mine,) = found["tiny_net"]
+    assert (mine.distribution, mine.version, mine.own) == ("./plugins/models.py", registry.NOT_PACKAGED, True)
+    assert not {"_block", "block", "scale"} & set(found)
+    (project / "plugins" / "models.py").write_text("__all__ = ['b']\ndef a(): ...\ndef b(): ...\n")
+    assert "a" not in registry.entries(registry.kind_named("model"))
+
+
+def test_files_of_a_folder_of_a_kind_count_too(project):
+    folder = project / "plugins" / "losses"
+    folder.mkdir()
+    (folder / "mine.py").write_text("class HTTPLoss:\n    def __init__(self, power: float = 2.0): ...\n")
+    entry = registry.find(registry.kind_named("loss"), "http_loss")
+    assert entry.target == "plugins.losses.mine:HTTPLoss"
+    assert [option.name for option in describe(entry).options] == ["power"]
+
+
+def test_a_file_that_is_not_python_hides_nobody_and_is_named(project):
+    (project / "plugins" / "models.py").write_text("def broken(:\n")
+    with pytest.raises(PluginError, match=r"called 'tiny_net'.*\./plugins/models\.py cannot be read: line 1"):
+        registry.find(registry.kind_named("model"), "tiny_net")
+    assert registry.find(registry.kind_named("model"), "cnn")
+
+
+def test_a_name_that_is_taken_is_an_error_that_says_what_to_rename(project):
+    (project / "plugins" / "models.py").write_text("class CNN: ...\n")
+    with pytest.raises(PluginError, match=r"'cnn' is announced by expkit .* and \./plugins.*Rename CNN in \./plugins"):
+        registry.find(registry.kind_named("model"), "cnn")
+
+
+def test_a_file_called_like_a_module_of_pythons_is_refused(project):
+    (project / "colorsys.py").write_text(NET.format(parts="my_parts"))
+    with pytest.raises(ConfigError, match=r"colorsys\.py .* the name of Python's own module 'colorsys'\. Give it"):
+        compose([*BASE, "model._target_=colorsys.TinyNet"])
+
+
+def test_kwargs_take_further_options_and_a_hidden_spec_is_explained(project):
+    (project / "my_models.py").write_text(
+        NET.format(parts="my_parts")
+        + "\n\nclass Loose(TinyNet):\n    def __init__(self, **kwargs): super().__init__(**kwargs)\n"
+    )
+    config = compose([*BASE, "model._target_=my_models.Loose", "+model.hidden=3"])
+    assert config.model.options == {"hidden": 3}
+    with pytest.raises(ConfigError, match=r"nothing tells that it wants spec.*def __init__\(self, spec, \.\.\.\)"):
+        built(config)
+
+
+def test_other_text_makes_another_run(project):
+    hashes = [compose([*BASE, "model=tiny_net"]).resolved[own_code.KEY]]
+    (project / "my_parts.py").write_text("scale = 2\n")
+    hashes.append(compose([*BASE, "model=tiny_net"]).resolved[own_code.KEY])
+    assert hashes[0]["my_parts.py"] != hashes[1]["my_parts.py"]
+    assert hashes[0]["plugins/models.py"] == hashes[1]["plugins/models.py"]
+
+
+def recorded(project):
+    """Record a config as a run does; returns what reads it again."""
+    config = compose([*BASE, "model=tiny_net"])
+    run = project / "runs" / "one"
+    run.mkdir(parents=True)
+    write_config(run, config)
+    text = to_yaml(config.resolved)
+    return lambda folder=run: stored(text, choices=config.choices, overrides=(), folder=folder)
+
+
+@pytest.mark.parametrize("change", ["edited", "deleted", "elsewhere"])
+def test_a_recorded_config_uses_the_text_of_then(project, monkeypatch, caplog, change):
+    again = recorded(project)
+    if change == "edited":
+        (project / "my_parts.py").write_text("scale = 2\n")
+    elif change == "deleted":
+        (project / "my_parts.py").unlink()
+        (project / "plugins" / "models.py").unlink()
+    else:
+        (project / "away").mkdir()
+        monkeypatch.chdir(project / "away")
+    assert built(again()).scale == 1
+    assert ("my_parts.py: changed since the run was made" in caplog.text) == (change == "edited")
+    if change == "edited":  # and a new one today's
+        assert built(compose([*BASE, "model=tiny_net"])).scale == 2
+
+
+def test_text_that_is_nowhere_or_damaged_is_refused(project):
+    again = recorded(project)
+    (project / "my_parts.py").write_text("scale = 2\n")
+    with pytest.raises(ConfigError, match=r"made with my_parts\.py, which has changed since then"):
+        again(None)
+    (project / "runs" / "one" / "code" / "my_parts.py").write_text("scale = 3\n")
+    with pytest.raises(ConfigError, match=r"my_parts\.py is not what the run was made with: it is damaged"):
+        again()
+
+
+def test_a_password_in_the_text_is_not_recorded(project):
+    (project / "my_parts.py").write_text('scale = 1\npassword = "hunter2hunter2"\n')
+    again = recorded(project)
+    assert "hunter2" not in (project / "runs" / "one" / "code" / "my_parts.py").read_text()
+    (project / "my_parts.py").unlink()
+    with pytest.raises(ConfigError, match=r"passwords in it were not recorded"):
+        again()
+
+
+@pytest.mark.slow
+def test_looking_imports_neither_paddle_nor_the_file(project):
+    code = (
+        "import sys; from expkit.cli import main\n"
+        "for words in (['list', 'models'], ['show', 'model/tiny_net'], "
+        "['+experiment=mnist_cnn', 'model=tiny_net', '--cfg', 'job']): assert main(words) == 0\n"
+        "assert not {'paddle', 'plugins.models', 'my_parts'} & set(sys.modules), 'imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tiny_net" in done.stdout
+    assert "./plugins/models.py" in done.stdout
