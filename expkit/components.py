@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
 from expkit import own_code, registry
 from expkit.component import Component
-<<<<<<< HEAD
-from expkit.errors import ConfigError, ExpkitError, PluginError, did_you_mean
-=======
 from expkit.config_source import complete
-from expkit.errors import ConfigError, PluginError, did_you_mean
->>>>>>> c5c7337 (Let a class in a file be a component: chosen by name or path, with typed options, its text recorded and used again)
+from expkit.errors import ConfigError, ExpkitError, PluginError, did_you_mean
 from expkit.signature import LOADER_OPTIONS, describe
 
 LOADER_NAMES = frozenset(option.name for option in LOADER_OPTIONS)
@@ -79,10 +75,23 @@ def _completed(kind: registry.Kind, where: str, chosen: str | None, node: Any, r
 
 
 def own_modules(components: Mapping[str, Any]) -> list[str]:
-    """Return the modules of those chosen components that no distribution brings."""
+    """Return the modules of those chosen components, and of classes in their options, that no distribution brings."""
     flat = [one for found in components.values() for one in (found.values() if isinstance(found, dict) else [found])]
     found = [(one, announced(one.kind, one.target)) for one in flat if isinstance(one, Component)]
-    return [one.target.rpartition(".")[0] for one, entry in found if entry is None or entry.own]
+    targets = [one.target for one, entry in found if entry is None or entry.own]
+    targets += [target for one, _ in found for target in _targets(one.options)]
+    return [target.rpartition(".")[0] for target in targets]
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """Yield the classes that options name."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        node = list(node.values())
+    if isinstance(node, list):
+        for inner in node:
+            yield from _targets(inner)
 
 
 def _waits(kind: registry.Kind, name: str, node: Any, overrides: Sequence[str]) -> bool:
@@ -168,7 +177,6 @@ def _bind(kind: str, name: str, target: str, options: Mapping[str, Any], idle: M
         made = instantiate({"_target_": target, **options}, _partial_=True, _convert_="all")
         return _without_idle(made, idle) if idle else cast(Callable[..., Any], made)
     except InstantiationException as error:
-<<<<<<< HEAD
         raise _not_loaded(kind, name, target, error) from error
 
 
@@ -186,23 +194,11 @@ def _not_loaded(kind: str, name: str, target: str, error: Exception) -> ExpkitEr
         )
     entry = announced(kind, target)
     owner = f" of {entry.distribution} {entry.version}" if entry else ""
-    remedy = f" Update or uninstall {entry.distribution}." if entry else ""
+    remedy = f" Update or uninstall {entry.distribution}." if entry and not entry.own else ""
     return PluginError(
         f"{kind} {name!r}{owner}: {target} cannot be loaded: {what.rstrip('.')}.{remedy} EXPKIT_DEBUG=1 shows the "
         "traceback."
     )
-=======
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        entry = announced(kind, target)
-        owner = f" of {entry.distribution} {entry.version}" if entry else ""
-        remedy = f" Update or uninstall {entry.distribution}." if entry and not entry.own else ""
-        raise PluginError(
-            f"{kind} {name!r}{owner}: {target} cannot be loaded: {type(cause).__name__}: {cause}.{remedy} "
-            "EXPKIT_DEBUG=1 shows the traceback."
-        ) from error
->>>>>>> c5c7337 (Let a class in a file be a component: chosen by name or path, with typed options, its text recorded and used again)
 
 
 def _without_idle(made: partial[Any], idle: Mapping[str, Any]) -> partial[Any]:
