@@ -12,6 +12,7 @@ from expkit.api import Callback, ConfigError, TrainingStoppedError
 from expkit.component import Component
 from expkit.errors import CallbackError, PluginError, first_line
 from expkit.events import EVENTS, ROLES, overrides
+from expkit.masking import masked
 from expkit.runlog import log
 
 
@@ -127,4 +128,4 @@ def _place(arguments: tuple[Any, ...]) -> str:
 
 
 def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
+    return masked(f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__)

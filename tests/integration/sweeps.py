@@ -54,6 +54,8 @@ class Act(Callback):
         once: only where the folder has no mark of an earlier attempt.
     """
 
+    role = "essential"
+
     def __init__(self, do: str, step: int = 15, once: bool = False) -> None:
         self._do, self._step, self._once = do, step, once
         self._mark = Path()

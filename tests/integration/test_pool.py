@@ -143,14 +143,16 @@ def test_a_job_tells_of_each_epoch(mixed: Mixed) -> None:
 
 def test_an_error_costs_the_job_that_raised_it_alone(mixed: Mixed) -> None:
     outcome = mixed.outcome("raises")
-    assert (outcome.status, outcome.reason) == (FAILED, "RuntimeError: out of ideas")
-    assert 'raise RuntimeError("out of ideas")' in output(mixed.by_name["raises"])
+    assert outcome.status == FAILED
+    assert "RuntimeError: out of ideas" in outcome.reason
+    assert 'raise RuntimeError("out of ideas")' in (mixed.by_name["raises"].folder / "run.log").read_text()
     assert record(mixed.by_name["raises"])["status"] == "FAILED"
 
 
 def test_a_full_disk_does_not_hide_what_ended_a_job(mixed: Mixed) -> None:
     outcome = mixed.outcome("has no room for output")
-    assert (outcome.status, outcome.reason) == (FAILED, "RuntimeError: out of ideas")
+    assert outcome.status == FAILED
+    assert "RuntimeError: out of ideas" in outcome.reason
 
 
 def test_a_refused_job_says_why(mixed: Mixed) -> None:

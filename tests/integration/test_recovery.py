@@ -17,7 +17,7 @@ from expkit.api import Callback, StepEnd
 from expkit.callbacks import read_epochs, read_steps
 from expkit.checkpoint import CheckpointFolder
 from expkit.config import compose
-from expkit.errors import CheckpointError, ConfigError, RunLockedError
+from expkit.errors import CallbackError, CheckpointError, ConfigError, RunLockedError
 from expkit.evaluation import evaluate
 from expkit.interrupts import Stopped
 from expkit.lock import RunLock
@@ -32,6 +32,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 class Fails(Callback):
     """Fails at step 17, in the middle of epoch 3, once in this process."""
 
+    role = "essential"
     failed, step = False, 17
 
     def on_step_end(self, event: StepEnd) -> None:
@@ -48,7 +49,7 @@ def broken(train: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
         choose(tmp_path, "fails", "Fails", MODULE)
         Fails.failed = False
         options = ("callbacks=[early_stopping,fails]", "checkpoint.every_steps=5", *overrides)
-        with pytest.raises(RuntimeError, match="at step "):
+        with pytest.raises(CallbackError, match="RuntimeError: at step "):
             train("broken", *options)
         return tmp_path / "runs" / "mnist_cnn" / "broken"
 

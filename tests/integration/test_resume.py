@@ -17,7 +17,7 @@ from expkit.api import Callback, ConfigError, StepEnd
 from expkit.callbacks import read_epochs, read_steps
 from expkit.cli.resume import main as resume_verb
 from expkit.config import compose
-from expkit.errors import CheckpointError, RunNotFoundError
+from expkit.errors import CallbackError, CheckpointError, RunNotFoundError
 from expkit.interrupts import Stopped
 from expkit.runs import read_record
 from expkit.tracking.store import import_mlflow
@@ -81,7 +81,7 @@ def test_a_checkpoint_within_an_epoch_is_gone_on_from_bit_identically(
     whole = train("whole", *options)
     choose(tmp_path, "fails", "FailsAtStep12")
     FailsAtStep12.failed = False
-    with pytest.raises(RuntimeError, match="at step 12"):
+    with pytest.raises(CallbackError, match="RuntimeError: at step 12"):
         train("broken", *options, "callbacks=[early_stopping,fails]", "checkpoint.every_steps=5")
     broken = tmp_path / "runs" / "mnist_cnn" / "broken"
     assert (broken / "checkpoints" / "epoch-0002-step-00000010").is_dir()
@@ -92,7 +92,7 @@ def test_a_checkpoint_within_an_epoch_is_gone_on_from_bit_identically(
 class FailsAtStep12(Callback):
     """Fails, once in this process."""
 
-    failed = False
+    role, failed = "essential", False
 
     def on_step_end(self, event: StepEnd) -> None:
         if event.step == 12 and not FailsAtStep12.failed:

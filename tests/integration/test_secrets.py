@@ -27,6 +27,8 @@ from expkit.api import Callback
 PASSWORD = "code-kkk111"
 
 class Leaky(Callback):
+    role = "essential"
+
     def __init__(self, password: str = "", url: str = "", options: dict | None = None, at: int = 5) -> None:
         self.password, self.url, self.at = password, url, at
 

@@ -27,6 +27,8 @@ from expkit.api import Callback
 class Gate(Callback):
     '''Waits before the run begins or behind its first epoch, or fails there, as long as a file says so.'''
 
+    role = "essential"
+
     def __init__(self, job: int = 0):
         self.job = job
         while Path(f"early{self.job}").exists():
