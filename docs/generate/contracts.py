@@ -80,7 +80,7 @@ def _module(module: ModuleType) -> str:
 def _directive(module: ModuleType, name: str, found: Any) -> str:
     path = f"{module.__name__}.{name}"
     if get_origin(found) is not None:  # another name for a type, whose own docstring would be shown
-        return f".. py:data:: {path}\n   :value: {found}\n\n"
+        return f".. py:data:: {name}\n   :value: {found}\n\n"
     if inspect.isclass(found):
         return f".. autoclass:: {path}\n   :members:\n\n"
     return f".. {'autofunction' if inspect.isfunction(found) else 'autodata'}:: {path}\n\n"
