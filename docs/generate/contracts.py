@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from types import ModuleType
 from typing import Any, get_origin
+
+from sphinx.pycode import ModuleAnalyzer
 
 from expkit import api, testing
 from generate.writing import Pages, title
@@ -20,6 +23,7 @@ GROUPS = {
 
 _STAR = re.compile(r"(?<=[\[( ])\*(?=\w)(?!\w[^*\]]*\*)")
 _ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?(?:typing\.)?Any, \.\.\.\], ~?numpy\.dtype\[~?(?:typing\.)?Any\]\]")
+_CODE = re.compile(r"(?<!:):$")
 _DASH = re.compile(r"(?<=\s\s)-$")
 
 
@@ -33,13 +37,13 @@ def write(pages: Pages) -> None:
             modules.append(found)
         else:
             members[_group(name, found)].append(_directive(api, name, found))
-    text = title("The plugin API") + ".. automodule:: expkit.api\n\n"
+    text = title("The module expkit.api") + ".. automodule:: expkit.api\n\n"
     for group, about in GROUPS.items():
         text += title(group, 2) + about + "\n\n" + "".join(members[group])
     for module in modules:
         text += title(module.__name__, 2) + _module(module)
     pages.write("api.rst", text)
-    pages.write("testing.rst", title("The conformance kit") + _module(testing))
+    pages.write("testing.rst", title("The module expkit.testing") + _module(testing))
 
 
 def tidy_signature(
@@ -61,7 +65,15 @@ def tidy_types(app: Any, what: str, name: str, found: Any, options: Any, lines: 
 
 def escape_marks(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
     """Let shapes such as [N, *shape], and cells that are a dash, be what they are in a docstring that is to be read."""
+    if what == "module":  # code in it is indented only
+        lines[:] = [
+            _CODE.sub("::", line) if _opens_code(lines[i + 1 : i + 3]) else line for i, line in enumerate(lines)
+        ]
     lines[:] = [_DASH.sub(r"\\-", _STAR.sub(r"\\*", line)) for line in lines]
+
+
+def _opens_code(following: list[str]) -> bool:
+    return len(following) == 2 and not following[0] and following[1].startswith("    ")
 
 
 def _group(name: str, found: Any) -> str:
@@ -79,8 +91,16 @@ def _module(module: ModuleType) -> str:
 
 def _directive(module: ModuleType, name: str, found: Any) -> str:
     path = f"{module.__name__}.{name}"
-    if get_origin(found) is not None:  # another name for a type, whose own docstring would be shown
-        return f".. py:data:: {name}\n   :value: {found}\n\n"
-    if inspect.isclass(found):
+    if inspect.isfunction(found):
+        return f".. autofunction:: {path}\n\n"
+    if inspect.isclass(found) and get_origin(found) is None:
         return f".. autoclass:: {path}\n   :members:\n\n"
-    return f".. {'autofunction' if inspect.isfunction(found) else 'autodata'}:: {path}\n\n"
+    shown = f"   :value: {found}\n" if isinstance(found, str) or get_origin(found) is not None else ""
+    return f".. py:data:: {name}\n{shown}\n" + "".join(f"   {line}\n" for line in _said(module, name, found)) + "\n"
+
+
+def _said(module: ModuleType, name: str, found: Any) -> list[str]:
+    """Return what is said below a value, in this module or in the one from which it is taken."""
+    others = sorted(n for n, m in sys.modules.items() if n.startswith("expkit.") and vars(m).get(name) is found)
+    docs = (ModuleAnalyzer.for_module(home).find_attr_docs().get(("", name)) for home in (module.__name__, *others))
+    return next((lines for lines in docs if lines), [])

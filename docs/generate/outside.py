@@ -20,6 +20,8 @@ COPIED = {
 LEADS = COPIED | {
     "README.md": "index.md",
     "expkit/api.py": "reference/api.rst",
+    "expkit/testing": "reference/testing.rst",
+    "expkit/testing/__init__.py": "reference/testing.rst",
     "plugins": "reference/components/index.rst",
 }
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#|/)([^)\s#]+)(#[^)\s]*)?(?=\))")
