@@ -15,7 +15,7 @@ class TrainerSettings:
     """How long and how to train; see conf/trainer/default.yaml."""
 
     epochs: int = 5
-    eval_batch_size: int = 1000
+    eval_batch_size: int = 250
     limit_train_batches: Optional[int] = None  # noqa: UP045 - as above
     stop_after: Optional[int] = None  # noqa: UP045
     auto_resume: bool = False
