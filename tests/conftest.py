@@ -12,6 +12,7 @@ from expkit.api import DataSpec
 from expkit.cpu_tuning import import_paddle
 from expkit.export.fresh import FreshProcess
 from expkit.testing import example_specs
+from tests.forked import forking
 
 # Once and here, where the noise of this import is hushed: with warnings as errors, a test must not be the first.
 import_paddle()
@@ -42,6 +43,13 @@ def one_fresh_process() -> Iterator[None]:
         yield
     for process in started:
         FreshProcess.close(process)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_are_forked() -> Iterator[None]:
+    """Let `Command` fork."""
+    with forking():
+        yield
 
 
 @pytest.fixture

@@ -16,26 +16,35 @@ from expkit import experiment
 from expkit.api import Callback
 from expkit.config import compose
 from expkit.runs import all_runs
+from tests.forked import Command
 from tests.integration import resuming
+from tests.stores import ready_stores
 
 QUICK = (
     "+experiment=mnist_cnn",
     "trainer.epochs=1",
     "trainer.limit_train_batches=8",
     "dataset.download=false",
+    "dataset.limit=600",
 )
 
 
 class CommandLine:
-    """`python -m expkit` in a folder of its own, without genuine data unless a test gives some."""
+    """`python -m expkit` in a folder of its own, without genuine data unless a test gives some.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where it runs.
+        forked: from a process that has imported everything, which saves seconds; else what a user types, to the letter.
+    """
+
+    def __init__(self, folder: Path, *, forked: bool = True) -> None:
         self.folder = folder
+        self._popen = Command if forked else subprocess.Popen
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("EXPKIT_", "MLFLOW_"))}
         self.environment.update(EXPKIT_CACHE_DIR=str(folder / "cache"), COLUMNS="120", PYTHONUNBUFFERED="1")
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return self._popen(
             [sys.executable, "-m", "expkit", *arguments],
             cwd=self.folder,
             env=self.environment,
@@ -72,6 +81,15 @@ class CommandLine:
         return list(client.search_runs(ids, order_by=["attributes.start_time ASC"]))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def stores_are_copied(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Make the tables of a store once for all tests of this process."""
+    from expkit.tracking.store import import_mlflow
+
+    import_mlflow()
+    ready_stores(tmp_path_factory.mktemp("stores") / "first.db")
+
+
 @pytest.fixture
 def expkit(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
@@ -82,7 +100,7 @@ def quick_run(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[CommandLine, subprocess.CompletedProcess[str]]:
     """One short run of the main job on the stand-in, shared by the tests that only look at it."""
-    line = CommandLine(tmp_path_factory.mktemp("quick"))
+    line = CommandLine(tmp_path_factory.mktemp("quick"), forked=False)
     return line, line(*QUICK)
 
 
