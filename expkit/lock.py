@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+import time
 import weakref
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO, Any
 
 from expkit.errors import ConfigError, RunLockedError
 from expkit.files import why_unwritable
+from expkit.processes import is_alive
 
 log = logging.getLogger("expkit")
 
@@ -24,6 +26,7 @@ LOCK = ".lock"
 _BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 _FAR = 1 << 30
 """Windows locks bytes, which nobody can read then: one that is beyond the text."""
+_LEFT_BEHIND_SECONDS = 2.0
 _held: weakref.WeakSet[IO[bytes]] = weakref.WeakSet()
 
 
@@ -72,10 +75,14 @@ class RunLock:
                 folder.rmdir()
 
     def _take(self) -> IO[bytes]:
+        waits_until = time.monotonic() + _LEFT_BEHIND_SECONDS
         while True:
             file = self._path.open("a+b", buffering=0)
             if not try_lock(file):
                 file.close()
+                if self._holder_is_dead() and time.monotonic() < waits_until:
+                    time.sleep(0.02)
+                    continue
                 raise RunLockedError(f"{self._folder} {self._doing} {self._holder()}")
             # Whoever held it before may have removed the file after it was opened here: such a lock is none.
             with contextlib.suppress(FileNotFoundError):
@@ -92,6 +99,14 @@ class RunLock:
             self._path.unlink()
         self._file.close()
         self._file = None
+
+    def _holder_is_dead(self) -> bool:
+        """Whether who wrote the lock was killed here: a process that it was just starting has the lock a moment yet."""
+        try:
+            facts = json.loads(self._path.read_text(encoding="utf-8"))
+            return bool(facts["host"] == socket.gethostname()) and not is_alive(int(facts["pid"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _holder(self) -> str:
         try:

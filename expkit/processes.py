@@ -50,6 +50,19 @@ def pin(cores: Sequence[int]) -> None:
             os.sched_setaffinity(0, cores)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process on this machine; where that cannot be asked for, it is taken to be there."""
+    if os.name == "nt":  # where signal 0 ends a process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
 def kill_group(pid: int) -> None:
     """Kill a process and all that it started, where the system has groups of processes."""
     with contextlib.suppress(ProcessLookupError, PermissionError):

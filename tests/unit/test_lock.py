@@ -50,6 +50,19 @@ def test_a_second_process_is_refused_with_the_name_of_the_first(tmp_path):
     assert facts["pid"] == os.getpid()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="file descriptors are not inherited there")
+def test_what_a_killed_process_was_just_starting_is_waited_for(tmp_path):
+    # Between fork and exec, a child has its parent's open files for an instant, made longer here.
+    then = "import os, subprocess; from expkit.lock import _held; "
+    then += "subprocess.Popen(['sleep', '0.5'], pass_fds=[next(iter(_held)).fileno()]); os.kill(os.getpid(), 9)"
+    process = holder(tmp_path, then)
+    process.wait()
+    process.stdout.close()
+    with RunLock(tmp_path):
+        facts = json.loads((tmp_path / ".lock").read_text())
+    assert facts["pid"] == os.getpid()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_process_that_outlives_its_killed_parent_does_not_keep_the_lock(tmp_path):
     then = "import os; child = os.fork(); print(end='' if child else f'{os.getpid()}\\n', flush=True); time.sleep(60)"
