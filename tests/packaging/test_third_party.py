@@ -97,4 +97,4 @@ def test_a_third_partys_components_train_and_answer_in_their_own_unit(acme: Inst
 
 def test_a_third_partys_own_tests_with_the_conformance_kit_pass(acme: Installation, acme_project: Path) -> None:
     done = acme.run("-m", "pytest", "-p", "no:cacheprovider", str(acme_project / "tests"))
-    assert re.search(r"6 passed", done.stdout)
+    assert re.search(r"[1-9]\d+ passed", done.stdout)  # a test for each promise of each component
