@@ -20,9 +20,8 @@ NEEDED = {  # options without which a component is refused
     "model/paddle_vision": {"name": "lenet"},
 }
 # Datasets that read files have their own tests, beside files for them; adapters of objects, beside such objects.
-WITH_FILES = tuple(
-    f"dataset/{name}" for name in "csv image_folder mnist paddle_dataset fashion_mnist cifar10 cifar100 flowers".split()
-)
+FILES = ("csv", "image_folder", "mnist", "paddle_dataset", "fashion_mnist", "cifar10", "cifar100", "flowers")
+WITH_FILES = tuple(f"dataset/{name}" for name in FILES)
 ADAPTERS = ("model/paddle_layer", "loss/paddle_loss", "metric/paddle_metric", "transform/paddle_transform")
 SPECLESS = ("dataset", "optimizer", "schedule", "regularizer")
 VARIANTS = [
