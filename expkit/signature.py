@@ -15,21 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from expkit import own_code
+from expkit import own_code, source
 from expkit.cpu_tuning import quiet_import
 from expkit.docstring import option_docs, summary_line
 from expkit.errors import PluginError, did_you_mean
 from expkit.option_types import option_type, type_text
 from expkit.registry import Entry
-from expkit.source import (
-    Definition,
-    find_definition,
-    may_define,
-    missing_imports,
-    module_spec,
-    parse,
-    source_file,
-)
+from expkit.source import Definition, find_definition, module_spec, parse, source_file
 
 
 class Required:
@@ -153,10 +145,11 @@ def summarize(entry: Entry) -> str:
 
 def _check_defined(entry: Entry) -> None:
     path = source_file(entry.module)
-    if path is not None and not may_define(parse(path), entry.attribute.partition(".")[0]):
+    if path is not None and not source.may_define(parse(path), entry.attribute.partition(".")[0]):
         known = own_code.defined(entry.module)
         near = f" (it has {', '.join(known)}{did_you_mean(entry.attribute, known)})" if known else ""
-        raise _broken(entry, f"{path} defines no {entry.attribute!r}{near}", _REMEDY_AUTHOR)
+        meant = did_you_mean(entry.attribute, source.defined_names(parse(path)))
+        raise _broken(entry, f"{path} defines no {entry.attribute!r}{near}", f"{meant} {_REMEDY_AUTHOR}".strip())
 
 
 _REMEDY_AUTHOR = "Correct the entry point in its pyproject.toml, or tell its author."
@@ -174,10 +167,13 @@ def _broken(entry: Entry, cause: str, remedy: str) -> PluginError:
 def _definition(entry: Entry) -> Definition | None:
     try:
         if module_spec(entry.module) is None:
+            again = f"nstall {entry.distribution} again (`pip install -e .` for a checkout)."
+            near = did_you_mean(entry.module, source.near_modules(entry.module)).strip()
+            remedy = f"{near} Correct the entry point, and i{again}" if near else f"I{again}"
+            raise _broken(entry, f"there is no module {entry.module!r}", remedy)
+        if not entry.attribute:
             raise _broken(
-                entry,
-                f"there is no module {entry.module!r}",
-                f"Install {entry.distribution} again (`pip install -e .` for a checkout).",
+                entry, "its entry point ends in a module", f"Write {entry.module}:NAME there, of a class in it."
             )
         definition = find_definition(entry.module, entry.attribute)
     except SyntaxError as error:
@@ -187,7 +183,7 @@ def _definition(entry: Entry) -> Definition | None:
         raise
     except (Exception, SystemExit) as error:  # importing a parent package runs its author's code
         raise _import_failed(entry, error) from error
-    missing = missing_imports(definition.module) if definition is not None else []
+    missing = source.missing_imports(definition.module) if definition is not None else []
     if missing:
         modules = " and ".join(repr(name) for name in missing)
         remedy = f"Install what provides it, or uninstall {entry.distribution}."

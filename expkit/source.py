@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib.util
 import pkgutil
 import tokenize
@@ -78,6 +79,14 @@ def package_folder(package: str) -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
+def near_modules(module: str) -> list[str]:
+    """Return the modules in the package of a module, which need not exist, whose names are much like its own."""
+    package, _, name = module.rpartition(".")
+    folder = package_folder(package) if package else None
+    beside = [] if folder is None else [found.name for found in pkgutil.iter_modules([str(folder)])]
+    return [f"{package}.{near}" for near in difflib.get_close_matches(name, beside)]
+
+
 def parse(path: Path) -> ast.Module:
     """Read a source file in the encoding it declares.
 
@@ -121,6 +130,11 @@ def may_define(tree: ast.Module, name: str) -> bool:
     """Say whether a module can have this attribute: bound, imported by `*` or made by `__getattr__`."""
     stars = any(isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in ast.walk(tree))
     return stars or any(_binds(s, name) or _binds(s, "__getattr__") for s in tree.body)
+
+
+def defined_names(tree: ast.Module) -> list[str]:
+    """Return the classes and functions that a module defines at its top."""
+    return [statement.name for statement in tree.body if isinstance(statement, (ast.ClassDef, ast.FunctionDef))]
 
 
 def missing_imports(tree: ast.Module) -> list[str]:

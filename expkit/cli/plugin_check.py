@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -199,12 +200,5 @@ def _failures(result: Result) -> list[str]:
     if result.answer.error:
         lines.append(f"  {result.answer.error}")
         lines += [f"    {line}" for line in result.answer.trace.splitlines()]
-    for outcome in result.bad:
-        lines.append(f"  {outcome['status']}: {outcome['promise']}: {outcome['text']}")
-        if outcome["reason"]:
-            lines.append(f"    {outcome['reason']}")
-        for problem in outcome["problems"]:
-            facts = {"option": problem["option"], "on": ", ".join(problem["specs"]), "expected": problem["expected"]}
-            facts |= {"got": problem["got"], "at": problem["place"], "mend": problem["mend"]}
-            lines += [f"    {name:<9}{fact}" for name, fact in facts.items() if fact]
-    return lines
+    blocks = result.answer.value["blocks"] if result.answer.value else ()
+    return lines + [textwrap.indent(block, "  ") for block in blocks]

@@ -12,6 +12,7 @@ from typing import Any
 
 from expkit.api import ArraySplit, Callback, ConfigError, DataSpec, EpochEnd, EpochStart, FitEnd, FitStart, StepEnd
 from expkit.data import Batches
+from expkit.events import ROLES
 from expkit.metrics import Meter
 from expkit.seeding import random_state, seed_everything
 from expkit.testing.examples import example_batch
@@ -23,15 +24,22 @@ from expkit.testing.toys import ToyLearner, ToyParts
 from expkit.trainer import Monitor, Trainer
 
 _EPOCHS, _DONE = 8, 4
+_CLASS = "expkit.api.Callback"
+_SEED = 76_543  # a callback that seeds has hardly this one
 _METHODS = [name for name in vars(Callback) if name.startswith("on_")] + ["state_dict", "load_state_dict"]
 
 
-@promise("callback", name="methods", each="spec", text="It has every method of `Callback`: derive it from that.")
+@promise(
+    "callback", name="methods", each="spec", text="It has every method of `Callback`, and a role: derive it from that."
+)
 def methods(subject: Subject, spec: DataSpec) -> None:
     """Look for them."""
     made = subject.made(spec)
     lacking = [name for name in _METHODS if not callable(getattr(made, name, None))]
-    require(not lacking, expected="every method of expkit.api.Callback", got=f"without {', '.join(lacking)}")
+    mend = "derive it from expkit.api.Callback"
+    require(not lacking, expected=f"every method of {_CLASS}", got=f"without {', '.join(lacking)}", mend=mend)
+    role = getattr(made, "role", "observer")
+    require(role in ROLES, expected=f"a role that is {' or '.join(map(repr, ROLES))}", got=repr(role))
 
 
 @promise(
@@ -102,6 +110,8 @@ def watches(subject: Subject) -> None:
         wanted = _trained(spec, [], Path(folder))
     for what, one, other in zip(("weights", "metrics", "random numbers"), wanted, found, strict=True):
         mend = "work on copies: event.learner.state_dict() is one"
+        if what == "random numbers":
+            mend = "seed and draw from a generator of its own: numpy.random.default_rng(0)"
         require(one == other, expected=f"the same {what} as without it", got=f"other {what}", mend=mend)
 
 
@@ -110,7 +120,7 @@ def _trained(spec: DataSpec, callbacks: list[Any], folder: Path) -> tuple[Any, .
     splits = [ArraySplit(b.inputs, b.targets) for b in (example_batch(spec, samples=12, seed=s) for s in (0, 1))]
     seed_everything(0)
     learner = ToyLearner(ToyParts(spec))
-    seed_everything(0)
+    seed_everything(_SEED)
     noted: list[Mapping[str, float]] = []
     noting = Callback()
     noting.on_epoch_end = lambda event: noted.append(dict(event.metrics))  # type: ignore[method-assign]

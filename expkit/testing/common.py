@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import sys
 from pathlib import Path
@@ -141,8 +142,22 @@ def _entry(subject: Subject) -> Entry:
 
 @promise(
     name="builds",
-    text="It can be built as the framework builds it, and refuses data that it is not made for with a ConfigError.",
+    text="It can be built as the framework builds it, leaves its defaults as they are, and refuses data that it is not "
+    "made for with a ConfigError.",
 )
 def builds(subject: Subject) -> None:
-    """Build it for each spec that it does not refuse."""
-    subject.fitting()
+    """Build it for each spec that it does not refuse, and once more where a default could have been changed by it."""
+    specs = subject.fitting()
+    defaults = {n: p.default for n, p in subject.parameters.items() if isinstance(p.default, (list, dict, set))}
+    if not defaults:
+        return
+    before = copy.deepcopy(defaults)
+    subject.make(specs[0] if specs else None)
+    for name, default in defaults.items():
+        require(
+            default == before[name],
+            expected=f"the default {before[name]!r} as it was",
+            got=f"{default!r} after one more was built",
+            option=name,
+            mend="Python makes a default once, for all that are built: change a copy of it",
+        )

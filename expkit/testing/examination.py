@@ -139,7 +139,7 @@ def _tried(subject: Subject, promise: Promise) -> tuple[Status, tuple[Problem, .
     except NotTried as reason:
         return "not tried", (), str(reason)
     if problems:
-        return "broken", together(problems), ""
+        return "broken", together(problems, trials=kept + len(problems)), ""
     return ("not applicable", (), idle[0]) if idle and not kept else ("kept", (), "")
 
 

@@ -19,6 +19,7 @@ def conforms(
     return {
         "where": report.where,
         "counted": report.counted(),
+        "blocks": report.blocks(),
         "outcomes": [
             {
                 "promise": outcome.promise.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ class Problem:
         mend: what to do; empty where that is plain.
         option: of which option, if it is about one.
         specs: names of the data on which it was seen; empty where data have no part in it.
+        everywhere: whether these are all data that it was tried on, and several.
         place: "file:line" of the component's own code where it was seen, where that is known.
     """
 
@@ -43,18 +45,34 @@ class Problem:
     option: str = ""
     specs: tuple[str, ...] = ()
     place: str = ""
+    everywhere: bool = False
 
     def lines(self) -> list[str]:
         """Return it as lines of text, one a fact."""
         facts = {
             "option": self.option,
-            "on": ", ".join(self.specs),
+            "on": f"all {len(self.specs)} kinds of data" if self.everywhere else ", ".join(self.specs),
             "expected": self.expected,
             "got": self.got,
             "at": self.place,
             "mend": self.mend,
         }
-        return [f"{name:<8} {value}" for name, value in facts.items() if value]
+        return [f"{name:<8} {value}".replace("\n", "\n" + 9 * " ") for name, value in facts.items() if value]
+
+    @property
+    def unexpected(self) -> bool:
+        """Whether it is an error that nobody wanted."""
+        return self.expected == NO_ERROR
+
+    @property
+    def cause(self) -> tuple[str, ...]:
+        """What is equal for problems that the same change mends: all but data, numbers and advice."""
+        texts = (_NUMBER.sub("#", text) for text in (self.expected, self.got))
+        return (*texts, self.option, self.place)
+
+
+NO_ERROR = "no error"
+_NUMBER = re.compile(r"-?\d[\d.e+-]*")
 
 
 class Broken(Exception):  # noqa: N818 - no error of a program: how a check says what it found
@@ -120,8 +138,13 @@ class Outcome:
         text = [f"{self.promise.name}: {self.promise.text}"]
         if self.reason:
             text.append(f"  {self.status}: {self.reason}")
+        alike: dict[tuple[str, ...], list[Problem]] = {}
         for problem in self.problems:
-            text += [textwrap.indent(line, "  ") for line in problem.lines()]
+            alike.setdefault(problem.cause, []).append(problem)
+        for first, *others in alike.values():
+            text += [textwrap.indent(line, "  ") for line in first.lines()]
+            names = [name for other in others for name in other.specs]
+            text += [f"  likewise on {', '.join(names)}"] if names else []
         return "\n".join(text)
 
 
@@ -162,13 +185,30 @@ class Report:
         statuses = [outcome.status for outcome in self.outcomes]
         return ", ".join(f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses))
 
-    def __str__(self) -> str:
-        """Return what is broken and what was not tried, one block a promise."""
-        blocks = [str(outcome) for outcome in self.broken]
+    def blocks(self) -> list[str]:
+        """Return what is broken and what was not tried, in one block for what has the same cause."""
+        causes: dict[tuple[str, ...], list[Outcome]] = {}  # with the block that tells of it
+        told: list[list[Outcome]] = []
+        for outcome in self.broken:
+            new = tuple(problem for problem in outcome.problems if problem.cause not in causes)
+            if new:
+                told.append([replace(outcome, problems=new)])
+                causes |= {problem.cause: told[-1] for problem in new}
+            else:
+                causes[outcome.problems[0].cause].append(outcome)
+        blocks = []
+        for first, *others in told:
+            names = ", ".join(other.promise.name for other in others)
+            blocks.append(f"{first}\n  the same breaks: {names}" if names else str(first))
         left = [outcome for outcome in self.outcomes if outcome.status == "not tried"]
         for reason in dict.fromkeys(outcome.reason for outcome in left):
             names = ", ".join(outcome.promise.name for outcome in left if outcome.reason == reason)
             blocks.append(f"not tried: {names}\n  {reason}")
+        return blocks
+
+    def __str__(self) -> str:
+        """Return its title and its blocks."""
+        blocks = self.blocks()
         return "\n\n".join([f"{self.title}: {self.counted()}", *(textwrap.indent(block, "  ") for block in blocks)])
 
     def require(self) -> None:
@@ -181,10 +221,18 @@ class Report:
             raise ConformanceError(str(self), self)
 
 
-def together(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """Say once what is the same on several data."""
+def together(problems: Sequence[Problem], trials: int) -> tuple[Problem, ...]:
+    """Say once what is the same on several data, of `trials` in all."""
     found: dict[Problem, tuple[str, ...]] = {}
     for one in problems:
         bare = replace(one, specs=())
         found[bare] = (*found.get(bare, ()), *one.specs)
-    return tuple(replace(bare, specs=specs) for bare, specs in found.items())
+    return tuple(_on(bare, specs, trials) for bare, specs in found.items())
+
+
+def _on(problem: Problem, specs: tuple[str, ...], trials: int) -> Problem:
+    mend = problem.mend or (_REFUSE if problem.unexpected and problem.place and 0 < len(specs) < trials else "")
+    return replace(problem, specs=specs, everywhere=2 < len(specs) == trials, mend=mend)
+
+
+_REFUSE = "refuse such data in the constructor, with a ConfigError, if it is not made for them"

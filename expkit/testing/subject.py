@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import sys
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any, TypeVar
 from expkit import component as built
 from expkit.api import ConfigError, DataError, DataSpec
 from expkit.cpu_tuning import quiet_import
+from expkit.errors import did_you_mean
 from expkit.registry import Entry, kind_named
-from expkit.source import find_definition
+from expkit.source import find_definition, near_modules
 from expkit.testing.examples import trial_specs
 from expkit.testing.promises import check_names
-from expkit.testing.report import Broken, Problem, broken
+from expkit.testing.report import NO_ERROR, Broken, Problem, broken
 
 T = TypeVar("T")
 Component = Callable[..., Any]
@@ -73,11 +75,13 @@ class Subject:
         """Its class or function.
 
         Raises:
-            Broken: it cannot be imported.
+            Broken: it cannot be imported, or is neither class nor function.
         """
         if self._component is None:
             assert self.entry is not None
             self._component = _imported(self.entry)
+        if not callable(self._component):
+            broken(expected="a class or function", got=repr(self._component), mend="name one in the entry point")
         return self._component
 
     @property
@@ -220,16 +224,16 @@ class Subject:
 
     def problem(self, error: BaseException) -> Problem:
         """Describe an error that a check did not expect, with the place in the component's own code."""
-        return Problem("no error", f"{type(error).__name__}: {error}", place=self._place(error))
+        return Problem(NO_ERROR, f"{type(error).__name__}: {_briefly(error)}", place=self._place(error))
 
     def _place(self, error: BaseException) -> str:
-        """Return the innermost line of the component's package; else that of the error."""
+        """Return the innermost line of the component's own package; nothing where there is none."""
         package = str(getattr(self._component, "__module__", "") or "").partition(".")[0]
         frames = list(traceback.walk_tb(error.__traceback__))
         own = [f for f in frames if str(f[0].f_globals.get("__name__", "")).partition(".")[0] == package]
-        if not (own or frames):
+        if not own:
             return ""
-        frame, line = (own or frames)[-1]
+        frame, line = own[-1]
         return f"{_near(Path(frame.f_code.co_filename))}:{line}"
 
 
@@ -243,14 +247,26 @@ def _near(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
+def _briefly(error: BaseException) -> str:
+    """Return the message of an error without Paddle's notes on what a developer of Paddle would look at."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return "\n".join(line for line in lines if not line.lstrip().startswith(("[Hint:", "[operator <"))) or str(error)
+
+
 def _imported(entry: Entry) -> Any:
     try:
         with quiet_import():
             found = importlib.import_module(entry.module)
         for name in entry.attribute.split("."):
             found = getattr(found, name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an import runs its author's code
         mend = f"see where: python -c 'import {entry.module}'"
+        if isinstance(error, AttributeError) and entry.module in sys.modules:
+            near = did_you_mean(entry.attribute, [name for name in vars(found) if not name.startswith("_")])
+            mend = f"correct the entry point.{near} Then install it again (pip install -e .)"
+        elif isinstance(error, ModuleNotFoundError) and entry.module.startswith(str(error.name)):
+            near = did_you_mean(entry.module, near_modules(entry.module))
+            mend = f"correct the entry point.{near} Then install it again (pip install -e .)"
         problem = Problem(f"{entry.target} can be imported", f"{type(error).__name__}: {error}", mend)
         raise Broken(problem) from error
     return found

@@ -124,6 +124,27 @@ class Fails(nn.Layer):
         self.layer = nn.Linear(1 // (len(spec.labels)), 1)
 
 
+class Trips(nn.Layer):
+    """Take grey images only, and say so by an error of Paddle's."""
+
+    def __init__(self, spec: DataSpec):
+        super().__init__()
+        self.layer = nn.Linear(784, spec.outputs)
+
+    def forward(self, inputs):
+        return self.layer(inputs.flatten(1))
+
+
+@breaks("model", "builds", r"option   widths\n.*the default \[8, 4.*\n.*after one more was built\n.*a copy of it")
+class WritesDefault(nn.Layer):
+    """Write into a default, which is that of the next one, too."""
+
+    def __init__(self, spec: DataSpec, *, widths: list[int] = [8]):  # noqa: B006 - what is to be noticed
+        super().__init__()
+        widths.append(4)
+        self.layer = nn.Linear(widths[-1], 1)
+
+
 # --- models, on a table of 13 columns and one value
 
 
@@ -812,6 +833,13 @@ class Lonely:
     """Be no Callback."""
 
 
+@breaks("callback", "methods", "a role that is 'observer' or 'essential'\n.*'observr'")
+class Mistyped(Callback):
+    """Have a role that there is not."""
+
+    role = "observr"
+
+
 @breaks("callback", "lives", "IndexError.*\n.*broken.py")
 class Hasty(Callback):
     """Expect an epoch."""
@@ -866,6 +894,14 @@ class Gambles(Callback):
 
     def on_epoch_end(self, event):
         paddle.rand([3])
+
+
+@breaks("callback", "watches", "the same random numbers as without it\n.*\n.*a generator of its own")
+class Seeds(Callback):
+    """Seed the generator that all share."""
+
+    def on_epoch_end(self, event):
+        np.random.seed(0)
 
 
 # --- learners

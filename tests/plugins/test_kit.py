@@ -88,6 +88,34 @@ def test_a_report_lists_all_broken_promises_and_a_check_raises_it():
     assert str(caught.value) == str(report)
 
 
+def test_what_breaks_by_one_cause_is_told_once():
+    report = examine("model", broken.Trips)
+    assert {"shape", "pure", "learns"} <= {outcome.promise.name for outcome in report.broken}
+    text = str(report)
+    assert text.count("ValueError: (InvalidArgument)") == 1, text
+    assert re.search(r"the same breaks: .*pure.*learns", text)
+    assert "likewise on example table, " in text
+    assert "mend     refuse such data in the constructor, with a ConfigError" in text
+    assert "[Hint:" not in text
+
+
+def test_an_entry_point_that_leads_to_no_class_is_one_broken_promise():
+    report = examine_entry(entry("tests.plugins.broken:BROKEN"))
+    assert [outcome.promise.name for outcome in report.broken] == ["loads"]
+    assert "expected a class or function" in str(report)
+
+
+def test_a_module_that_leaves_python_when_it_is_imported_breaks_a_promise(tmp_path, monkeypatch):
+    (tmp_path / "acme_leaving.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "SystemExit: 3" in str(examine_entry(entry("acme_leaving:Net")))
+
+
+@pytest.mark.parametrize("target", ["tests.plugins.brokn:Model", "tests.plugins.broken:Modell"])
+def test_a_typo_in_an_entry_point_is_told_with_what_was_meant(target):
+    assert re.search(r"correct the entry point\. Did you mean '.*'", str(examine_entry(entry(target))))
+
+
 def test_options_are_built_in_and_shown():
     from acme_style import Sized
 

@@ -251,9 +251,22 @@ def test_broken_plugin_is_named_with_cause_and_remedy(write, text, message) -> N
         describe(write(text))
 
 
-@pytest.mark.parametrize("target", ["no_such_module:Cube", "json.no_such_module:Cube", "json.tool.deeper:Cube"])
+@pytest.mark.parametrize("target", ["no_such_module:Cube", "json.hopeless:Cube", "json.tool.deeper:Cube"])
 def test_missing_module_is_named(target) -> None:
     with pytest.raises(PluginError, match=r"there is no module .*Install fake-plugins again"):
+        describe(entry("model", target))
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("json.decodr:Cube", r"no module 'json.decodr'\. Did you mean 'json.decoder'.*entry point.*install .* again"),
+        ("json.decoder:JSONDecodr", r"defines no 'JSONDecodr'\. Did you mean 'JSONDecoder'.*Correct the entry point"),
+        ("json.decoder", r"ends in a module\. Write json.decoder:NAME"),
+    ],
+)
+def test_a_typo_in_an_entry_point_is_told_with_what_was_meant(target, message) -> None:
+    with pytest.raises(PluginError, match=message):
         describe(entry("model", target))
 
 
