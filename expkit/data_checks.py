@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from expkit.api import Array, Classes, Data, DataSpec, Split, Values
-from expkit.errors import DataError, PluginError
+from expkit.errors import DataError, ExpkitError, PluginError
 
 LOOKED_AT = 1000
 LOOKED_AT_ON_DISK = 16
@@ -39,8 +39,17 @@ def check_data(data: object, name: str) -> Data:
 def _check_split(split: Split, spec: DataSpec, where: str) -> None:
     count = LOOKED_AT if getattr(split, "in_memory", True) else LOOKED_AT_ON_DISK
     raw, targets = split.gather(np.arange(min(count, len(split))))
-    inputs = spec.input.normalise(raw[:2])
     wanted = (len(raw[:2]), *spec.input_shape)
+    try:
+        inputs = spec.input.normalise(raw[:2])
+    except ExpkitError:
+        raise
+    except Exception as error:  # of whatever arrays a plugin gives
+        kind, what = type(spec.input).__name__, f"{type(error).__name__}: {error}".strip()
+        raise PluginError(
+            f"{where} gives samples {list(np.shape(raw[:2]))}, which the {kind} of its spec cannot make inputs "
+            f"{list(wanted)} of: {what}"
+        ) from error
     if tuple(inputs.shape) != wanted or str(inputs.dtype) != spec.input_dtype:
         raise PluginError(
             f"{where} gives inputs {list(inputs.shape)} {inputs.dtype} for {wanted[0]} samples; its spec says "

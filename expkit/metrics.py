@@ -26,11 +26,19 @@ class Meter:
 
     Raises:
         ConfigError: a metric is called "loss", the name of what is measured anyway.
+        PluginError: one is no metric.
     """
 
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
         if "loss" in metrics:
             raise ConfigError("a metric is called 'loss', which is measured anyway. Give the metric another name.")
+        for name, metric in metrics.items():
+            lacking = [part for part in _PARTS if not hasattr(metric, part)]
+            if lacking:
+                raise PluginError(
+                    f"metric {name!r}{_owner(metric)} has no {' and no '.join(lacking)}. A "
+                    f"metric has {', '.join(_PARTS)}: see expkit.api.Metric."
+                )
         self._metrics = metrics
         self._merging = {name: getattr(metric, "merge", None) for name, metric in metrics.items()}
         self.reset()
@@ -131,12 +139,18 @@ def _failed(name: str, metric: Metric, where: str, error: Exception) -> ExpkitEr
     """Name the metric that raised; an error that is meant for the user is handed on as it is."""
     if isinstance(error, ExpkitError):
         return error
-    made = type(metric)
-    owner = registry.owner_of("metric", f"{made.__module__}.{made.__qualname__}")
     return PluginError(
-        f"metric {name!r}{owner} failed in {where}: {type(error).__name__}: {error}. "
+        f"metric {name!r}{_owner(metric)} failed in {where}: {type(error).__name__}: {error}. "
         "EXPKIT_DEBUG=1 shows the traceback."
     )
+
+
+def _owner(metric: Metric) -> str:
+    made = type(metric)
+    return registry.owner_of("metric", f"{made.__module__}.{made.__qualname__}")
+
+
+_PARTS = ("reset", "update", "compute", "higher_is_better")
 
 
 def _shape(values: Array) -> str:

@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import traceback
 from pathlib import Path
+from types import FrameType
 
 from expkit import registry
 from expkit.errors import ExpkitError
@@ -58,12 +59,29 @@ def _explained(error: BaseException) -> tuple[int, str]:
 
 def _place(error: BaseException) -> str:
     """Name the last line of a plugin or of the user's code that the error went through."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_users(Path(frame.filename))]
-    chosen = own or list(frames)
-    if not chosen:
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [(frame, line) for frame, line in frames if _is_users(Path(frame.f_code.co_filename))]
+    if not frames:
         return ""
-    return f"\n  at {chosen[-1].filename}:{chosen[-1].lineno}, in {chosen[-1].name}"
+    frame, line = (own or frames)[-1]
+    return f"\n  at {frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}{_component(frame)}"
+
+
+def _component(frame: FrameType) -> str:
+    """Say whose code a frame runs: which component's, as far as that is plain, and of which distribution."""
+    module = frame.f_globals.get("__name__")
+    inside = {frame.f_code.co_name, type(frame.f_locals.get("self")).__name__}
+    here = [e for e in _entries() if e.module == module and not e.own]
+    owners = {f"{entry.distribution} {entry.version}" for entry in here}
+    named = [entry for entry in here if entry.attribute in inside]
+    if len(owners) != 1:
+        return ""
+    what = f"{named[0].kind.name} {named[0].name!r} of " if len(named) == 1 else ""
+    return f" ({what}{owners.pop()})"
+
+
+def _entries() -> list[registry.Entry]:
+    return [entry for kind in registry.KINDS for same in registry.entries(kind).values() for entry in same]
 
 
 def _is_users(path: Path) -> bool:
@@ -73,8 +91,7 @@ def _is_users(path: Path) -> bool:
     libraries = [Path(folder) for name, folder in sysconfig.get_paths().items() if name.endswith("lib")]
     if not any(path.is_relative_to(folder) for folder in libraries):
         return True
-    found = [entry for kind in registry.KINDS for same in registry.entries(kind).values() for entry in same]
-    plugins = {entry.module.partition(".")[0] for entry in found}
+    plugins = {entry.module.partition(".")[0] for entry in _entries()}
     parts = set(path.with_suffix("").parts)
     return bool(plugins & parts)
 

@@ -1,11 +1,29 @@
-"""Whether a saved state belongs to a learner: what differs is named before anything is changed."""
+"""Whether a saved state or a loss fits a learner: what differs is named before anything is changed."""
 
 from typing import Any
 
-from paddle import nn
+from paddle import Tensor, nn
 
 from expkit.api import ConfigError, LearnerState
 from expkit_learners._ema import SLOT
+
+
+def check_loss(loss: object, found: object) -> None:
+    """Refuse what a loss has returned, if it is no single number with a gradient.
+
+    Args:
+        loss: the loss itself, to name it.
+        found: what it returned for a batch.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(found, Tensor) or found.size != 1:
+        got = f"a tensor {list(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        raise ConfigError(
+            f"loss {type(loss).__name__} ({type(loss).__module__}) returns {got}; it has to be a scalar tensor, the "
+            "mean over the batch. `python -m expkit plugins check loss/NAME` tries all that it promises."
+        )
 
 
 def is_whole(state: LearnerState) -> bool:

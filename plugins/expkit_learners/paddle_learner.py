@@ -17,7 +17,7 @@ from expkit.api import Array, ConfigError, ExpkitError, LearnerState, Loss, Part
 from expkit_learners import _amp, _slots
 from expkit_learners._ema import SLOT, Average
 from expkit_learners._finite import Watch
-from expkit_learners._fit import check_options, check_weights, is_whole
+from expkit_learners._fit import check_loss, check_options, check_weights, is_whole
 from expkit_learners._graph import write_graph
 from expkit_learners._onednn import Engine
 from expkit_learners._parallel import Together, digest
@@ -82,6 +82,7 @@ class PaddleLearner:
         if self._average is not None:
             self._measured, self._measure = self._average.model, self._made_fast(self._average.model)
         self._watch = Watch(self._model)
+        self._loss_is_one = False
         team = parts.team
         self._together = None if team is None else Together(self._model, self._loss, team)
         self._check_one_sample()
@@ -114,6 +115,9 @@ class PaddleLearner:
             outputs = self._forward(paddle.to_tensor(inputs))
         outputs = self._precision.widen(outputs)
         loss = self._loss(outputs, paddle.to_tensor(targets))
+        if not self._loss_is_one:  # to ask Paddle for a size takes long beside a small step
+            check_loss(self._loss, loss)
+            self._loss_is_one = True
         self._precision.backward(loss)
         value = loss.item() if self._together is None else self._together.mean(loss, targets)
         self._watch.check(value, gradients=not self._precision.forgives)

@@ -112,7 +112,7 @@ def test_unforeseen_error_names_the_plugins_line_not_ours(ran, monkeypatch, caps
     assert main(["a=1"]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("error: JSONDecodeError: Expecting property name")
-    assert lines[1] == f"  at {tmp_path}/crashing_parts.py:4, in crash"
+    assert lines[1] == f"  at {tmp_path}/crashing_parts.py:4, in crash (model 'crash' of fake-plugins 1.2)"
     assert lines[2] == "EXPKIT_DEBUG=1 shows the whole traceback."
 
 

@@ -25,6 +25,16 @@ def test_values_are_held_against_the_precision_of_their_target(precision):
         check_data(table(np.zeros((3, 1), other), precision), "tiny")
 
 
+def test_samples_of_another_shape_than_the_specs_are_named():
+    split = ArraySplit(np.zeros((3, 4)), np.zeros((3, 1), np.float32))
+    spec = DataSpec("tiny", TableInput(("x", "y", "z"), (0.0,) * 3, (1.0,) * 3), *_REST)
+    with pytest.raises(PluginError, match=r"'tiny': its train split gives samples \[2, 4\], which .* inputs \[2, 3\]"):
+        check_data(Data(spec, split, split, split), "tiny")
+
+
+_REST = (Values(("y",), (0.0,), (1.0,)), DataSource("generated", "a test"), "0" * 64)
+
+
 @pytest.mark.parametrize(("in_memory", "most"), [(True, 1000), (False, 16)])
 def test_few_samples_are_looked_at_where_each_is_read_from_a_file(in_memory, most):
     asked = []

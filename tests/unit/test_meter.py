@@ -24,6 +24,17 @@ class Count:
         return np.float32(self.seen)
 
 
+def test_what_is_no_metric_is_named_with_what_it_lacks():
+    class Half:
+        higher_is_better = True
+
+        def update(self, outputs, targets):
+            pass
+
+    with pytest.raises(PluginError, match=r"metric 'half'.*Half\) has no reset and no compute\. A metric has reset, "):
+        Meter({"half": Half()})
+
+
 def test_the_loss_is_the_mean_over_samples_not_over_batches():
     meter = Meter({})
     meter.update(StepResult(1.0, np.zeros((3, 2))), np.zeros(3))

@@ -47,6 +47,16 @@ def test_a_learner_can_be_taken_back_to_its_very_beginning(name, options, schedu
     assert train(trained, range(4)) == wanted
 
 
+@pytest.mark.parametrize(
+    ("answer", "got"), [(lambda o, t: o[:, 0], r"a tensor \[\d+\]"), (lambda o, t: float(o.sum()), "a float")]
+)
+def test_a_loss_that_is_no_scalar_is_named(monkeypatch, answer, got):
+    trained = learner("sgd")
+    monkeypatch.setattr(trained, "_loss", answer)
+    with pytest.raises(ConfigError, match=f"^loss .* returns {got}; it has to be a scalar tensor"):
+        train(trained, range(1))
+
+
 def test_rprop_goes_on_with_its_own_rates_after_a_resume():
     first, second = learner("rprop", schedule=None), learner("rprop", schedule=None)
     train(first, range(3))
