@@ -112,9 +112,12 @@ def _waits(kind: registry.Kind, name: str, node: Any, overrides: Sequence[str]) 
 
 def _component(kind: str, chosen: str | None, node: Mapping[str, Any], recorded: bool) -> Component:
     if not isinstance(node, Mapping) or "_target_" not in node:
+        found = registry.kind_named(kind)
+        group, named = found.config_group, "[NAME]" if found.many else "NAME"
         raise ConfigError(
-            f"{kind}: {node!r} is not a component. Choose one by name ({kind}=NAME; `python -m expkit list {kind}`), "
-            f"or give {kind}._target_=package.module.Class."
+            f"{kind}: {node!r} is not a component. Choose one by name ({group}={named}; `python -m expkit list "
+            f"{found.entry_point_group.removeprefix('expkit.')}`), or give "
+            f"{group}.{'NAME.' if found.many else ''}_target_=package.module.Class."
         )
     target = str(node["_target_"])
     name = _name(kind, chosen, target)

@@ -21,7 +21,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from expkit import registry
+from expkit import own_code, registry
 from expkit.conf_folders import distribution_folders, user_conf_dir
 from expkit.errors import ConfigError, PluginError, did_you_mean, first_line
 from expkit.registry import Entry, Kind
@@ -126,11 +126,13 @@ class ExpkitSource(ConfigSource):
         kind, name = _split(config_path)
         if kind is None or not _found(kind, name):
             raise ConfigLoadError(f"Config not found : {config_path}")
-        package = f"{kind.config_group}.{name}" if kind.many else None
+        own = registry.by_path(kind, name)
+        node = own_code.component_name(name.rpartition(".")[2]) if own else name  # a dot would begin another node
+        package = f"{kind.config_group}.{node}" if kind.many else None
         return ConfigResult(
             provider=self.provider,
             path=f"{SCHEME}://{self.path}",
-            config=schema(registry.by_path(kind, name) or registry.find(kind, name)),
+            config=schema(own or registry.find(kind, name)),
             header={"package": package},
         )
 

@@ -117,7 +117,7 @@ def components(words: Iterable[str]) -> dict[str, list[Written]]:
                     rest = path.relative_to(root)
                     module, shown = ".".join(rest.with_suffix("").parts), f"./{rest.as_posix()}"
                     found.setdefault(word, []).extend(
-                        Written(_snake(name), module, name, shown) for name in _read(path, *_stamp(path)).public
+                        Written(component_name(name), module, name, shown) for name in _read(path, *_stamp(path)).public
                     )
     return found
 
@@ -327,7 +327,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def _snake(name: str) -> str:
+def component_name(name: str) -> str:
     """Return a class's name as components are called: "TinyNet" -> "tiny_net"."""
     spaced = ["_" + c if c.isupper() and i and _begins(name, i) else c for i, c in enumerate(name)]
     return "".join(spaced).lower()

@@ -147,8 +147,8 @@ def _check_defined(entry: Entry) -> None:
     path = source_file(entry.module)
     if path is not None and not source.may_define(parse(path), entry.attribute.partition(".")[0]):
         known = own_code.defined(entry.module)
-        near = f" (it has {', '.join(known)}{did_you_mean(entry.attribute, known)})" if known else ""
-        meant = did_you_mean(entry.attribute, source.defined_names(parse(path)))
+        meant = did_you_mean(entry.attribute, known or source.defined_names(parse(path)))
+        near = f" ({meant.strip() or 'it has ' + ', '.join(known)})" if known else ""
         raise _broken(entry, f"{path} defines no {entry.attribute!r}{near}", f"{meant} {_REMEDY_AUTHOR}".strip())
 
 

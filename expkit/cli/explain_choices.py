@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 
-from expkit import registry
+from expkit import own_code, registry
 from expkit.cli.experiments import experiment_names
 from expkit.cli.explain_common import COMMAND, kind_of
 from expkit.errors import did_you_mean
+from expkit.source import module_spec
 
 
 def unknown_choice(error: MissingConfigException, _: BaseException) -> str | None:
@@ -23,13 +24,34 @@ def unknown_choice(error: MissingConfigException, _: BaseException) -> str | Non
     message = f"no {kind.name if kind else group} is called {name!r}.{did_you_mean(name, known)}"
     message += f"\nKnown: {', '.join(known) or 'none'}."
     if kind is not None:
-        message += (
-            f" `{COMMAND} list {kind.entry_point_group.removeprefix('expkit.')}` explains them."
-            "\nA plugin that was just written needs its `pip install -e .` again. A class in a file needs none: "
-            f"put it into plugins/{kind.entry_point_group.removeprefix('expkit.')}.py, or write {kind.name}=FILE.CLASS."
-            + registry.unreadable(kind)
+        plural = kind.entry_point_group.removeprefix("expkit.")
+        message += f" `{COMMAND} list {plural}` explains them.\n"
+        message += _by_path(kind, name) or (
+            "A plugin that was just written needs its `pip install -e .` again. A class in a file needs none: "
+            f"put it into plugins/{plural}.py, or write {_choice(kind, 'FILE.CLASS')}."
         )
+        message += registry.unreadable(kind)
     return message
+
+
+def _choice(kind: registry.Kind, name: str) -> str:
+    return f"{kind.config_group}=[{name}]" if kind.many else f"{kind.config_group}={name}"
+
+
+def _by_path(kind: registry.Kind, path: str) -> str:
+    """Explain `model=my_modles.Net` and `loss=paddle.nn.CrossEntropyLoss`: names of classes; empty for other names."""
+    top, dot, _ = path.partition(".")
+    if not dot:
+        return ""
+    if module_spec(top) is None:
+        own = [file.stem for root in own_code.roots() for file in root.glob("*.py")]
+        return f"There is no {top}.py here, and no package of that name.{did_you_mean(top, own)}"
+    adapter = next((a for a in (f"paddle_{kind.name}", "paddle_layer") if a in registry.entries(kind)), None)
+    target = f"{kind.config_group}._target_={path}"
+    if adapter is not None:
+        node = f"{kind.config_group}.{adapter}" if kind.many else kind.config_group
+        target = f"{_choice(kind, adapter)} {node}.of._target_={path}"
+    return f"A class of a package that knows nothing of expkit is named by its target: {target}"
 
 
 def unreadable_override(error: OverrideParseException, _: BaseException) -> str | None:
@@ -133,7 +155,10 @@ _COMPOSITIONS: tuple[tuple[str, Callable[..., str]], ...] = (
     ),
     (
         r"Merge error: \S+ is not a subclass of",
-        lambda: "two choices are given for a config group that takes one. Name one, such as model=cnn.",
+        lambda: (
+            "two choices are given for one name. A group that takes one is given one, such as model=cnn; in a list, "
+            "a class of your own may not be called like another metric, transform or callback: rename it."
+        ),
     ),
     (
         r"Could not delete(?: from config\.)? '([^']*)'",

@@ -160,7 +160,7 @@ MISTAKES = {
     "model=???": "no model was chosen. Choose one: model=NAME. Known: ",
     "model=null": "a config group cannot be set to null. To leave it out, write ~ before it",
     "model=5": "a config group is set to something that is not a name (int).",
-    "model=[cube,needy]": "two choices are given for a config group that takes one.",
+    "model=[cube,needy]": "two choices are given for one name. A group that takes one is given one, such as model=cnn;",
     "model@x=needy": "model is chosen by model=NAME, without '@'.",
     "model=cube,needy": "model=cube,needy has several values. To run each of them, sweep: "
     "python -m expkit -m model=cube,needy",

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
 
 from expkit import own_code, registry
+from expkit.cli.explain import explain
 from expkit.config import compose, stored, to_yaml
 from expkit.errors import ConfigError, PluginError
 from expkit.record_files import write_config
@@ -57,6 +59,12 @@ def built(config):
     return config.model.build(spec=None)
 
 
+def refused(override: str) -> str:
+    with pytest.raises(HydraException) as caught:
+        compose([*BASE, override])
+    return explain(caught.value) or ""
+
+
 @pytest.mark.parametrize("chosen", ["tiny_net", "my_models.TinyNet"])
 def test_a_class_in_a_file_is_chosen_by_name_or_by_path_with_typed_options(project, chosen):
     config = compose([*BASE, f"model={chosen}", "model.hidden=5"])
@@ -75,8 +83,36 @@ def test_a_target_is_checked_like_a_component_and_its_defaults_are_recorded(proj
         compose([*BASE, "model._target_=my_models.TinyNet", "+model.hiden=3"])
     with pytest.raises(ConfigError, match=r"model\.hidden=x has the wrong type: it must be int"):
         compose([*BASE, "model._target_=my_models.TinyNet", "+model.hidden=x"])
-    with pytest.raises(PluginError, match=r"defines no 'TinyNett' \(it has TinyNet Did you mean 'TinyNet'\?\)"):
+    with pytest.raises(
+        PluginError, match=r"defines no 'TinyNett' \(Did you mean 'TinyNet'\?\)\. Correct my_models\.py"
+    ):
         compose([*BASE, "model._target_=my_models.TinyNett"])
+
+
+def test_a_list_takes_a_class_by_its_path_under_its_name_in_small_letters(project):
+    (project / "my_metrics.py").write_text("class HitRate:\n    def __init__(self, top: int = 1): ...\n")
+    config = compose([*BASE, "metrics=[accuracy,my_metrics.HitRate]", "metrics.hit_rate.top=3"])
+    assert config.metrics["hit_rate"].options == {"top": 3}
+    assert "my_metrics.py" in config.resolved[own_code.KEY]
+    (project / "my_metrics.py").write_text("class Accuracy:\n    def __init__(self, top: int = 1): ...\n")
+    assert "two choices are given for one name" in refused("metrics=[accuracy,my_metrics.Accuracy]")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ("model=my_modles.TinyNet", "no my_modles.py here, and no package of that name. Did you mean 'my_models'?"),
+        ("loss=paddle.nn.L1Loss", "its target: loss=paddle_loss loss.of._target_=paddle.nn.L1Loss"),
+        ("optimizer=paddle.optimizer.Adam", "its target: optimizer._target_=paddle.optimizer.Adam"),
+        (
+            "metrics=[paddle.metric.Auc]",
+            "metrics=[paddle_metric] metrics.paddle_metric.of._target_=paddle.metric.Auc",
+        ),
+        ("metrics=[acuracy]", "or write metrics=[FILE.CLASS]"),
+    ],
+)
+def test_a_path_that_names_nothing_says_how_the_class_is_named(project, chosen, told):
+    assert told in refused(chosen)
 
 
 def test_public_names_count_each_with_its_origin(project):
