@@ -318,13 +318,14 @@ class _Run:
         config, summary = self.config, self.prepared.learner.summary()
         facts = [f"{count:,.0f} {what}" for what, count in summary.items()]
         names = [c.name for c in (config.model or config.learner, config.optimizer) if c is not None]
-        loading = str(self.prepared.batches["train"].loading)
+        loading, engine = str(self.prepared.batches["train"].loading), config.device.engine
+        place = [self.prepared.device, *([engine] if engine != "paddle" else [])]
         report.announce(
             self.console,
             title=f"{config.name}, seed {config.seed}",
             spec=self.prepared.data.spec,
             sizes=self.prepared.sizes,
-            parts=", ".join([*names, *facts, f"batch size {config.loader.batch_size}", loading, self.prepared.device]),
+            parts=", ".join([*names, *facts, f"batch size {config.loader.batch_size}", loading, *place]),
             folder=self.folder,
             overrides=config.overrides if self.folder.name.isdigit() else (),
             resumed=self.trainer.progress.step,

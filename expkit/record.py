@@ -156,7 +156,7 @@ class Recorder:
         tracker.log_data(prepared.data.spec, prepared.sizes)
         pairs = changed.get("config", {}).items()
         options = {f"changed.{key}": f"{as_text(then)} -> {as_text(new)}" for key, (then, new) in pairs}
-        facts = {"resumed": ", ".join(resumed), "config.hash": now["config_hash"]}
+        facts = {"resumed": ", ".join(resumed), "config.hash": now["config_hash"], **learner_tags(prepared.learner)}
         tracker.set_tags({**options, **facts, **config.tracking.tags})  # MLflow lets no parameter change
         return recorder
 

@@ -47,7 +47,8 @@ def run_card(
     spec = prepared.data.spec
     sizes = {what: f"{count:,.0f}" for what, count in prepared.learner.summary().items()}
     training = {"batch size": str(config.loader.batch_size), "epochs": str(config.trainer.epochs)}
-    place = {"seed": str(config.seed), "device": prepared.device, "folder": masked(str(folder))}
+    engine = {"engine": config.device.engine} if config.device.engine != "paddle" else {}
+    place = {"seed": str(config.seed), "device": prepared.device, **engine, "folder": masked(str(folder))}
     runs_dir = [] if str(config.runs_dir) == "runs" else ["--runs-dir", str(config.runs_dir)]
     return describe_run(
         experiment=config.name,

@@ -217,8 +217,8 @@ class PaddleLearner:
         return {"parameters": sum(int(np.prod(p.shape)) for p in self._model.parameters() if not p.stop_gradient)}
 
     def tags(self) -> Mapping[str, str]:
-        """Return what computes, where it was chosen: it may have been given up."""
-        return {} if self._engine is None else {"engine": self._engine.told}
+        """Return what computes: the one that was chosen may have been given up, or a resumed run may have another."""
+        return {"engine": "paddle" if self._engine is None else self._engine.told}
 
     def export(self, folder: Path) -> Callable[[Array], Array]:
         """Write `model.json` and `model.pdiparams` with `paddle.jit.save`; return what `paddle.jit.load` reads back.
@@ -312,7 +312,8 @@ class PaddleLearner:
             static = " It may be the tracing that fails: try trainer.to_static=false." if self._parts.to_static else ""
             raise ConfigError(
                 f"model {type(self._model).__name__} fails on a batch of 2 inputs {wanted} {spec.input_dtype}: "
-                f"{type(error).__name__}: {what[:500]} (EXPKIT_DEBUG=1 shows where).{double}{static}"
+                f"{type(error).__name__}: {what[:500]} (EXPKIT_DEBUG=1 shows where).{double}{static} "
+                "A layer that takes other inputs goes into model=paddle_layer; its model.input says which."
             ) from error
         paddle.set_rng_state(state)
         shape = tuple(out.shape) if isinstance(out, paddle.Tensor) else None

@@ -185,7 +185,7 @@ def test_where_it_would_have_no_effect_it_is_refused(make, message):
 
 def test_training_is_that_of_paddles_engine_up_to_rounding_last_batch_included():
     stock, fast = learner("paddle", ema=0.9), learner(ema=0.9)
-    assert (stock.tags(), fast.tags()) == ({}, {"engine": "onednn"})
+    assert (stock.tags(), fast.tags()) == ({"engine": "paddle"}, {"engine": "onednn"})
     for number, size in ((0, 8), (1, 8), (2, 3), (3, 8)):
         losses = []
         for one in (stock, fast):
@@ -208,7 +208,7 @@ def test_a_resumed_training_is_bit_identical():
 def test_weights_are_measured_elsewhere_without_it():
     parts = Parts("adam", model=Net)
     parts.engine, parts.training, parts.device = "onednn", False, "gpu:0"
-    assert PaddleLearner(parts).tags() == {}
+    assert PaddleLearner(parts).tags() == {"engine": "paddle"}
 
 
 @pytest.mark.slow
