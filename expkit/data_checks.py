@@ -24,7 +24,14 @@ def check_data(data: object, name: str) -> Data:
         DataError: a split is empty.
     """
     if not isinstance(data, Data):
-        raise PluginError(f"dataset {name!r} returned a {type(data).__name__}, not an expkit.api.Data.")
+        made = type(data)
+        named = name if "." in name else f"{made.__module__}.{made.__qualname__}"
+        near = (
+            f" For a dataset as Paddle has it: dataset=paddle_dataset dataset.of._target_={named}"
+            if hasattr(made, "__getitem__") or hasattr(made, "__iter__")
+            else ""
+        )
+        raise PluginError(f"dataset {name!r} returned a {made.__name__}, not an expkit.api.Data.{near}")
     if isinstance(data.spec.target, Classes):
         labels = data.spec.target.labels
         if not all(isinstance(label, str) for label in labels) or len(set(labels)) != len(labels):

@@ -79,7 +79,19 @@ class PaddleLoss:
             targets = F.one_hot(targets, self._outputs)
         elif not shares and self._targets == "column":
             targets = targets.unsqueeze(1)
-        value = self._of(outputs, targets)
+        try:
+            value = self._of(outputs, targets)
+        except (TypeError, ValueError, RuntimeError) as error:  # as Paddle refuses shapes and types
+            what = next(iter(str(error).strip().splitlines()), "")
+            raise ConfigError(
+                f"loss.of fails on outputs {_shape(outputs)} and targets {_shape(targets)}: {type(error).__name__}: "
+                f"{what[:300]} Perhaps it wants another of loss.targets={', '.join(TARGETS)} (now "
+                f"{self._targets}). EXPKIT_DEBUG=1 shows where."
+            ) from error
         if not isinstance(value, paddle.Tensor):
             raise ConfigError(f"loss.of returned a {type(value).__name__}; expected a tensor.")
         return value if value.ndim == 0 else value.mean()
+
+
+def _shape(tensor: paddle.Tensor) -> str:
+    return f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('paddle.')}"

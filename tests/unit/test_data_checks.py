@@ -35,6 +35,11 @@ def test_samples_of_another_shape_than_the_specs_are_named():
 _REST = (Values(("y",), (0.0,), (1.0,)), DataSource("generated", "a test"), "0" * 64)
 
 
+def test_a_dataset_as_paddle_has_it_is_led_to_the_adapter():
+    with pytest.raises(PluginError, match=r"of\._target_=my_data\.Digits$"):
+        check_data([1, 2], "my_data.Digits")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("in_memory", "most"), [(True, 1000), (False, 16)])
 def test_few_samples_are_looked_at_where_each_is_read_from_a_file(in_memory, most):
     asked = []

@@ -13,7 +13,7 @@ import pytest
 from doctoring import FakeChild, data_child, paddle_child, scene, told
 from fake_plugins import install
 
-from expkit import registry
+from expkit import own_code, registry
 from expkit.cli import main
 from expkit.doctor import children, data_sets, plugins, probe, stores, writing
 from expkit.doctor.children import Answer, Child, Step
@@ -143,6 +143,16 @@ def test_what_is_broken_of_a_plugin_is_told_with_its_owner(parts) -> None:
     assert "there is no module 'no_such_module'" in lines["model/gone"][1]
     (clash,) = [one for one in found if "is announced by" in one.text]
     assert clash.level == "FAIL" and "'cube' is announced by " in clash.text and "rival 1.2" in clash.text
+
+
+def test_a_file_of_the_users_own_that_cannot_be_read_is_a_failure(tmp_path, monkeypatch) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "losses.py").write_text("def broken(:\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(own_code.VARIABLE, ".")
+    found = plugins.plugins(scene(tmp_path, children={"paddle": paddle_child()}))
+    (broken,) = [one for one in found if "losses.py" in one.text]
+    assert broken.level == "FAIL" and "./plugins/losses.py (not packaged) cannot be read: line 1" in broken.text
 
 
 def test_the_same_trouble_of_many_components_is_one_line(parts) -> None:

@@ -35,6 +35,13 @@ def test_a_loss_of_paddle_conforms(specs, options):
     check_loss(partial(PaddleLoss, **options), specs=specs)
 
 
+def test_a_loss_that_wants_other_targets_is_told_with_the_option():
+    with pytest.raises(
+        ConfigError, match=r"fails on outputs \[2, 10\] float32 .* another of loss\.targets=auto, column"
+    ):
+        PaddleLoss(GREY, of=nn.BCEWithLogitsLoss())(paddle.zeros([2, 10]), paddle.to_tensor([1, 2]))
+
+
 def test_it_is_the_value_of_paddle_itself():
     outputs, classes = paddle.randn([6, 10]), paddle.arange(6)
     own = PaddleLoss(GREY, of=nn.CrossEntropyLoss(label_smoothing=0.1))(outputs, classes)
