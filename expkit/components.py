@@ -190,6 +190,10 @@ def _not_loaded(kind: str, name: str, target: str, error: Exception) -> ExpkitEr
         cause = cause.__cause__
     lines = [line for line in str(cause).splitlines() if not line.startswith("full_key")]
     what = f"{'' if cause is error else f'{type(cause).__name__}: '}{' '.join(lines)}"
+    no_class = re.search(r"No module named '(\S+)\.(\w+)'; '\1' is not a package", what)
+    if no_class is not None:  # what Python says where a module lacks a name
+        near = did_you_mean(no_class[2], own_code.defined(no_class[1])).strip()
+        what = f"module {no_class[1]!r} defines no {no_class[2]!r}{near and f' ({near})'}"
     inside = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
     if inside is not None:
         return ConfigError(

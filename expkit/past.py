@@ -234,7 +234,8 @@ def check_change(change: str, changeable: Sequence[str] = CHANGEABLE, *, then: M
     if is_secret_name(key) or is_masked(known.get(key)) or "${oc.env:" in str(known.get(key)):
         return  # it was not recorded, and changes nothing of what is learned
     names = [name if not name.endswith(".") else f"{name}*" for name in changeable]
-    near = did_you_mean(key, changeable)
+    inside = f" Its options may change one by one: {key}.NAME=VALUE." if f"{key}." in changeable else ""
+    near = inside or did_you_mean(key, changeable)
     was = f" ({key} was {known[key]!r}, would be {now})" if key in known else ""
     raise ConfigError(
         f"{change!r}: with another {key} it would be another run{was}.{near} What may change is {', '.join(names)}. "

@@ -181,7 +181,7 @@ def test_a_finished_run_trains_on_for_more_epochs_only(train: Callable[..., Path
         ),
         ("model=cnn", r"with another model it would be another run \(model was 'mlp', would be cnn\)\."),
         ("trainer.epoch=5", r"Did you mean 'trainer\.epochs'"),
-        ("device=cpu", "with another device it would be another run"),
+        ("device=cpu", r"with another device it would be another run .*one by one: device\.NAME=VALUE"),
         ("device.nme=cpu", r"the run has no option 'device\.nme'"),
         ("+trainer.epochs=5", "a change is written key=value"),
         ("trainer.epochs", "a change is written key=value"),

@@ -115,6 +115,14 @@ def test_a_path_that_names_nothing_says_how_the_class_is_named(project, chosen, 
     assert told in refused(chosen)
 
 
+def test_a_class_in_an_option_that_its_file_lacks_is_named_with_what_was_meant(project):
+    config = compose([*BASE, "model=paddle_layer", "model.of._target_=my_models.TinyNett"])
+    with pytest.raises(
+        ConfigError, match=r"model\.of: .* 'my_models' defines no 'TinyNett' \(Did you mean 'TinyNet'\?\)"
+    ):
+        built(config)
+
+
 def test_public_names_count_each_with_its_origin(project):
     found = registry.entries(registry.kind_named("model"))
     (mine,) = found["tiny_net"]
