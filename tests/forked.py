@@ -43,6 +43,11 @@ _start: list[Callable[[], str]] = []
 """Starts it."""
 
 
+def is_helper(command: bytes) -> bool:
+    """Whether a command line is that of a process which serves all tests of a worker: it forks, or checks exports."""
+    return b"tests.forked" in command or b"--check" in command
+
+
 class Command(subprocess.Popen[Any]):
     """A process as of `subprocess`; forked, where it is to run expkit or to check an export."""
 

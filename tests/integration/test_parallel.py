@@ -22,6 +22,7 @@ from expkit.checkpoint import CheckpointFolder
 from expkit.config import compose
 from expkit.errors import ConfigError, DeviceError, DeviceLostError
 from expkit.runs import read_record
+from tests.forked import is_helper
 from tests.integration.conftest import CommandLine, wait_for
 from tests.integration.resuming import console, same
 from tests.integration.sweeps import is_running
@@ -148,10 +149,10 @@ def test_what_is_not_finite_in_one_device_is_so_in_all(
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process has started and not yet buried, but for the one that checks exports."""
+    """Return the processes that a process has started and not yet buried, but for who helps the tests."""
     try:
         found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return [child for child in found if b"--check" not in Path(f"/proc/{child}/cmdline").read_bytes()]
+        return [child for child in found if not is_helper(Path(f"/proc/{child}/cmdline").read_bytes())]
     except FileNotFoundError:
         return []
 

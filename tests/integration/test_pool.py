@@ -26,6 +26,7 @@ from expkit.sweeping.jobs import CRASHED, FAILED, FINISHED, KILLED, PRUNED, TIME
 from expkit.sweeping.needs import Width
 from expkit.sweeping.pool import LocalPool
 from expkit.sweeping.slots import Slot
+from tests.forked import is_helper
 from tests.integration.conftest import wait_for
 from tests.integration.resuming import console, same
 from tests.integration.sweeps import BY_HAND, MLP, ROOT, Jobs, acting, is_running, make_job
@@ -389,14 +390,14 @@ def test_nothing_is_left_of_a_sweep_that_is_killed(sweep: Path) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the processes that a process has started, and those that they have; but for who checks exports."""
+    """Return the processes that a process has started, and those that they have; but for who helps the tests."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
             text, command = entry.read_text(), entry.with_name("cmdline").read_bytes()
         except OSError:
             continue
-        if b"--check" not in command:
+        if not is_helper(command):
             parents[int(text.split()[0])] = int(text.rpartition(")")[2].split()[1])
     found, new = [], [pid]
     while new:

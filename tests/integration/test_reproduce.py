@@ -250,14 +250,18 @@ def test_a_job_of_a_sweep_is_done_again_as_a_run_of_its_own(place: Place) -> Non
 def test_code_of_today_is_named_and_code_of_then_brought_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     (place.folder / "conf" / "model").mkdir(parents=True)
     (place.folder / "conf" / "model" / "mine.yaml").write_text("_target_: reproduced_net.Net\n")
-    net = place.folder / "reproduced_net.py"
+    source = place.folder / "src"  # beside the config, its text would be kept with the run, and used again
+    source.mkdir()
+    net = source / "reproduced_net.py"
     net.write_text(NET.format(factor=9))
     (place.folder / ".gitignore").write_text("runs/\ncache/\n")
     git("init", "-q", "-b", "work")
-    git("add", "reproduced_net.py", ".gitignore")
+    git("add", "src/reproduced_net.py", ".gitignore")
     git("commit", "-q", "-m", "first")
     net.write_text(NET.format(factor=2))  # an uncommitted change belongs to the run, too
-    monkeypatch.syspath_prepend(str(place.folder))
+    monkeypatch.syspath_prepend(str(source))
+    path = os.pathsep.join(filter(None, (str(source), os.environ.get("PYTHONPATH"))))
+    monkeypatch.setenv("PYTHONPATH", path)
     # In a fresh process, as the code of then will be run: on AMD its settings would come too late for this one.
     overrides = [*QUICK[:-3], "model=mine", "tracking=none", "hydra.run.dir=runs/mnist_cnn/20260101-120000-aaa111"]
     subprocess.run([sys.executable, "-m", "expkit", *overrides], check=True, capture_output=True)
@@ -266,7 +270,7 @@ def test_code_of_today_is_named_and_code_of_then_brought_back(place: Place, monk
     git("commit", "-q", "-a", "-m", "second")
     assert place.reproduce("aaa111") == 1
     assert "with changes -> commit " in place.said
-    assert ": reproduced_net.py  (--code recorded runs the code of then)" in place.said
+    assert ": src/reproduced_net.py  (--code recorded runs the code of then)" in place.said
     assert place.verdict()["first"]["place"] == "step 1 (epoch 1)"
     assert [cause["what"] for cause in place.verdict()["otherwise"]] == ["code"]
     assert place.reproduce("aaa111", code="recorded") == 0
