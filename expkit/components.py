@@ -181,6 +181,9 @@ def _bind(kind: str, name: str, target: str, options: Mapping[str, Any], idle: M
         return _without_idle(made, idle) if idle else cast(Callable[..., Any], made)
     except InstantiationException as error:
         raise _not_loaded(kind, name, target, error) from error
+    except SystemExit as error:  # an import runs its author's code
+        left = ImportError(f"its import ends the process, by SystemExit: {error}")
+        raise _not_loaded(kind, name, target, left) from error
 
 
 def _not_loaded(kind: str, name: str, target: str, error: Exception) -> ExpkitError:

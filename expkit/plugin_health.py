@@ -183,7 +183,7 @@ def _part(plugin: Plugin, entry: Entry, answer: Answer | None) -> Part:
             known = Health("slow", f"takes {answer.seconds:.0f} s to import, in every run", advice)
         return Part(entry, known, answer.seconds)
     owner = f"{plugin.name} {plugin.version}"
-    advice = f"See where: python -m expkit plugins {plugin.name}. Update {owner}, or uninstall it"
+    advice = f"Correct that line (`plugins {plugin.name}` shows all of it); if {owner} is not yours, update it"
     error = f"importing it fails: {answer.error}"
     return Part(entry, Health("broken", error, advice, answer.where, answer.trace), answer.seconds or None)
 

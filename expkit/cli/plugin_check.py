@@ -7,6 +7,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +143,7 @@ def _options(words: Sequence[str], entries: Sequence[Entry]) -> dict[str, Any]:
     """Read KEY=VALUE as YAML does.
 
     Raises:
-        ConfigError: it is none, or there are several components.
+        ConfigError: it is none, there are several components, or the one does not take it.
     """
     import yaml
 
@@ -157,7 +158,21 @@ def _options(words: Sequence[str], entries: Sequence[Entry]) -> dict[str, Any]:
             found[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"{word}: the value cannot be read ({error.__class__.__name__}).") from error
+    if found:
+        _check_options(entries[0], found)
     return found
+
+
+def _check_options(entry: Entry, options: Mapping[str, Any]) -> None:
+    """Refuse options that a config would refuse, too; what cannot be described is told of by its promises.
+
+    Raises:
+        ConfigError: there is no such option, or a value has the wrong type.
+    """
+    from expkit.config_source import complete
+
+    with suppress(PluginError):
+        complete(entry, entry.kind.config_group, options)
 
 
 def _as_json(result: Result) -> dict[str, Any]:

@@ -186,15 +186,18 @@ class Subject:
             except ConfigError as error:
                 raise NotTried(f"it needs other options: {error}") from error
             return []
-        accepted, refusals = [], []
+        accepted: list[DataSpec] = []
+        refusals: dict[str, list[str]] = {}
         for spec in self.specs:
             try:
                 self.memo(("made", spec.name), functools.partial(self.make, spec))
                 accepted.append(spec)
             except ConfigError as error:
-                refusals.append(f"{spec.name}: {error}")
+                refusals.setdefault(str(error), []).append(spec.name)
         if not accepted:
-            broken(expected="it accepts at least one of the specs", got=" / ".join(refusals), mend=_OWN_SPECS)
+            told = [f"{', '.join(names)}: {text}" for text, names in refusals.items()]
+            got = " / ".join(told) if len(told) > 1 or len(self.specs) == 1 else f"of each: {''.join(refusals)}"
+            broken(expected="it accepts at least one of the specs", got=got, mend=_OWN_SPECS)
         return accepted
 
     def made(self, spec: DataSpec | None = None) -> Any:

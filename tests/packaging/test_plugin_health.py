@@ -167,4 +167,6 @@ def test_check_takes_options_and_passes_what_keeps_its_promises(zoo: Installatio
     shown = zoo.expkit("plugins", "check", "schedule/cosine", "end=0.1").stdout
     assert re.search(r"schedule/cosine +passed", shown)
     assert "1 passed, 0 failed" in shown
+    typo = zoo.expkit("plugins", "check", "schedule/cosine", "ennd=0.1", code=2).stderr
+    assert "schedule 'cosine' has no option 'ennd'. Did you mean 'end'?" in typo
     assert "options are of one component" in zoo.expkit("plugins", "check", "expkit", "a=1", code=2).stderr

@@ -7,7 +7,7 @@ import pytest
 
 from expkit.component import Component
 from expkit.config import compose
-from expkit.errors import ConfigError, DataError
+from expkit.errors import ConfigError, DataError, ExpkitError
 
 
 def component(function, **options):
@@ -48,6 +48,13 @@ def test_a_components_own_error_passes_as_it_is():
 
     with pytest.raises(DataError, match=r"^no file$"):
         component(cube).build()
+
+
+def test_an_import_that_leaves_python_is_told_with_the_component(tmp_path, monkeypatch):
+    (tmp_path / "leaving_net.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ExpkitError, match=r"leaving_net\.Net cannot be loaded: .*ends the process, by SystemExit: 3"):
+        compose(["+experiment=mnist_cnn", "model._target_=leaving_net.Net"]).model.build()
 
 
 def test_a_crash_stays_a_crash():
