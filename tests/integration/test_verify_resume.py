@@ -125,7 +125,10 @@ CASES = {
         for mode in ("sync", "prefetch", "workers")
     },
     "dropout": (*TINY, "model.dropout=0.5"),
-    "augmentation": (*TINY, f"transforms=[{','.join(names('transform'))}]"),
+    "augmentation": (
+        *(*TINY, f"transforms=[{','.join(names('transform'))}]"),
+        "transforms.paddle_transform.of=[{_target_: paddle.vision.transforms.BrightnessTransform, value: 0.4}]",
+    ),
     "averaged weights": (*TINY, "learner.ema=0.9"),
     "metrics": (*TINY, "metrics=[accuracy,auc,f1,precision,recall]"),
     "callbacks": (*TINY, "callbacks=[early_stopping,inspect,weight_norms]"),
