@@ -40,7 +40,7 @@ class Meter:
                     f"metric has {', '.join(_PARTS)}: see expkit.api.Metric."
                 )
         self._metrics = metrics
-        self._merging = {name: getattr(metric, "merge", None) for name, metric in metrics.items()}
+        self._merging = {name: _merge_of(metric) for name, metric in metrics.items()}
         self.reset()
 
     @property
@@ -133,6 +133,16 @@ class Meter:
         for name, metric in kept.items():
             metric.load_state_dict(unpacked(state["metrics"][name]))  # type: ignore[attr-defined]  # it has given it
         return tuple(name for name in self._metrics if name not in kept)
+
+
+def _merge_of(metric: Metric) -> Any:
+    """Return a metric's `merge`; None where a class below the one that brings it gathers in a way of its own."""
+    made = type(metric).__mro__
+    owner = next((cls for cls in made if "merge" in vars(cls)), None)
+    if owner is None:
+        return None
+    below = made[: made.index(owner)]
+    return None if any({"reset", "update"} & vars(cls).keys() for cls in below) else metric.merge  # type: ignore[attr-defined]
 
 
 def _failed(name: str, metric: Metric, where: str, error: Exception) -> ExpkitError:

@@ -320,7 +320,7 @@ def _options(entry: Entry, parameters: list[_Parameter], docs: dict[str, str]) -
             parameter.name,
             _type(parameter),
             type_text(parameter.annotation),
-            _plain(parameter.default),
+            plain(parameter.default),
             docs.get(parameter.name, ""),
         )
         for parameter in parameters
@@ -337,10 +337,10 @@ def _type(parameter: _Parameter) -> Any:
     return found | None if parameter.default is None and found is not Any else found
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn a default into what a YAML file could hold."""
     if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     return str(value) if isinstance(value, Path) else value

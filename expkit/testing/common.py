@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import inspect
 import sys
-from pathlib import Path
 from typing import Any, get_args
 
 from expkit.config import config_found, config_values
 from expkit.docstring import option_docs, summary_line
 from expkit.option_types import option_type
 from expkit.registry import Entry
-from expkit.signature import LOADER_OPTIONS, describe
+from expkit.signature import LOADER_OPTIONS, describe, plain
 from expkit.testing.promises import promise
 from expkit.testing.report import NotApplicable, require
 from expkit.testing.subject import Subject
@@ -101,7 +100,7 @@ def schema(subject: Subject) -> None:
         if parameter.default is parameter.empty:
             require(config[name] == "???", expected="no default", got=repr(config[name]), option=name, mend=_PLAINLY)
         elif not _is_default_factory(parameter):
-            same = config[name] == _plain(parameter.default)
+            same = config[name] == plain(parameter.default)
             require(same, expected=f"{parameter.default!r}", got=repr(config[name]), option=name, mend=_PLAINLY)
     if subject.entry is not None and not subject.options:
         found = config_found(entry)
@@ -116,14 +115,6 @@ _PLAINLY = "its source is read, not run: define it once, plainly, and give defau
 def _is_default_factory(parameter: inspect.Parameter) -> bool:
     """Say whether a dataclass makes the default anew each time: the signature then has a stand-in."""
     return type(parameter.default).__name__ == "_HAS_DEFAULT_FACTORY_CLASS"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return str(value) if isinstance(value, Path) else value
 
 
 def _entry(subject: Subject) -> Entry:

@@ -64,6 +64,22 @@ def test_a_batch_is_taken_over_from_the_meter_that_measured_it():
     assert epoch._metrics["additive"].merged
 
 
+def test_a_merge_that_was_inherited_is_not_trusted_with_what_is_gathered_otherwise():
+    class Doubled(Additive):
+        def update(self, outputs, targets):
+            super().update(outputs, targets)
+            self.twice = getattr(self, "twice", 0) + 2 * len(outputs)
+
+        def compute(self):
+            return float(self.twice)
+
+    epoch, step = Meter({"doubled": Doubled()}), Meter({"doubled": Doubled()})
+    result, targets = StepResult(1.0, np.zeros((3, 2))), np.zeros(3)
+    step.update(result, targets)
+    epoch.merge(step, result, targets)
+    assert epoch.compute()["doubled"] == 6
+
+
 def test_a_metric_that_fails_to_merge_is_named():
     class Odd(Count):
         def merge(self, other):
