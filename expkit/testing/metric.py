@@ -146,6 +146,27 @@ def state(subject: Subject, spec: DataSpec) -> None:
         require(json.dumps(kept) == before, expected="the loaded state as it was", got="another", mend="copy it")
 
 
+@promise(
+    "metric", name="merges", each="spec", text="Where it has merge(), that is as good as to be given the same batches."
+)
+def merges(subject: Subject, spec: DataSpec) -> None:
+    """Merge a half-filled one with another, which may be empty."""
+    metric, (outputs, targets) = subject.make(spec), _batch(spec)
+    if not hasattr(metric, "merge"):
+        raise NotApplicable("it has no merge, so that a training step measures its batch twice")
+    wanted = _measured(metric, outputs, targets)
+    for cut in (7, len(targets)):
+        other = subject.make(spec)
+        metric.reset()
+        metric.update(outputs[:cut], targets[:cut])
+        if cut < len(targets):
+            other.update(outputs[cut:], targets[cut:])
+        metric.merge(other)
+        found = float(metric.compute())
+        close = math.isclose(wanted, found, rel_tol=1e-6, abs_tol=1e-12)
+        require(close, expected=f"{wanted:.8g}, as of all samples", got=f"{found:.8g} of {cut} and the others, merged")
+
+
 @promise("metric", name="shares", each="spec", text="Where it takes shares of classes [N, K], it is right about them.")
 def shares(subject: Subject, spec: DataSpec) -> None:
     """Give it classes as shares; a metric for classes only may refuse them by any error."""

@@ -491,6 +491,14 @@ class Loses(Metric):
         self.sum = state["sum"]
 
 
+@breaks("metric", "merges", "as of all samples\n.*of 7 and the others, merged")
+class MergesHalf(Metric):
+    """Take over the sum, and not how many it is of."""
+
+    def merge(self, other):
+        self.sum += other.sum
+
+
 class ClassMetric(Metric):
     """Mean of -log p, of what is always taken for logits."""
 
