@@ -11,7 +11,7 @@ import pytest
 from paddle import nn
 from small_learner import SPEC, Parts, batch, bits, train
 
-from expkit.api import ConfigError
+from expkit.api import ConfigError, NotFiniteError
 from expkit_learners import _onednn
 from expkit_learners._onednn import Engine
 from expkit_learners.paddle_learner import PaddleLearner
@@ -78,8 +78,8 @@ def images(*shape):
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def learner(engine="onednn", **options):
-    parts = Parts("adam", model=Net)
+def learner(engine="onednn", clip_norm=None, **options):
+    parts = Parts("adam", model=Net, clip_norm=clip_norm)
     parts.engine = engine
     paddle.seed(0)
     return PaddleLearner(parts, **options)
@@ -194,6 +194,23 @@ def test_training_is_that_of_paddles_engine_up_to_rounding_last_batch_included()
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert stock.eval_step(*batch(9)).loss == pytest.approx(fast.eval_step(*batch(9)).loss, rel=1e-3)
     assert fast.tags() == {"engine": "onednn"}
+
+
+def test_clipped_gradients_are_those_of_paddles_engine():
+    losses = [train(learner(engine, clip_norm=0.1), range(5)) for engine in ("paddle", "onednn")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[0] != train(learner("paddle"), range(5))
+
+
+def test_a_step_that_is_not_finite_is_refused_and_changes_nothing():
+    trained = learner()
+    train(trained, range(2))
+    before = bits(trained.state_dict())
+    inputs, targets = batch(2)
+    inputs[3, 0, 5, 5] = np.nan
+    with pytest.raises(NotFiniteError, match="the loss is nan"):
+        trained.train_step(inputs, targets)
+    assert bits(trained.state_dict()) == before
 
 
 def test_a_resumed_training_is_bit_identical():
