@@ -32,6 +32,19 @@ def why_unwritable(path: Path, error: OSError) -> str:
     return error.strerror or str(error)
 
 
+def sync_file(path: Path) -> None:
+    """Force what was written to a file to the disk, by whomever.
+
+    Raises:
+        OSError: it is not there, or cannot be.
+    """
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder last through a power cut, where the system can (not on Windows)."""
     if os.name == "nt":

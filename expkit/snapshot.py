@@ -7,14 +7,13 @@ A checkpoint is a folder with
     state.json             the rest: schedule, progress, callbacks, meters, random state, which run it is of
     manifest.json          SHA-256 and size of each of these
 
-No file is unpickled, so loading runs no code.
+No file is unpickled, so loading runs no code. Neither way takes memory for a second copy of the arrays.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,12 @@ import numpy as np
 
 from expkit.api import LearnerState
 from expkit.errors import CheckpointError
-from expkit.files import sync_folder
+from expkit.files import sync_file, sync_folder
+from expkit.spec import Array
+from expkit.tensor_file import read_tensors, write_tensors
 
 FORMAT = 1
+MANIFEST = "manifest.json"
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 
 
@@ -57,20 +59,16 @@ def read_snapshot(folder: Path) -> Snapshot:
     Raises:
         CheckpointError: a file is missing, damaged or of a newer format; names the file.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    manifest = read_json(folder / "manifest.json")
+    manifest = read_json(folder / MANIFEST)
     if "format" not in manifest:
-        raise CheckpointError(f"{folder / 'manifest.json'} is damaged: it does not say which format it is of.")
+        raise CheckpointError(f"{folder / MANIFEST} is damaged: it does not say which format it is of.")
     if manifest["format"] != FORMAT:
         raise CheckpointError(f"{folder} has format {manifest['format']!r}; this expkit reads format {FORMAT}.")
     contents = {name: _checked(folder, name, manifest) for name in FILES}
     try:
-        state = json.loads(contents["state.json"])
-        learner = LearnerState(
-            load(contents["model.safetensors"]), load(contents["optimizer.safetensors"]), state["learner"]
-        )
+        state = json.loads(contents["state.json"].tobytes())
+        model, optimizer = (read_tensors(contents[name]) for name in FILES[:2])
+        learner = LearnerState(model, optimizer, state["learner"])
         return Snapshot(
             learner,
             progress=state["progress"],
@@ -79,24 +77,23 @@ def read_snapshot(folder: Path) -> Snapshot:
             meters=state.get("meters", {}),
             run=state.get("run", {}),
         )
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         why = f"{type(error).__name__}: {error}"
         raise CheckpointError(f"{folder} is damaged: its files are whole, but no checkpoint ({why}).") from error
 
 
-def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
-    """Write the files of a checkpoint, to the disk and not only to the system's cache.
+def write_snapshot(folder: Path, snapshot: Snapshot, *, sync: bool = True) -> None:
+    """Write the files of a checkpoint.
 
     Args:
         folder: is there, and empty.
         snapshot: what they hold.
+        sync: to the disk and not only to the system's cache.
 
     Raises:
-        CheckpointError: the state of a callback is no plain JSON.
+        CheckpointError: the state of a callback is no plain JSON, or an array has a dtype that cannot be kept.
         OSError: a file cannot be written.
     """
-    from safetensors.numpy import save
-
     learner = snapshot.learner
     for name, kept in snapshot.callbacks.items():
         try:
@@ -111,19 +108,49 @@ def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
         "meters": snapshot.meters,
         "run": snapshot.run,
     }
-    contents = {
-        "model.safetensors": save({k: np.asarray(v, order="C") for k, v in learner.model.items()}),
-        "optimizer.safetensors": save({k: np.asarray(v, order="C") for k, v in learner.optimizer.items()}),
-        "state.json": json.dumps(state).encode(),
-    }
-    files = {n: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for n, c in contents.items()}
-    contents["manifest.json"] = json.dumps({"format": FORMAT, "files": files}, indent=2).encode()
-    for name, content in contents.items():
-        with (folder / name).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    model, optimizer, rest = (_Written(folder / name) for name in FILES)
+    with model:
+        write_tensors(model, learner.model)
+    with optimizer:
+        write_tensors(optimizer, learner.optimizer)
+    with rest:
+        rest.write(json.dumps(state).encode())
+    files = dict(zip(FILES, (model.facts(), optimizer.facts(), rest.facts()), strict=True))
+    (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}, indent=2), encoding="utf-8")
+    if sync:
+        sync_snapshot(folder)
+
+
+def sync_snapshot(folder: Path) -> None:
+    """Force the files of a checkpoint to the disk.
+
+    Raises:
+        OSError: one cannot be.
+    """
+    for name in (*FILES, MANIFEST):
+        sync_file(folder / name)
     sync_folder(folder)
+
+
+class _Written:
+    """A file that is being written, and what the manifest says of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._bytes, self._digest = path, 0, hashlib.sha256()
+
+    def __enter__(self) -> None:
+        self._file = self._path.open("wb")
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self._bytes += len(data)
+
+    def facts(self) -> dict[str, int | str]:
+        return {"bytes": self._bytes, "sha256": self._digest.hexdigest()}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -143,17 +170,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _checked(folder: Path, name: str, manifest: dict[str, Any]) -> bytes:
+def _checked(folder: Path, name: str, manifest: dict[str, Any]) -> Array:
     """Read a file that has to be what the manifest says."""
     try:
         size, digest = int(manifest["files"][name]["bytes"]), str(manifest["files"][name]["sha256"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / 'manifest.json'} is damaged: no facts about {name}.") from error
+        raise CheckpointError(f"{folder / MANIFEST} is damaged: no facts about {name}.") from error
     try:
-        content = (folder / name).read_bytes()
+        content: Array = np.fromfile(folder / name, np.uint8)
     except OSError as error:
         raise CheckpointError(f"{folder / name} cannot be read: {error.strerror}.") from error
-    if hashlib.sha256(content).hexdigest() != digest:
+    if hashlib.sha256(content.data).hexdigest() != digest:
         raise CheckpointError(
             f"{folder / name} is damaged: it has {len(content):,} bytes and is not what was written "
             f"({size:,} bytes, SHA-256 {digest[:12]}...)."

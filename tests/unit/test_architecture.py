@@ -67,6 +67,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.settings",
         "expkit.signature",
         "expkit.source",
+        "expkit.tensor_file",
     ),
     # The services of a run: training, and everything that watches, keeps or shows it.
     4: (
