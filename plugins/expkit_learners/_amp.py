@@ -9,6 +9,7 @@ import paddle
 from paddle import _C_ops, nn
 
 from expkit.api import ConfigError
+from expkit_learners import _calls
 
 Kind = Literal["none", "bfloat16", "float16"]
 _FIRST, _GOOD_STEPS = 2.0**16, 2000
@@ -82,7 +83,7 @@ class Precision:
 
     def backward(self, loss: Any) -> None:
         """Compute gradients."""
-        loss.backward()
+        _calls.backward(loss)
 
     def settle(self, model: nn.Layer) -> bool:
         """Make gradients what they should be; false where they cannot be used and the step is to be left out."""
@@ -119,7 +120,7 @@ class Scaled(Precision):
 
     def backward(self, loss: Any) -> None:
         """Compute scaled gradients."""
-        (loss * self.scale).backward()
+        _calls.backward(loss * self.scale)
 
     def settle(self, model: nn.Layer) -> bool:
         """Scale gradients back; false after an overflow.

@@ -60,8 +60,10 @@ class Watch:
 
     def _bad_gradients(self) -> str:
         """Return in words which gradients are not finite; "" where all are."""
-        small = _sum_of_squares(self._gradients(self._small), small=True)
-        if math.isfinite(small + _sum_of_squares(self._gradients(self._large), small=False)):
+        total = _sum_of_squares(self._gradients(self._small), small=True)
+        if self._large:
+            total += _sum_of_squares(self._gradients(self._large), small=False)
+        if math.isfinite(total):
             return ""
         # The squares of finite numbers may be too large, too.
         given = [(name, gradient) for name, p in self._trainable if (gradient := p._grad_ivar()) is not None]

@@ -61,7 +61,11 @@ def _pair(size: Any) -> list[Any]:
 
 def _linear(layer: Any, input: Any) -> Any:
     if paddle.in_dynamic_mode():
-        return _C_ops.linear(input, layer.weight, layer.bias)
+        own = layer._parameters  # `layer.weight` is searched for in Python; what a hook works out is not among them
+        weight, bias = own.get("weight"), own.get("bias")
+        if weight is None or bias is None:
+            weight, bias = layer.weight, layer.bias
+        return _C_ops.linear(input, weight, bias)
     return nn.Linear.forward(layer, input)
 
 

@@ -14,7 +14,7 @@ from paddle import nn
 from paddle.utils import unique_name
 
 from expkit.api import Array, ConfigError, ExpkitError, LearnerState, Loss, Parts, StepResult, did_you_mean
-from expkit_learners import _amp, _slots
+from expkit_learners import _amp, _calls, _slots
 from expkit_learners._ema import SLOT, Average
 from expkit_learners._finite import Watch
 from expkit_learners._fit import check_loss, check_options, check_weights, is_whole
@@ -68,6 +68,7 @@ class PaddleLearner:
         warnings.filterwarnings("ignore", "When training, we now always track global mean", UserWarning)
         # Its own layers ask for a place while they are traced, and it tells the user not to.
         warnings.filterwarnings("ignore", "Tensor do not have 'place' interface for pir graph mode", UserWarning)
+        self._tensor = _calls.cpu_tensor if parts.tune and parts.device == "cpu" else paddle.to_tensor
         self._model = self._build()
         self._regularize()
         self._loss = parts.loss()
@@ -112,9 +113,9 @@ class PaddleLearner:
         if not self._model.training:  # to say so to every layer anew takes long beside a small step
             self._model.train()
         with self._precision.cast():
-            outputs = self._forward(paddle.to_tensor(inputs))
+            outputs = self._forward(self._tensor(inputs))
         outputs = self._precision.widen(outputs)
-        loss = self._loss(outputs, paddle.to_tensor(targets))
+        loss = self._loss(outputs, self._tensor(targets))
         if not self._loss_is_one:  # to ask Paddle for a size takes long beside a small step
             check_loss(self._loss, loss)
             self._loss_is_one = True
@@ -126,7 +127,7 @@ class PaddleLearner:
             self._update()
             if self._average is not None:
                 self._average.update()
-        self._optimizer.clear_grad()
+        self._update.clear()
         if self._schedule is not None and not self._by_metric:
             self._schedule.step()
         return StepResult(value, outputs.numpy(), skipped=not usable)
@@ -156,8 +157,8 @@ class PaddleLearner:
     def eval_step(self, inputs: Array, targets: Array) -> StepResult:
         """Run forward only, in evaluation mode, with the averaged weights if there are any."""
         self._measured.eval()
-        outputs = self._measure(paddle.to_tensor(inputs))
-        loss = self._loss(outputs, paddle.to_tensor(targets))
+        outputs = self._measure(self._tensor(inputs))
+        loss = self._loss(outputs, self._tensor(targets))
         return StepResult(float(loss), outputs.numpy())
 
     @paddle.no_grad()

@@ -121,6 +121,11 @@ def test_a_linear_layer_is_bit_equal(shape, bias):
     assert compare(lambda: nn.Linear(13, 7, bias_attr=bias), images(*shape)) == 1
 
 
+def test_a_linear_layer_whose_weight_a_hook_works_out_is_bit_equal():
+    """`weight_norm` takes the weight out of the layer's parameters, and puts one made of two in its place."""
+    assert compare(lambda: nn.utils.weight_norm(nn.Linear(13, 7)), images(4, 13)) == 1
+
+
 def test_subclasses_and_layers_with_a_forward_of_their_own_are_left_alone():
     class Scaled(nn.Conv2D):
         def forward(self, x):

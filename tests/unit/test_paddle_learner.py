@@ -103,12 +103,59 @@ class Growing(nn.Layer):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("adam", {"fused": False}), ("momentum", {}), ("sgd", {"clip_norm": 0.1})]
+    ("name", "options"),
+    [("adam", {"fused": False}), ("momentum", {}), ("sgd", {"clip_norm": 0.1}), ("sgd", {"schedule": None})],
 )
 def test_tuning_changes_no_bit_where_the_weights_in_use_change_from_step_to_step(name, options):
     tuned, stock = (learner(name, model=Growing, tune=tune, **options) for tune in (True, False))
     assert train(tuned, range(7)) == train(stock, range(7))
     assert bits(tuned.state_dict()) == bits(stock.state_dict())
+
+
+@pytest.mark.parametrize(("name", "options"), [("sgd", {}), ("sgd", {"clip_norm": 0.5}), ("adam", {"fused": True})])
+def test_a_step_is_that_of_a_script_by_hand_to_the_last_bit(name, options):
+    trained = learner(name, schedule=None, **options)
+    paddle.seed(0)
+    model, found = Net(), []
+    optimizer = Parts(name, schedule=None, **options).optimizer(model.parameters())
+    model.train()
+    for number in range(4):
+        inputs, targets = batch(number)
+        paddle.seed(number)  # as `train` does
+        outputs = model(paddle.to_tensor(inputs))
+        value = nn.functional.cross_entropy(outputs, paddle.to_tensor(targets))
+        value.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        found.append(float(value))
+    assert train(trained, range(4)) == found
+    weights = trained.state_dict().model
+    assert {k: v.tobytes() for k, v in weights.items()} == {
+        k: v.numpy().tobytes() for k, v in model.state_dict().items()
+    }
+
+
+def test_a_rate_that_is_scaled_down_is_that_of_the_very_next_step():
+    one, other = (learner(schedule=None, tune=tune) for tune in (True, False))
+    for trained in (one, other):
+        train(trained, range(2))
+        trained.scale_learning_rate(0.5)
+        train(trained, range(2, 4))
+    assert bits(one.state_dict()) == bits(other.state_dict())
+
+
+def test_a_batch_is_copied_whoever_keeps_it():
+    class Keeping(Net):
+        def forward(self, x):
+            self.kept = x
+            return super().forward(x)
+
+    trained = learner(model=Keeping)
+    inputs, targets = batch(0)
+    before = inputs.copy()
+    trained.train_step(inputs, targets)
+    inputs[:] = 0
+    np.testing.assert_array_equal(trained.model.kept.numpy(), before)
 
 
 def test_an_optimizer_of_ones_own_is_asked_to_step_as_it_wants():
