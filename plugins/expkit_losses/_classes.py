@@ -4,6 +4,7 @@ import math
 
 import paddle
 import paddle.nn.functional as F  # noqa: N812 - the name that all Paddle code uses
+from paddle import _C_ops
 
 from expkit.api import Array, ConfigError, DataSpec
 
@@ -60,14 +61,15 @@ def checked_targets(
     Raises:
         ConfigError: a shape is another one; nothing is broadcast.
     """
-    fits = outputs.ndim == 2 and outputs.shape[1] == classes and targets.shape[:1] == outputs.shape[:1]
-    if fits and targets.ndim == 1:
+    shape, given = outputs.shape, targets.shape  # of all that can be asked, what Paddle answers the fastest
+    fits = len(shape) == 2 and shape[1] == classes and given[:1] == shape[:1]
+    if fits and len(given) == 1:
         return targets
-    if fits and targets.shape == outputs.shape and targets.is_floating_point():
+    if fits and given == shape and targets.is_floating_point():
         return targets.astype(outputs.dtype)
     raise ConfigError(
         f"loss={loss} needs {what} [N, {classes}] and classes [N] or shares [N, {classes}], but the model answered "
-        f"{list(outputs.shape)} to targets {list(targets.shape)}. The model must have one output a class."
+        f"{list(shape)} to targets {list(given)}. The model must have one output a class."
     )
 
 
@@ -87,6 +89,18 @@ def total_weight(targets: Array, label_smoothing: float, weights: paddle.Tensor 
     else:
         counted = (targets * (1.0 - label_smoothing) + label_smoothing / len(each)) @ each
     return float(counted.sum())
+
+
+def plain_cross_entropy(logits: paddle.Tensor, targets: paddle.Tensor) -> paddle.Tensor:
+    """Return what `F.cross_entropy` does, by its own two operators: it looks for classes to ignore, and there are none.
+
+    Args:
+        logits: [N, K].
+        targets: classes [N] int64, or shares [N, K].
+    """
+    soft = len(targets.shape) == 2
+    labels = targets if soft else _C_ops.unsqueeze(targets, [-1])
+    return _C_ops.mean_all(_C_ops.cross_entropy_with_softmax(logits, labels, soft, True, True, -100, -1)[1])
 
 
 def cross_entropy(

@@ -29,11 +29,13 @@ def differences(loss: str, outputs: paddle.Tensor, targets: paddle.Tensor) -> pa
     Raises:
         ConfigError: the shapes differ; nothing is broadcast.
     """
-    if targets.ndim == 1 and outputs.shape[-1] == 1 and targets.dtype in (paddle.int64, paddle.int32):
+    shape, given = outputs.shape, targets.shape  # of all that can be asked, what Paddle answers the fastest
+    if len(given) == 1 and shape[-1:] == [1] and targets.dtype in (paddle.int64, paddle.int32):
         targets = targets.unsqueeze(1).astype(outputs.dtype)
-    if outputs.ndim != 2 or outputs.shape != targets.shape:
+        given = targets.shape
+    if len(shape) != 2 or shape != given:
         raise ConfigError(
             f"loss={loss} needs outputs and targets of one shape [N, K], but the model answered "
-            f"{list(outputs.shape)} to targets {list(targets.shape)}."
+            f"{list(shape)} to targets {list(given)}."
         )
     return outputs - targets

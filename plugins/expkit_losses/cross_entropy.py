@@ -5,7 +5,16 @@ import paddle.nn.functional as F  # noqa: N812 - the name that all Paddle code u
 
 from expkit.api import Array, ConfigError, DataSpec
 
-from ._classes import INEXACT, TINY, check_target, checked_targets, checked_weights, cross_entropy, total_weight
+from ._classes import (
+    INEXACT,
+    TINY,
+    check_target,
+    checked_targets,
+    checked_weights,
+    cross_entropy,
+    plain_cross_entropy,
+    total_weight,
+)
 
 
 class CrossEntropy:
@@ -64,6 +73,8 @@ class CrossEntropy:
         if self.scores == "probabilities":
             self._check_probabilities(outputs)
             logs = outputs.clip(min=TINY).log()
+        elif self._weights is None and not self._label_smoothing:
+            return plain_cross_entropy(outputs, targets)
         elif self._weights is None:
             soft = targets.ndim == 2
             return F.cross_entropy(outputs, targets, soft_label=soft, label_smoothing=self._label_smoothing)

@@ -60,6 +60,24 @@ def test_cross_entropy_is_the_mean_over_the_batch():
     assert float(value) == pytest.approx((-math.log(0.6) - math.log(0.1)) / 2, rel=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("soft", [False, True])
+def test_cross_entropy_is_that_of_paddle_to_the_last_bit(soft, dtype):
+    import paddle
+
+    paddle.seed(0)
+    targets = paddle.nn.functional.softmax(paddle.randn([64, 5], dtype)) if soft else paddle.randint(0, 5, [64])
+    found = []
+    for compute in (cross_entropy(COLOURS), lambda *both: paddle.nn.functional.cross_entropy(*both, soft_label=soft)):
+        paddle.seed(1)
+        outputs = 9 * paddle.randn([64, 5], dtype)
+        outputs.stop_gradient = False
+        value = compute(outputs, targets)
+        value.backward()
+        found.append((value.shape, value.numpy().tobytes(), outputs.grad.numpy().tobytes()))
+    assert found[0] == found[1]
+
+
 def test_label_smoothing_spreads_its_share_over_all_classes():
     logits = tensor([[math.log(6), 0, 0, 0, 0]])
     value = cross_entropy(COLOURS, label_smoothing=0.5)(logits, tensor([0], "int64"))
