@@ -60,9 +60,12 @@ class Watch:
 
     def _bad_gradients(self) -> str:
         """Return in words which gradients are not finite; "" where all are."""
-        total = _sum_of_squares(self._gradients(self._small), small=True)
-        if self._large:
-            total += _sum_of_squares(self._gradients(self._large), small=False)
+        total = _sum_of_squares(self._gradients(self._large))
+        for parameter in self._small:
+            gradient = parameter._grad_ivar()
+            if gradient is not None and gradient.is_dense():
+                values = gradient.numpy()  # a copy takes less time than a call of Paddle
+                total += float(np.vdot(values, values))
         if math.isfinite(total):
             return ""
         # The squares of finite numbers may be too large, too.
@@ -83,15 +86,13 @@ class Watch:
             parameter.clear_gradient()
 
 
-def _sum_of_squares(gradients: Sequence[Any], *, small: bool) -> float:
+def _sum_of_squares(gradients: Sequence[Any]) -> float:
     """Return a number that is not finite where one of the gradients is not."""
     if not gradients:
         return 0.0
-    if not small and not gradients[0].place.is_cpu_place():  # one wait for the GPU, not many
+    if not gradients[0].place.is_cpu_place():  # one wait for the GPU, not many
         norms = [_C_ops.squared_l2_norm(gradient.detach()) for gradient in gradients]
         return float(paddle.add_n([norm.astype("float32") for norm in norms]).item())
-    if small:  # and on the CPU: a copy takes less time than a call of Paddle
-        return sum(float(np.vdot(values, values)) for values in [gradient.numpy() for gradient in gradients])
     return sum(_C_ops.squared_l2_norm(gradient.detach()).item() for gradient in gradients)
 
 
