@@ -5,10 +5,11 @@
 `python -m expkit` with all of them taken out is compared with one of them put back, with tracking and checkpoints, and
 with everything, as it is by default with a bar on a terminal. Each is a process of its own that trains the same way;
 all are there at the same time, and one after another trains a block of steps while the others wait. A block is an
-epoch cut short: its steps, then what follows its validation. Then it waits until nothing is done in the background any
-more, such as sending metrics. From both the cost of a whole epoch is made up, validation left out: of 782 steps for
-MNIST, of 41 for housing. Printed are the medians over the rounds; the percents are the medians of those within a round,
-by the clock (the training thread's time), and of processor time (all threads, with what is done in the background).
+epoch cut short (for housing 100 whole ones, since not all of them wait for the disk): its steps, then what follows its
+validation. Then it waits until nothing is done in the background any more, such as sending metrics. From both the cost
+of a whole epoch is made up, validation left out: of 782 steps for MNIST, of 41 for housing. Printed are the medians
+over the rounds; the percents are the medians of those within a round, by the clock (the training thread's time), and of
+processor time (all threads, with what is done in the background).
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ SIDES = {
     ALL: (*PARTS, "log"),
 }
 MNIST = ("dataset.batch_size=64", "metrics=[accuracy]")
-CASES: dict[str, tuple[str, tuple[str, ...], int, int]] = {
-    "cnn": ("the textbook's CNN, batch of 64", ("+experiment=mnist_cnn", *MNIST), 25, 782),
-    "mlp": ("MLP 784-256-256-10, batch of 64", ("+experiment=mnist_cnn", "model=mlp", *MNIST), 200, 782),
-    "housing": ("housing, 13 -> 1, batch of 10", ("+experiment=housing_linear",), 41, 41),
+CASES: dict[str, tuple[str, tuple[str, ...], int, int, int]] = {  # ..., epochs of a block, their steps, those of all
+    "cnn": ("the textbook's CNN, batch of 64", ("+experiment=mnist_cnn", *MNIST), 1, 25, 782),
+    "mlp": ("MLP 784-256-256-10, batch of 64", ("+experiment=mnist_cnn", "model=mlp", *MNIST), 1, 200, 782),
+    "housing": ("housing, 13 -> 1, batch of 10", ("+experiment=housing_linear",), 100, 41, 41),
 }
 CALLBACKS = {"History": "history", "CheckpointCallback": "checkpoints", "EpochLog": "log"}
 
@@ -84,30 +85,39 @@ def child(case: str, side: str, folder: Path, line: Any) -> None:
     from expkit.trainer import Trainer
 
     die_with_parent(os.getppid())
-    kept = SIDES[side]
-    noted: dict[str, tuple[float, float]] = {}
+    kept, epochs = SIDES[side], CASES[case][2]
+    at: dict[str, tuple[float, float]] = {}
+    spans = {"step": (0.0, 0.0), "end": (0.0, 0.0)}
+
+    def note(span: str, since: str) -> None:
+        now, (clock, processor) = spent(), spans[span]
+        spans[span] = clock + now[0] - at[since][0], processor + now[1] - at[since][1]
 
     class After(Callback):
         """Told first, when the validation of an epoch is done."""
 
         def on_epoch_end(self, event: Any) -> None:
-            noted["validated"] = spent()
+            at["validated"] = spent()
 
     class Around(Callback):
         """Told last."""
 
         def on_epoch_start(self, event: Any) -> None:
-            if event.epoch > 1:
-                noted["quiet"] = quiet()
-            line.send(noted)
-            line.recv()
-            noted["began"] = spent()
+            if event.epoch % epochs == 1 % epochs:
+                ended = at.get("ended", spent())
+                behind = quiet() - ended[1]
+                line.send({**spans, "behind": behind})
+                line.recv()
+                spans.update(step=(0.0, 0.0), end=(0.0, 0.0))
+            at["began"] = spent()
 
         def on_step_end(self, event: Any) -> None:
-            noted["trained"] = spent()
+            if event.batch == CASES[case][3]:
+                note("step", "began")
 
         def on_epoch_end(self, event: Any) -> None:
-            noted["ended"] = spent()
+            note("end", "validated")
+            at["ended"] = spent()
 
     plain = Trainer.__init__
 
@@ -120,7 +130,7 @@ def child(case: str, side: str, folder: Path, line: Any) -> None:
             self._random.note = lambda: None
 
     Trainer.__init__ = init  # type: ignore[method-assign]
-    choices = [*CASES[case][1], f"trainer.limit_train_batches={CASES[case][2]}", "trainer.epochs=10000"]
+    choices = [*CASES[case][1], f"trainer.limit_train_batches={CASES[case][3]}", "trainer.epochs=100000"]
     choices += [f"tracking={'mlflow' if 'tracking' in kept else 'none'}"]
     choices += [
         f"trainer.progress={'bar' if 'progress' in kept else 'off'}",
@@ -134,14 +144,14 @@ def child(case: str, side: str, folder: Path, line: Any) -> None:
         experiment.run(compose(choices), folder / "runs" / "benchmark" / "one", console, further=[Around()])
 
 
-def quiet() -> tuple[float, float]:
-    """Wait until no thread has anything to do; return when, and the processor time until then."""
+def quiet() -> float:
+    """Wait until no thread has anything to do; return the processor time until then."""
     before = time.process_time()
     while True:
         time.sleep(0.05)
         now = time.process_time()
         if now - before < 0.002:
-            return time.perf_counter(), now
+            return now
         before = now
 
 
@@ -160,18 +170,16 @@ class Side:
     def block(self, case: str) -> dict[str, float]:
         """Train a block, and return milliseconds for a step, for an epoch's end, and for a whole epoch."""
         self._line.send(True)
-        noted = self._line.recv()
-        steps, whole = CASES[case][2:]
-        step, end = (
-            [1000 * (b - a) for a, b in zip(noted[first], noted[last], strict=True)]
-            for first, last in (("began", "trained"), ("validated", "ended"))
-        )
-        behind = 1000 * (noted["quiet"][1] - noted["ended"][1])
+        spans = self._line.recv()
+        epochs, steps, whole = CASES[case][2:]
+        step = [1000 * value / epochs / steps for value in spans["step"]]
+        end = [1000 * value / epochs for value in spans["end"]]
+        behind = 1000 * spans["behind"] / epochs / steps
         return {
-            "step": step[0] / steps,
+            "step": step[0],
             "end": end[0],
-            "clock": whole * step[0] / steps + end[0],
-            "processor": whole * (step[1] + behind) / steps + end[1],
+            "clock": whole * step[0] + end[0],
+            "processor": whole * (step[1] + behind) + end[1],
         }
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -13,11 +14,13 @@ from pathlib import Path
 from expkit.api import Callback, EpochEnd, FitEnd, FitStart, StepEnd
 from expkit.checkpoint import CheckpointFolder, Snapshot
 from expkit.errors import CheckpointError, RunNotFoundError
-from expkit.files import write_whole
+from expkit.files import sync_file, sync_folder, write_whole
+from expkit.tracking.journal import JOURNAL
 from expkit.trainer import Monitor
 
 EPOCHS, STEPS = "history.json", "steps.csv"
 _HEAD = "step,loss,learning_rate\n"
+_START, _TAIL = "[\n", b"\n]\n"
 
 
 class History(Callback):
@@ -33,7 +36,7 @@ class History(Callback):
         self._unwritten: list[tuple[int, float, float]] = []
         self.steps: list[float] = []
         self.epochs: list[dict[str, float]] = []
-        self._lines: list[str] = []
+        self._size = 0  # of the file of epochs; 0 where it has to be written anew
 
     def take_back(self, epoch: int, step: int) -> tuple[int, int]:
         """Go on from the files of an earlier start; what they say of later epochs and steps is forgotten.
@@ -42,11 +45,11 @@ class History(Callback):
             How many steps and epochs they hold.
         """
         self.epochs = [known for known in read_epochs(self._epochs_file.parent) if known["epoch"] <= epoch]
-        self._lines = []
         rows = [row for row in read_steps(self._steps_file.parent) if row[0] <= step]
         self.steps, self._unwritten = [loss for _, loss, _ in rows], []
+        self._size = 0
         if self._epochs_file.exists():
-            write_whole(self._epochs_file, self._told())
+            self._write_epochs()
         if self._steps_file.exists():
             write_whole(self._steps_file, _HEAD + "".join(map(_line, rows)))
         return len(rows), len(self.epochs)
@@ -60,30 +63,70 @@ class History(Callback):
         """Remember the metrics."""
         self.epochs.append({"epoch": event.epoch, "seconds": event.seconds, **event.metrics})
         with _explained(self._epochs_file):
-            write_whole(self._epochs_file, self._told())
+            if self._size and self._epochs_file.is_file() and self._epochs_file.stat().st_size == self._size:
+                self._append_epoch()
+            else:
+                self._write_epochs()
         self.write_steps()
 
     def on_fit_end(self, event: FitEnd) -> None:
         """Write the steps of an epoch that was not finished."""
         self.write_steps()
 
-    def _told(self) -> str:
-        """Return the epochs as JSON, one a line; each is put into words once, for there may be thousands."""
-        self._lines += [json.dumps(epoch) for epoch in self.epochs[len(self._lines) :]]
-        return "[\n" + ",\n".join(self._lines) + "\n]\n"
+    def _write_epochs(self) -> None:
+        text = _START + ",\n".join(map(json.dumps, self.epochs)) + _TAIL.decode()
+        write_whole(self._epochs_file, text)
+        self._size = len(text) if self.epochs else 0
+
+    def _append_epoch(self) -> None:
+        """Put the last epoch behind the others, for there may be thousands; those before it are not touched."""
+        added = b",\n" + json.dumps(self.epochs[-1]).encode() + _TAIL
+        end = self._size - len(_TAIL)
+        with self._epochs_file.open("r+b", buffering=0) as file:
+            try:
+                file.seek(end)
+                if file.write(added) != len(added):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.seek(end)
+                file.write(_TAIL)
+                file.truncate()
+                raise
+        self._size = end + len(added)
 
     def write_steps(self) -> None:
-        """Write the steps that are not in the file yet, to the disk: no checkpoint may be ahead of it.
+        """Write the steps that are not in the file yet: no checkpoint may be ahead of it.
 
         Raises:
             CheckpointError: the disk is full or not writable.
         """
         new = not self._steps_file.exists()
+        if not (new or self._unwritten):
+            return
         with _explained(self._steps_file), self._steps_file.open("a", encoding="utf-8") as file:
             file.write((_HEAD if new else "") + "".join(map(_line, self._unwritten)))
-            file.flush()
-            os.fsync(file.fileno())
         self._unwritten = []
+
+
+def checkpoints_in(
+    run: Path, name: str = "checkpoints", *, keep: int | None = 1, sync_every: float = 0.0
+) -> CheckpointFolder:
+    """Return the checkpoints of a run, which on the disk are never ahead of its steps, its epochs and its journal.
+
+    Args:
+        run: its folder.
+        name: of the folder in it.
+        keep: as `CheckpointFolder` has it.
+        sync_every: likewise.
+    """
+
+    def sync() -> None:
+        for path in (run / EPOCHS, run / STEPS, run / JOURNAL):
+            if path.exists():
+                sync_file(path)
+        sync_folder(run)
+
+    return CheckpointFolder(run / name, keep, sync_every=sync_every, before_sync=sync)
 
 
 @contextmanager
@@ -103,7 +146,7 @@ def _line(row: tuple[int, float, float]) -> str:
 
 
 def read_epochs(folder: Path) -> list[dict[str, float]]:
-    """Read the metrics of each epoch of a run; none where there are none yet.
+    """Read the metrics of each epoch of a run; none where there are none yet, nor a last one that a crash cut short.
 
     Raises:
         RunNotFoundError: the file is damaged.
@@ -112,9 +155,18 @@ def read_epochs(folder: Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     try:
-        return [dict(epoch) for epoch in json.loads(path.read_text(encoding="utf-8"))]
+        text = path.read_text(encoding="utf-8")
+        return [dict(epoch) for epoch in json.loads(text if text.endswith("]\n") else _mended(text))]
     except (TypeError, ValueError) as error:
         raise RunNotFoundError(f"{path} is damaged: {error}.") from error
+
+
+def _mended(text: str) -> str:
+    """Return the text of a history without its last line, which a crash cut short; each epoch has a line."""
+    lines = text.splitlines(keepends=True)
+    if not text.startswith(_START) or len(lines) < 2:
+        return text
+    return "".join(lines[:-1]).rstrip(",\n") + "]"
 
 
 def read_steps(folder: Path) -> list[tuple[int, float, float]]:
@@ -194,6 +246,7 @@ class CheckpointCallback(Callback):
         """Save the middle of an epoch when somebody asked to stop, unless that step is saved already."""
         if event.status == "interrupted" and event.step > 0 and self.saved != (event.epoch, event.step):
             self._save(self._snapshot(), best=False)
+        self._checkpoints.secure()
 
     def _save(self, snapshot: Snapshot, *, best: bool) -> None:
         self._checkpoints.save(snapshot, best=best)

@@ -1,9 +1,13 @@
 """The checkpoints of a run: which are kept, and what a crash at any instant leaves of them.
 
-Each is a folder `epoch-0003-step-00002346/`, written under another name, to the disk, and then renamed: one that has
-its name is whole. `index.json` beside them says which is the last one, which is the best, and which others are kept. A
-crash between the rename and the writing of the index loses nothing: a folder that is newer than the last one of the
-index is the last one.
+Each is a folder `epoch-0003-step-00002346/`, written under another name and then renamed: one that has its name is
+whole. `index.json` beside them says which is the last one, which is the best, and which others are kept. A crash
+between the rename and the writing of the index loses nothing: a folder that is newer than the last one of the index is
+the last one.
+
+What the system has been given outlives the process; a power cut it outlives only once it is forced to the disk, which
+takes longer than an epoch of small steps. Those that are saved in between have a file `not-synced`, are in no index
+yet, and are left out where the system has been started anew since.
 """
 
 from __future__ import annotations
@@ -13,17 +17,20 @@ import math
 import os
 import re
 import shutil
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from expkit.errors import CheckpointError
-from expkit.files import sync_folder, write_whole
-from expkit.snapshot import Snapshot, read_json, read_snapshot, write_snapshot
+from expkit.files import start_of_the_system, sync_folder, write_whole
+from expkit.snapshot import Snapshot, read_json, read_snapshot, sync_snapshot, write_snapshot
 
 __all__ = ["CheckpointFolder", "Snapshot", "read_snapshot"]
 
 INDEX = "index.json"
+NOT_SYNCED = "not-synced"
 _WITHOUT_INDEX = "Delete this file: without it, the checkpoints beside it are found by their names."
 _NAME = re.compile(r"epoch-(\d{4,})-step-(\d{8,})(?:-(\d+))?")
 
@@ -66,10 +73,24 @@ class CheckpointFolder:
     Args:
         folder: created at the first save.
         keep: how many of the best are kept, beside the last one and the one before; None removes none of the best.
+        sync_every: seconds for which what is saved need not outlive a power cut; 0 forces each to the disk.
+        before_sync: called before any is made to outlive one: forces to the disk what they must not be ahead of.
+        clock: tells seconds.
     """
 
-    def __init__(self, folder: Path, keep: int | None = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        keep: int | None = 1,
+        *,
+        sync_every: float = 0.0,
+        before_sync: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.folder, self._keep = folder, keep
+        self._sync_every, self._before_sync, self._clock = sync_every, before_sync, clock
+        self._synced_at = -math.inf
+        self._known: dict[str, dict[str, Any]] = {}  # what the index needs of those that it does not name yet
 
     def save(self, snapshot: Snapshot, *, best: bool) -> Path:
         """Write a checkpoint, point "last" (and "best") to it, and remove those that nothing points to.
@@ -84,15 +105,22 @@ class CheckpointFolder:
         progress = snapshot.progress
         name = f"epoch-{progress['epoch']:04d}-step-{progress['step']:08d}"
         unfinished = self.folder / f".{name}.tmp-{os.getpid()}"
+        sync = not start_of_the_system() or self._clock() - self._synced_at >= self._sync_every
+        facts = {"best": best, "monitored": snapshot.run.get("monitored", {})}
         try:
             index, name = self._index(), self._free_name(name)
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-            write_snapshot(unfinished, snapshot)
+            if not sync:  # first of all, so that no crash leaves the others without it
+                (unfinished / NOT_SYNCED).write_text(start_of_the_system(), encoding="ascii")
+            write_snapshot(unfinished, snapshot, sync=sync)
+            index = self._shortened(index.followed_by(name, **facts))
+            if sync:
+                self._sync(index.names())
             unfinished.rename(self.folder / name)
-            sync_folder(self.folder)
-            index = index.followed_by(name, best=best, monitored=snapshot.run.get("monitored", {}))
-            index = self._write(replace(index, kept=dict(list(index.kept.items())[: self._keep])))
+            if sync:
+                sync_folder(self.folder)
+                self._write(index)
         except OSError as error:
             raise CheckpointError(
                 f"the checkpoint {name} cannot be written to {self.folder}: {error.strerror or error}. "
@@ -100,8 +128,22 @@ class CheckpointFolder:
             ) from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-        self._prune(index.names())
+        self._known = {} if sync else {**self._known, name: facts}
+        self._prune(index.names() if sync else index.names() | self._read_index().names())
         return self.folder / name
+
+    def secure(self) -> None:
+        """Make what was saved outlive a power cut.
+
+        Raises:
+            CheckpointError: the index is damaged, or the disk is not writable.
+        """
+        index = self._shortened(self._index())
+        if index == self._read_index():
+            return
+        self._replace_index(index)
+        self._known = {}
+        self._prune(index.names())
 
     def path(self, which: str) -> Path:
         """Return the folder of the "last" or "best" checkpoint, or of one by its name.
@@ -143,8 +185,11 @@ class CheckpointFolder:
         """Return the names of all checkpoints that are kept, the newest first."""
         if not self.folder.is_dir():
             return []
-        found = [child.name for child in self.folder.iterdir() if _NAME.fullmatch(child.name) and child.is_dir()]
-        return sorted(found, key=_order, reverse=True)
+        return [name for name in self._names() if not _is_lost(self.folder / name)]
+
+    def lost(self) -> list[str]:
+        """Return the names of those that a crash of the system may have taken before they were on the disk."""
+        return [name for name in self._names() if _is_lost(self.folder / name)] if self.folder.is_dir() else []
 
     def is_empty(self) -> bool:
         """Whether nothing was ever saved."""
@@ -167,8 +212,9 @@ class CheckpointFolder:
         before, index = self._read_index(), self._index()
         if index == before:
             return []
+        found = [name for name in self._newer(before) if not (self.folder / name / NOT_SYNCED).exists()]
         self._replace_index(index)
-        return [name for name in self.history() if before.last is None or _order(name) > _order(before.last)]
+        return found
 
     def go_back(self, name: str, best: str | None) -> None:
         """Make an earlier checkpoint the last one, and remove those that came after it.
@@ -191,22 +237,42 @@ class CheckpointFolder:
 
     def _replace_index(self, index: _Index) -> None:
         try:
+            self._sync(index.names())
             self._write(index)
         except OSError as error:
             raise CheckpointError(f"{self.folder / INDEX} cannot be written: {error.strerror or error}.") from error
 
-    def _write(self, index: _Index) -> _Index:
+    def _write(self, index: _Index) -> None:
         text = json.dumps({key: value for key, value in asdict(index).items() if value is not None}, indent=2)
         write_whole(self.folder / INDEX, text)
-        return index
+        self._synced_at = self._clock()
+
+    def _sync(self, names: Iterable[str]) -> None:
+        """Force to the disk what is not there yet, before an index names it."""
+        self._before_sync()
+        for folder in (self.folder / name for name in names):
+            if (folder / NOT_SYNCED).exists():
+                sync_snapshot(folder)
+                (folder / NOT_SYNCED).unlink()
+                sync_folder(folder)
 
     def _index(self) -> _Index:
         """Read the index; a folder that is newer than its last one is the last one."""
         index = self._read_index()
-        for name in reversed(self.history()):
-            if index.last is None or _order(name) > _order(index.last):
-                index = index.followed_by(name, **_facts(self.folder / name))
+        for name in reversed(self._newer(index)):
+            index = index.followed_by(name, **(self._known.get(name) or _facts(self.folder / name)))
         return index
+
+    def _newer(self, index: _Index) -> list[str]:
+        """Return the names of those that the index does not know yet, the newest first."""
+        return [name for name in self.history() if index.last is None or _order(name) > _order(index.last)]
+
+    def _shortened(self, index: _Index) -> _Index:
+        return replace(index, kept=dict(list(index.kept.items())[: self._keep]))
+
+    def _names(self) -> list[str]:
+        found = [child.name for child in self.folder.iterdir() if _NAME.fullmatch(child.name) and child.is_dir()]
+        return sorted(found, key=_order, reverse=True)
 
     def _read_index(self) -> _Index:
         path = self.folder / INDEX
@@ -248,6 +314,16 @@ def _order(name: str) -> tuple[int, int, int]:
         return (-1, -1, -1)
     epoch, step, number = found.groups()
     return int(step), int(epoch), int(number or 1)
+
+
+def _is_lost(folder: Path) -> bool:
+    """Whether a crash of the system may have taken a part of a checkpoint."""
+    try:
+        return (folder / NOT_SYNCED).read_text(encoding="ascii") != start_of_the_system()
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):  # such as one that holds something else
+        return True
 
 
 def _facts(folder: Path) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from rich.console import Console
 from expkit import parallel, report
 from expkit.api import Callback
 from expkit.auto_resume import find_earlier, what_becomes_of
-from expkit.callbacks import CheckpointCallback, History
-from expkit.checkpoint import CheckpointFolder
+from expkit.callbacks import CheckpointCallback, History, checkpoints_in
 from expkit.config import ExperimentConfig
 from expkit.errors import CheckpointError, DeviceLostError, ExpkitError, TrainingStoppedError
 from expkit.export import Exported, Exporter, facts_about
@@ -205,7 +204,8 @@ class _Run:
     ) -> None:
         self.config, self.prepared, self.folder, self.interrupted = config, prepared, folder, interrupted
         self.console, self.recorder = console, recorder
-        self.checkpoints = CheckpointFolder(folder / "checkpoints", keep=config.checkpoint.keep)
+        kept = config.checkpoint
+        self.checkpoints = checkpoints_in(folder, keep=kept.keep, sync_every=kept.sync_every)
         self.history = History(folder)
         self.title = f"{config.name}  |  {prepared.data.spec.name}  |  {recorder.run_id}"
         self.trainer = Trainer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -43,6 +44,19 @@ def sync_file(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@functools.cache
+def start_of_the_system() -> str:
+    """Return what tells apart this start of the operating system from others; "" where it does not say (not Linux).
+
+    What was written since then is there for all processes on this machine, however these ended; what was written
+    before it, and not synced, may be lost.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def sync_folder(folder: Path) -> None:

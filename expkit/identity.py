@@ -21,6 +21,7 @@ LEFT_OUT = (
     "trainer.devices_timeout",  # when a device is given up
     "checkpoint.every_steps",  # how often it is saved
     "checkpoint.every_seconds",
+    "checkpoint.sync_every",
     "checkpoint.keep",
     "dataset.root",  # where the data lies; its fingerprint is compared
     "dataset.loading",  # how batches are made; they are the same bit by bit

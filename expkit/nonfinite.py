@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from expkit.api import Array
+from expkit.callbacks import checkpoints_in
 from expkit.capsule import Capsule, write_capsule
 from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
@@ -77,7 +78,7 @@ class Guard:
         # Some numbers are infinite on purpose, as those of a mask.
         self._meant = set(_not_finite(trainer.learner.state_dict().model))
         # Apart from the run's checkpoints: which of those is the last one depends on when a run was interrupted.
-        self._anchor = CheckpointFolder(folder / "rollback")
+        self._anchor = checkpoints_in(folder, "rollback")
         if self._wanted == "rollback" and not (self._anchor.folder / "index.json").is_file():
             self._anchor.save(state.take(), best=False)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit import config
+from expkit.callbacks import checkpoints_in
 from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError, RunNotFoundError, did_you_mean
@@ -45,7 +46,7 @@ class PastRun:
     @property
     def checkpoints(self) -> CheckpointFolder:
         """Its checkpoints."""
-        return CheckpointFolder(self.folder / "checkpoints")
+        return checkpoints_in(self.folder)
 
     def spec(self) -> DataSpec:
         """Return the spec of its data without reading the data.

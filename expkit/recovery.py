@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from expkit.callbacks import read_epochs
+from expkit.callbacks import checkpoints_in, read_epochs
 from expkit.checkpoint import CheckpointFolder
 from expkit.config import ExperimentConfig
 from expkit.errors import CheckpointError
@@ -52,8 +52,8 @@ class Start:
         """
         if not self.back:
             return
-        CheckpointFolder(folder / "checkpoints").go_back(self.name, self.best)
-        anchors = CheckpointFolder(folder / ANCHOR)
+        checkpoints_in(folder).go_back(self.name, self.best)
+        anchors = checkpoints_in(folder, ANCHOR)
         found = anchors.up_to(self.name)
         if found:
             anchors.go_back(found[0], None)
@@ -83,6 +83,8 @@ def find_start(past: PastRun, name: str | None = None) -> Start:
         return Start()
     try:
         if name is None:
+            for one in checkpoints.lost():
+                log.warning("%s may not have been on the disk yet when the machine stopped: it is left out.", one)
             for one in checkpoints.mend():
                 log.warning("The index of the checkpoints did not name %s yet, which is whole: it is taken up.", one)
         path = checkpoints.path(name or "last")

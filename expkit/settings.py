@@ -65,6 +65,7 @@ class CheckpointSettings:
     every_steps: Optional[int] = None  # noqa: UP045 - as above
     every_seconds: Optional[float] = None  # noqa: UP045
     keep: int = 1
+    sync_every: float = 5.0
 
 
 _MAX_NAME = 200
@@ -241,8 +242,12 @@ def _check_reals(settings: Settings) -> None:
     for key, seconds in durations.items():
         if seconds is not None and not seconds > 0:
             raise ConfigError(f"{key}={seconds}: must be greater than 0, or null.")
-    if not settings.sweep.grace >= 0:
-        raise ConfigError(f"sweep.grace={settings.sweep.grace}: must be at least 0 seconds.")
+    for key, seconds in {
+        "checkpoint.sync_every": settings.checkpoint.sync_every,
+        "sweep.grace": settings.sweep.grace,
+    }.items():
+        if not seconds >= 0:
+            raise ConfigError(f"{key}={seconds}: must be at least 0 seconds.")
 
 
 def _check_names(settings: Settings) -> None:

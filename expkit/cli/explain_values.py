@@ -133,7 +133,7 @@ def _in_words(annotation: str, key: str) -> str:
     """Say of an option of the framework what it takes: "a number of seconds, or null" of "Optional[float]"."""
     match = re.fullmatch(r"(?:typing\.)?Optional\[(\w+)\]", annotation)
     kind = match[1] if match else annotation
-    if kind == "float" and key in ("timeout", "grace", "devices_timeout", "every_seconds"):
+    if kind == "float" and key in ("timeout", "grace", "devices_timeout", "every_seconds", "sync_every"):
         kind = "a number of seconds"
     return f"{kind}, or null" if match else kind
 

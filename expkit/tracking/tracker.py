@@ -92,10 +92,6 @@ class Tracker:
         if new:
             self._journal.append_metrics(new, step, now_ms())
 
-    def secure(self) -> None:
-        """Make what was recorded last through a power cut: a checkpoint is never ahead of it."""
-        self._journal.secure()
-
     def log_data(self, spec: DataSpec, sizes: Mapping[str, int]) -> None:
         """Record the data as inputs of the run, one for each split.
 

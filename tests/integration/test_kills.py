@@ -37,8 +37,11 @@ CASES = {
         "metrics=[accuracy,auc]",
         "learner.ema=0.9",
     ),
-    "workers": (*MNIST, "dataset.loading=workers", "dataset.workers=2", "transforms=[shift]", "checkpoint.keep=2"),
-    "by hand": ("+experiment=housing_numpy_sgd", "export=none", *TINY),
+    "workers": (
+        *(*MNIST, "dataset.loading=workers", "dataset.workers=2", "transforms=[shift]"),
+        *("checkpoint.keep=2", "checkpoint.sync_every=0"),
+    ),
+    "by hand": ("+experiment=housing_numpy_sgd", "export=none", "checkpoint.sync_every=0.1", *TINY),
 }
 OFTEN = {"fsync": 30, "rename": 10, "replace": 20, "log_batch": 4, "log_artifact": 6, "set_terminated": 1, "export": 1}
 """Calls of a whole run, about: each place dies in one of them."""

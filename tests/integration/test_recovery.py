@@ -156,6 +156,23 @@ def test_a_lost_index_is_made_anew(whole: Path, broken: Callable[..., Path]) -> 
     assert "did not name epoch-0003-step-00000015 yet, which is whole: it is taken up" in (run / "run.log").read_text()
 
 
+def test_checkpoints_that_were_not_on_the_disk_when_the_machine_stopped_are_left_out(
+    whole: Path, broken: Callable[..., Path]
+) -> None:
+    run = broken("tracking=none", "checkpoint.keep=9")
+    lost = [run / "checkpoints" / f"epoch-000{epoch}-step-000000{step}" for epoch, step in ((2, 14), (3, 15))]
+    first = "epoch-0001-step-00000007"
+    CheckpointFolder(run / "checkpoints").go_back(first, first)
+    for folder in lost:
+        folder.mkdir(exist_ok=True)
+        (folder / "not-synced").write_text("a start of the system before this one")
+    experiment.resume(run, console=console())
+    same(whole, run)
+    for folder in lost:
+        assert f"{folder.name} may not have been on the disk yet" in (run / "run.log").read_text()
+        assert not folder.exists() or not (folder / "not-synced").exists()
+
+
 def test_a_run_that_had_saved_nothing_begins_again_in_its_place(
     whole: Path, broken: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from expkit.api import EpochEnd, FitEnd, LearnerState, StepEnd
 from expkit.callbacks import CheckpointCallback, History, read_epochs, read_steps
 from expkit.checkpoint import CheckpointFolder, Snapshot
-from expkit.errors import RunNotFoundError
+from expkit.errors import CheckpointError, RunNotFoundError
 from expkit.trainer import Monitor
 
 
@@ -139,6 +140,58 @@ def test_a_history_is_taken_back_up_to_the_step_that_was_saved(tmp_path):
 def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path):
     (tmp_path / "steps.csv").write_text("step,loss,learning_rate\n1,0.5,0.1\n2,0.")
     assert read_steps(tmp_path) == [(1, 0.5, 0.1)]
+
+
+def test_an_epoch_is_put_behind_the_others_which_are_not_touched(tmp_path):
+    history, path = History(tmp_path), tmp_path / "history.json"
+    history.take_back(0, 0)
+    before = ""
+    for epoch in (1, 2, 3):
+        history.on_epoch_end(epoch_end(epoch))
+        assert path.read_text().startswith(before.removesuffix("\n]\n"))
+        assert json.loads(path.read_text()) == history.epochs == read_epochs(tmp_path)
+        before = path.read_text()
+    history.take_back(2, 6)
+    history.on_epoch_end(epoch_end(3))
+    assert path.read_text() == before
+    path.unlink()
+    history.on_epoch_end(epoch_end(4))
+    assert [epoch["epoch"] for epoch in read_epochs(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_an_epoch_that_a_crash_cut_short_is_left_out_and_written_again(tmp_path):
+    history, path = History(tmp_path), tmp_path / "history.json"
+    for epoch in (1, 2):
+        history.on_epoch_end(epoch_end(epoch))
+    before = path.stat().st_size
+    history.on_epoch_end(epoch_end(3))
+    content = path.read_bytes()
+    for size in range(before, len(content), 3):
+        for rest in (b"", bytes(len(content) - size)):  # a file system may have the size already, and not the content
+            path.write_bytes(content[:size] + rest)
+            assert [epoch["epoch"] for epoch in read_epochs(tmp_path)][:2] == [1, 2], (size, rest)
+    again = History(tmp_path)
+    again.take_back(2, 6)
+    again.on_epoch_end(epoch_end(3))
+    assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource limits are POSIX")
+def test_a_full_disk_leaves_the_epochs_before_as_they_were(tmp_path):
+    import resource
+
+    history, path = History(tmp_path), tmp_path / "history.json"
+    for epoch in (1, 2):
+        history.on_epoch_end(epoch_end(epoch))
+    before = path.read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limit[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"history\.json cannot be written: (No space left|File too large)"):
+            history.on_epoch_end(epoch_end(3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert path.read_bytes() == before
 
 
 def test_a_damaged_history_is_named(tmp_path):

@@ -59,6 +59,16 @@ def test_what_to_do_with_nan_is_checked(option: str, value: object, said: str) -
         check(settings)
 
 
+@pytest.mark.parametrize("group", ["checkpoint.sync_every", "sweep.grace"])
+def test_seconds_that_may_be_none_are_not_below_zero(group: str) -> None:
+    settings, (owner, option) = Settings(), group.split(".")
+    setattr(getattr(settings, owner), option, 0.0)
+    check(settings)
+    setattr(getattr(settings, owner), option, -1.0)
+    with pytest.raises(ConfigError, match=rf"{group}=-1\.0: must be at least 0 seconds"):
+        check(settings)
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a:b", "a\nb"])
 def test_a_name_that_is_no_folder_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="plain file name"):
