@@ -170,6 +170,9 @@ def test_no_batch_is_not_a_number(metric, spec):
 def test_an_exploding_run_has_an_infinite_error_and_no_warning(metric):
     assert measure(metric(TABLE), ([[1e200]], [[0.0]])) == math.inf
     assert measure(RSquared(TABLE), ([[1e200], [0.0]], [[0.0], [1.0]])) == -math.inf
+    largest, infinite, zero = (np.array([[value]], np.float32) for value in (3e38, math.inf, 0.0))
+    assert measure(metric(TABLE), (infinite, zero)) == math.inf
+    assert 1e38 < measure(metric(TABLE, own_unit=True), (largest, zero)) < math.inf
 
 
 @pytest.mark.parametrize(
