@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from expkit import parallel, report
+from expkit import parallel, report, tracking
 from expkit.api import Callback
 from expkit.auto_resume import find_earlier, what_becomes_of
 from expkit.callbacks import CheckpointCallback, History, checkpoints_in
@@ -138,6 +138,8 @@ def _run(
         start = Start() if past is None else find_start(past, checkpoint)
         data = data if past is None else past.record["data"]
         team = held.enter_context(parallel.started(config))
+        tracked = config.tracking.kind != "none"
+        courier = held.enter_context(tracking.courier_for(config.tracking.uri, wanted=tracked))
         prepared = parallel.lead(prepare(config, team=team), team)
         if data is not None:
             check_same_data(data, prepared.data.spec)
@@ -145,9 +147,9 @@ def _run(
             with stop.shielded():
                 if past is None:
                     held.enter_context(RunLock(folder))
-                    recorder = Recorder.open(config, prepared, folder)
+                    recorder = Recorder.open(config, prepared, folder, courier)
                 else:
-                    recorder = Recorder.reopen(config, prepared, folder, past.record, start.step)
+                    recorder = Recorder.reopen(config, prepared, folder, past.record, start.step, courier)
                 start.settle(folder)
                 run_log.write_to(folder / "run.log")
             run = _Run(config, prepared, folder, console, recorder, stop, start, last_step, further)

@@ -79,8 +79,16 @@ class Recorder:
         }
 
     @classmethod
-    def open(cls, config: ExperimentConfig, prepared: Prepared, folder: Path) -> Recorder:
+    def open(
+        cls, config: ExperimentConfig, prepared: Prepared, folder: Path, courier: tracking.Courier | None = None
+    ) -> Recorder:
         """Open the store, then write the run's first files.
+
+        Args:
+            config: the experiment.
+            prepared: its parts.
+            folder: the run folder.
+            courier: process that sends to the store; a thread of this one by default.
 
         Raises:
             TrackingError: the store cannot be used; nothing was written.
@@ -92,7 +100,7 @@ class Recorder:
         git = provenance.git_state(provenance.code_folder(Path.cwd()), leave_out=config.runs_dir)
         visualdl = _visualdl(config, folder)
         try:
-            tracker = begin_tracker(config, prepared, folder, environment, git)
+            tracker = begin_tracker(config, prepared, folder, environment, git, courier)
         except OSError as error:
             raise _not_writable(folder, error) from error
         recorder = cls(config, prepared, folder, tracker, visualdl)
@@ -117,6 +125,7 @@ class Recorder:
         folder: Path,
         record: Mapping[str, Any],
         step: int = 0,
+        courier: tracking.Courier | None = None,
     ) -> Recorder:
         """Go on with the record of an interrupted run, and with its run in the store.
 
@@ -126,6 +135,7 @@ class Recorder:
             folder: the run folder.
             record: what `run.json` says.
             step: after which it goes on.
+            courier: as of `open`.
 
         Raises:
             TrackingError: the store cannot be used; nothing was written.
@@ -134,11 +144,12 @@ class Recorder:
         visualdl = _visualdl(config, folder)
         try:
             if tracking.is_recorded(folder):
-                tracker = tracking.reopen_tracker(store_settings(config, prepared, folder), folder)
+                store = store_settings(config, prepared, folder)
+                tracker = tracking.reopen_tracker(store, folder, courier=courier)
             else:  # of an older version, or somebody removed it
                 environment = provenance.environment(prepared.device)
                 git = provenance.git_state(provenance.code_folder(Path.cwd()), leave_out=config.runs_dir)
-                tracker = begin_tracker(config, prepared, folder, environment, git)
+                tracker = begin_tracker(config, prepared, folder, environment, git, courier)
         except OSError as error:
             raise _not_writable(folder, error) from error
         recorder = cls(config, prepared, folder, tracker, visualdl)

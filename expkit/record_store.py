@@ -23,8 +23,9 @@ def begin_tracker(
     folder: Path,
     environment: Mapping[str, Any],
     git: provenance.GitState | None,
+    courier: tracking.Courier | None = None,
 ) -> tracking.Tracker:
-    """Begin a run in its folder and in the store.
+    """Begin a run in its folder and in the store, to which `courier` or a thread of this process sends.
 
     Raises:
         TrackingError: the store cannot be used; nothing was written.
@@ -51,7 +52,8 @@ def begin_tracker(
     if git is not None:
         tags["mlflow.source.git.commit"] = git.commit
     store = store_settings(config, prepared, folder)
-    return tracking.open_tracker(store, folder, params=config.parameters(), tags=tags, identity=run_id(folder))
+    params, identity = config.parameters(), run_id(folder)
+    return tracking.open_tracker(store, folder, params=params, tags=tags, identity=identity, courier=courier)
 
 
 def learner_tags(learner: Learner) -> Mapping[str, str]:

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from expkit.line import Line
 from expkit.processes import die_with_parent, kill_group
 from expkit.sweeping import worker
-from expkit.sweeping.wire import Line
 
 _ALWAYS = ("expkit.experiment", "expkit.sweeping.reporter", "sklearn.datasets")
 _FOR_PLOTS = ("expkit.pictures", "matplotlib.backends.backend_agg", "matplotlib.figure", "matplotlib.font_manager")

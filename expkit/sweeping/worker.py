@@ -21,11 +21,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from expkit.line import Line
 from expkit.masked_output import MaskedOutput
 from expkit.masking import masked
 from expkit.processes import die_with_parent, kill_group, pin
 from expkit.sweeping.jobs import FAILED, FINISHED, KILLED, OUTPUT, PRUNED, Job, Outcome, Report
-from expkit.sweeping.wire import Line, pack, unpack_job
+from expkit.sweeping.wire import pack, unpack_job
 
 if TYPE_CHECKING:
     from expkit.config import ExperimentConfig

@@ -1,6 +1,7 @@
 """Runs in MLflow: parameters, metrics, data, files and models. MLflow is imported when first used."""
 
 from expkit.tracking.callback import TrackingCallback
+from expkit.tracking.courier import Courier, courier_for
 from expkit.tracking.opening import extend_tracker, is_recorded, open_tracker, reopen_tracker
 from expkit.tracking.registry import RegisterRequest
 from expkit.tracking.sinks import Sinks, VisualDLSink
@@ -10,6 +11,7 @@ from expkit.tracking.text import masked
 from expkit.tracking.tracker import Tracker
 
 __all__ = [
+    "Courier",
     "RegisterRequest",
     "Sinks",
     "StoreSettings",
@@ -17,6 +19,7 @@ __all__ = [
     "Tracker",
     "TrackingCallback",
     "VisualDLSink",
+    "courier_for",
     "extend_tracker",
     "is_recorded",
     "masked",

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from expkit.errors import TrackingError
+from expkit.tracking.carrier import Carrier
 from expkit.tracking.copies import original_of, part_from_original
-from expkit.tracking.delivery import Delivery
+from expkit.tracking.courier import Courier, RemoteCarrier
 from expkit.tracking.journal import BEGIN, JOURNAL, REOPEN, Journal, last_steps, now_ms
 from expkit.tracking.operations import MAX_PARAM, tidy
 from expkit.tracking.schema_lock import database_file
 from expkit.tracking.store import StoreSettings, remember_store, resolve_uri, user_name
 from expkit.tracking.tags import DESCRIPTION
-from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
+from expkit.tracking.text import as_text, clean_key, masked, shortened
 from expkit.tracking.tracker import Tracker
 
 logger = logging.getLogger("expkit.tracking")
@@ -30,6 +31,7 @@ def open_tracker(
     tags: Mapping[str, str],
     description: str = "",
     identity: str = "",
+    courier: Courier | None = None,
 ) -> Tracker:
     """Begin a run: in its folder, and in the store unless `settings.enabled` says otherwise.
 
@@ -40,13 +42,14 @@ def open_tracker(
         tags: facts to search by: git commit, device, data source.
         description: markdown for the run's page.
         identity: of the run, which no other has; the name of its folder by default.
+        courier: process that sends; a thread of this one by default.
 
     Raises:
         TrackingError: the store cannot be reached or written, and `settings.required` says that it has to be; says what
             to do. Nothing was written then.
         OSError: the folder cannot be written.
     """
-    delivery = _ready(settings, folder)
+    carrier = _ready(settings, folder, courier)
     texts = {clean_key(key): masked(as_text(value), key) for key, value in params.items()}
     long = [key for key, text in texts.items() if len(text) > MAX_PARAM]
     all_tags = {**_system_tags(), **tags}
@@ -66,18 +69,21 @@ def open_tracker(
         "tags": tidy(all_tags),
     }
     journal.append(BEGIN, facts)
-    if delivery is not None and delivery.is_connected:
-        _begin(journal, delivery, str(facts["id"]))
-    return Tracker(journal, delivery)
+    if carrier is not None and carrier.is_connected:
+        _begin(journal, carrier, str(facts["id"]))
+    return Tracker(journal, carrier)
 
 
-def reopen_tracker(settings: StoreSettings, folder: Path, *, replays: bool = True) -> Tracker:
+def reopen_tracker(
+    settings: StoreSettings, folder: Path, *, replays: bool = True, courier: Courier | None = None
+) -> Tracker:
     """Go on with a run, in its folder and in the store; what the store has not got yet, it gets.
 
     Args:
         settings: where.
         folder: of the run.
         replays: it goes again through steps whose points it has recorded; these are not recorded twice.
+        courier: as of `open_tracker`.
 
     Raises:
         TrackingError: as of `open_tracker`, or the run was deleted there.
@@ -87,13 +93,13 @@ def reopen_tracker(settings: StoreSettings, folder: Path, *, replays: bool = Tru
     if original is not None:
         logger.warning("%s is a copy of %s, which is still there: it becomes a run of its own.", folder, original)
         part_from_original(folder)
-    delivery = _ready(settings, folder)
+    carrier = _ready(settings, folder, courier)
     seen = last_steps(folder) if replays else {}
-    if delivery is not None and delivery.is_connected:
-        delivery.find_run(anew=True)
+    if carrier is not None and carrier.is_connected:
+        carrier.find_run()
     journal = Journal(folder)
     journal.append(REOPEN, {"time": now_ms()})
-    return Tracker(journal, delivery, seen)
+    return Tracker(journal, carrier, seen)
 
 
 def extend_tracker(settings: StoreSettings, folder: Path) -> Tracker:
@@ -116,33 +122,27 @@ def is_recorded(folder: Path) -> bool:
     return (folder / JOURNAL).is_file()
 
 
-def _ready(settings: StoreSettings, folder: Path) -> Delivery | None:
+def _ready(settings: StoreSettings, folder: Path, courier: Courier | None = None) -> Carrier | None:
     """Open the store; None where there is to be none."""
     if not settings.enabled:
         return None
-    delivery = Delivery(folder, settings)
+    carrier = Carrier(folder, settings) if courier is None else RemoteCarrier(courier, folder, settings)
     try:
-        delivery.connect()
+        carrier.connect()
     except TrackingError as error:
         if settings.required:
             raise
         logger.warning("%s The run begins without it: it is tracked in its folder, and sent later.", error)
-    return delivery
+    return carrier
 
 
-def _begin(journal: Journal, delivery: Delivery, identity: str) -> None:
-    """Make the run in the store, which has just answered; where that fails, leave nothing behind."""
+def _begin(journal: Journal, carrier: Carrier, identity: str) -> None:
+    """Make the run in the store; where that fails, leave nothing behind."""
     try:
-        delivery.deliver()
+        carrier.begin()
     except BaseException as error:
         journal.close()
-        delivery.give_up(identity, "FAILED" if isinstance(error, Exception) else "KILLED")
-        if isinstance(error, TrackingError):
-            why = explain(error.__cause__ or error)
-            raise TrackingError(
-                f"tracking store {masked(delivery.uri)}: no run could be written ({why}). "
-                "Free its disk or mend its permissions, or train without it: tracking.kind=none."
-            ) from error
+        carrier.give_up(identity, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
 
 

@@ -48,6 +48,8 @@ class Sender:
         """
         self._closing = True
         self._moved = time.monotonic()
+        if not self._thread.is_alive() and self._delivery.is_behind():  # a signal tore the call before this one
+            self._deliver()
         while self._thread.is_alive():
             self._wake.set()
             self._thread.join(0.05)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from expkit.spec import DataSpec
-from expkit.tracking.delivery import Delivery
+from expkit.tracking.carrier import Carrier
 from expkit.tracking.journal import END, Journal, now_ms
-from expkit.tracking.left_behind import Marker, send_left_behind
+from expkit.tracking.left_behind import Marker
 from expkit.tracking.model import EXAMPLE, why_not_servable
 from expkit.tracking.operations import RUN_ID, tidy
 from expkit.tracking.registry import RegisterRequest, facts_of
-from expkit.tracking.sender import Sender
 from expkit.tracking.tags import DESCRIPTION
 from expkit.tracking.text import masked
 
@@ -41,45 +39,38 @@ class Tracker:
 
     Args:
         journal: of the run.
-        delivery: brings it into a store; None where the run is tracked in its folder only.
+        carrier: brings it into a store; None where the run is tracked in its folder only.
         seen: last step of each metric that the journal has: what a run goes through again is not recorded twice.
     """
 
-    def __init__(self, journal: Journal, delivery: Delivery | None, seen: Mapping[str, int] | None = None) -> None:
-        self._journal, self._delivery = journal, delivery
+    def __init__(self, journal: Journal, carrier: Carrier | None, seen: Mapping[str, int] | None = None) -> None:
+        self._journal, self._carrier = journal, carrier
         self._folder = journal.path.parent
         self._seen = dict(seen or {})
         self._finished = False
-        self._marker = None if delivery is None else Marker(delivery.settings.runs_dir, self._folder)
-        self._sender: Sender | None = None
-        if delivery is not None:
-            then = partial(send_left_behind, delivery.settings, but=self._folder)
-            self._sender = Sender(delivery, then)
-            self._sender.start()
+        self._marker = None if carrier is None else Marker(carrier.settings.runs_dir, self._folder)
+        if carrier is not None:
+            carrier.start()
 
     @property
     def run_id(self) -> str:
         """Id of the MLflow run; empty while there is none."""
-        return "" if self._delivery is None else self._delivery.sent.run_id
+        return "" if self._carrier is None else self._carrier.sent.run_id
 
     @property
     def experiment_id(self) -> str:
         """Id of its MLflow experiment; empty while there is none."""
-        return "" if self._delivery is None else self._delivery.sent.experiment_id
+        return "" if self._carrier is None else self._carrier.sent.experiment_id
 
     @property
     def uri(self) -> str:
         """URI of the store, absolute; empty where there is none."""
-        return "" if self._delivery is None else self._delivery.uri
+        return "" if self._carrier is None else self._carrier.uri
 
     @property
     def told(self) -> list[str]:
         """What came of what was sent, for people: "registered as version 3 of digits"."""
-        return [] if self._delivery is None else self._delivery.told
-
-    def is_behind(self) -> bool:
-        """Whether something that was recorded has not reached the store yet."""
-        return self._delivery is not None and self._delivery.is_behind()
+        return [] if self._carrier is None else self._carrier.told
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record values at `step`; they reach the store within about a second.
@@ -228,10 +219,10 @@ class Tracker:
     def close(self) -> None:
         """Send what waits and say what could not be sent; the run's status stays as it is."""
         self._journal.secure()
-        whole = self._sender is None or self._sender.close()
+        whole = self._carrier is None or self._carrier.close()
         self._journal.close()
         self._finished = True
-        if self._sender is None or self._delivery is None or self._marker is None:
+        if self._carrier is None or self._marker is None:
             return
         for told in self.told:
             log_told.info("%s", told)
@@ -242,12 +233,12 @@ class Tracker:
                 "Not stored in %s: %s. The last error: %s. It is all in the run's folder; to send it: "
                 "python -m expkit sync %s",
                 masked(self.uri),
-                self._delivery.left() or "the run's end",
-                self._sender.last_error.removesuffix("."),
+                self._carrier.left() or "the run's end",
+                self._carrier.last_error.removesuffix("."),
                 shlex.quote(str(self._folder)),
             )
-        if self._delivery.sent.refused:
-            logger.warning("The store %s refused: %s.", masked(self.uri), "; ".join(self._delivery.sent.refused))
+        if self._carrier.sent.refused:
+            logger.warning("The store %s refused: %s.", masked(self.uri), "; ".join(self._carrier.sent.refused))
 
     def _place(self, path: Path) -> str:
         """Return a path as it lies in the run's folder, so that the folder can be moved."""

@@ -111,9 +111,9 @@ def test_the_next_run_sends_what_earlier_ones_left_behind(tmp_path: Path) -> Non
 
 def abandon(tracker: Tracker) -> None:
     """Leave a run as a process does that is killed: its thread ends, and nobody says so."""
-    sender = tracker._sender
-    assert sender is not None
-    sender.close()
+    carrier = tracker._carrier
+    assert carrier is not None
+    carrier.close()
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the store took it", "after"])

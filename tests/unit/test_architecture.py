@@ -55,6 +55,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.findings",
         "expkit.identity",
         "expkit.interrupts",
+        "expkit.line",
         "expkit.loading",
         "expkit.metrics",
         "expkit.option_types",

@@ -1,0 +1,227 @@
+"""A process of its own for MLflow: 200 MB, seconds of import and its work stay out of the training's process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from expkit.errors import TrackingError
+from expkit.processes import killed_by
+from expkit.tracking.carrier import Carrier
+from expkit.tracking.sent import Sent
+from expkit.tracking.store import StoreSettings, logger
+from expkit.tracking.text import masked
+
+_LAST = 3.0
+"""Seconds that the process may take to end when there is nothing more to do."""
+
+_LOOK = 0.1
+"""Seconds between two looks whether a signal has come."""
+
+
+class Courier:
+    """Starts the process at once, so that it imports MLflow while this one imports Paddle; ends it with its context.
+
+    It dies with this process, in whatever way that ends. What it logs and prints is logged and printed here.
+
+    Args:
+        uri: of the store, as far as it is known.
+    """
+
+    def __init__(self, uri: str | None) -> None:
+        remote = uri is not None and uri.startswith(("http://", "https://"))
+        program = ["-m", "expkit.tracking.courier_process", "--parent", str(os.getpid())]
+        self._popen = subprocess.Popen(
+            [sys.executable, *program, *(["--server"] if remote else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # which would set memory aside for each core
+            start_new_session=True,  # Ctrl-C is for us to hear, who then have the run's end sent
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._asked = 0
+        self._closing = False
+        self._thread = threading.Thread(target=self._hear, name="expkit-courier", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Courier:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process, whatever it does."""
+        self._closing = True
+        if self._asked == 0:  # it may still import
+            self._popen.kill()
+        with contextlib.suppress(OSError):
+            if self._popen.stdin is not None:
+                self._popen.stdin.close()
+        try:
+            self._popen.wait(_LAST)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+        self._thread.join(_LAST)
+        if self._popen.stdout is not None and not self._thread.is_alive():
+            self._popen.stdout.close()
+
+    def ask(self, what: str, **facts: Any) -> dict[str, Any] | None:
+        """Have the process do something, and wait for its answer; None where the process is dead."""
+        self._asked += 1
+        stdin = self._popen.stdin
+        try:
+            assert stdin is not None
+            stdin.write(json.dumps({"number": self._asked, "do": what, "with": facts}).encode() + b"\n")
+            stdin.flush()
+        except (OSError, ValueError):
+            return None
+        while (answer := self._next()) is not None:
+            if answer["number"] == self._asked:  # else an answer to a question that a signal broke off
+                return answer
+        self._answers.put(None)  # for whoever asks next
+        return None
+
+    def _next(self) -> dict[str, Any] | None:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._answers.get(timeout=_LOOK)  # which lets Ctrl-C through, wherever the system brings it
+
+    def ending(self) -> str:
+        """Say how the process ended: "killed by SIGKILL"."""
+        code = self._popen.wait()
+        return killed_by(-code) if code < 0 else f"exit code {code}"
+
+    def _hear(self) -> None:
+        assert self._popen.stdout is not None
+        with contextlib.suppress(ValueError):  # closed, since it did not end by itself
+            for line in self._popen.stdout:
+                try:
+                    said = json.loads(line)
+                except ValueError:  # half a line, of a process that was killed
+                    continue
+                if "number" in said:
+                    self._answers.put(said)
+                elif "log" in said:
+                    name, level, text = said["log"]
+                    logging.getLogger(name).log(level, "%s", text)
+                else:
+                    sys.stderr.write(said["print"])
+        self._answers.put(None)
+        if not self._closing:
+            logger.warning(
+                "The process that sends to the tracking store has ended (%s). Training goes on; what it records is in "
+                "the run's folder, and is sent at its end.",
+                self.ending(),
+            )
+
+
+class RemoteCarrier(Carrier):
+    """Has a courier do what a `Carrier` does here; should that die, the run's end is sent from here.
+
+    Args:
+        courier: that is running.
+        folder: of the run.
+        settings: of the store.
+    """
+
+    def __init__(self, courier: Courier, folder: Path, settings: StoreSettings) -> None:
+        super().__init__(folder, settings)
+        self._courier, self._is_connected = courier, False
+
+    @property
+    def sent(self) -> Sent:
+        """How far it came."""
+        if not self._delivery.sent.run_id:  # the store may have come back since
+            self._delivery.sent = Sent.read(self.folder, self._delivery.sent.store)
+        return self._delivery.sent
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the store was opened."""
+        return self._is_connected
+
+    def connect(self) -> None:
+        """Open the store there."""
+        paths = {"runs_dir": str(self.settings.runs_dir), "artifact_root": str(self.settings.artifact_root)}
+        self._do("connect", folder=str(self.folder), settings={**asdict(self.settings), **paths})
+        self._is_connected = True
+
+    def find_run(self) -> None:
+        """As of `Carrier`, there."""
+        self._do("find_run")
+
+    def begin(self) -> None:
+        """As of `Carrier`, there."""
+        self._do("begin")
+
+    def give_up(self, identity: str, status: str) -> None:
+        """As of `Carrier`, there."""
+        with contextlib.suppress(TrackingError):  # the error that is on its way says why
+            self._do("give_up", identity=identity, status=status)
+
+    def start(self) -> None:
+        """As of `Carrier`, there."""
+        with contextlib.suppress(TrackingError):  # that it has died was said, and `close` makes it good
+            self._do("start")
+
+    def close(self) -> bool:
+        """As of `Carrier`, there; where the courier has died, from here."""
+        answer = self._courier.ask("close")
+        if answer is not None:
+            self._take(answer)
+            return bool(answer["value"])
+        here = Carrier(self.folder, self.settings)
+        here.start()
+        whole = here.close()
+        self._delivery, self.last_error = here._delivery, here.last_error
+        return whole
+
+    def _do(self, what: str, **facts: Any) -> None:
+        """Have it done.
+
+        Raises:
+            TrackingError: as it was raised there, or the process has died.
+            OSError: as it was raised there.
+        """
+        answer = self._courier.ask(what, **facts)
+        if answer is None:
+            raise TrackingError(
+                f"tracking store {masked(self.uri)}: the process that sends to it has ended "
+                f"({self._courier.ending()}). Too little memory is the usual cause. Train without a store: "
+                "tracking.kind=none; `python -m expkit sync` brings the run there later."
+            )
+        self._take(answer)
+        error = answer.get("error")
+        if error is not None:
+            raise TrackingError(error) if isinstance(error, str) else OSError(*error)
+
+    def _take(self, answer: dict[str, Any]) -> None:
+        if "sent" in answer:
+            self._delivery.sent = Sent(**answer["sent"])
+            self._delivery.told, self.last_error = answer["told"], answer["last_error"]
+
+
+@contextlib.contextmanager
+def courier_for(uri: str | None, *, wanted: bool) -> Iterator[Courier | None]:
+    """Start a courier, but where MLflow is in this process already, as in one that a sweep has forked: None.
+
+    Args:
+        uri: of the store; None for the one in the runs folder.
+        wanted: False gives None.
+    """
+    if not wanted or "mlflow" in sys.modules:
+        yield None
+        return
+    with Courier(uri) as courier:
+        yield courier
