@@ -19,7 +19,7 @@ import yaml
 from expkit.errors import ExportError
 from expkit.preprocess import KINDS, from_description
 from expkit.provenance import pinned
-from expkit.standalone import FILES, runtimes
+from expkit.standalone import FILES, UnusableExportError, read_about, runtimes
 from expkit.tracking.operations import Point
 from expkit.tracking.store import Store, import_mlflow
 from expkit.tracking.tags import DESCRIPTION
@@ -193,11 +193,15 @@ def _read_about(export_folder: Path) -> dict[str, Any]:
 
 
 def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_id: str, model: Any) -> None:
-    """Write the model as MLflow wants it; its signature comes from a real prediction on the example."""
+    """Write the model as MLflow wants it."""
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
 
     described, about = _read_about(export_folder)["input"], about_export(export_folder)
+    try:
+        signature = _signature(export_folder)
+    except UnusableExportError as error:
+        raise ExportError(f"the export in {export_folder} is not a working model: {explain(error)}.") from error
     meta = Model(
         artifact_path=model.artifact_location,
         run_id=run_id,
@@ -211,6 +215,7 @@ def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_i
             python_model=SCRIPT,
             artifacts={"export": str(export_folder)},
             mlflow_model=meta,
+            signature=signature,
             input_example=_example(described, example),
             pip_requirements=requirements(described["kind"], about.runtime),
         )
@@ -220,6 +225,29 @@ def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_i
         raise ExportError(f"the export in {export_folder} does not predict from inputs of shape {example.shape}.")
     meta.signature = ModelSignature(_input_schema(described), meta.signature.outputs)
     meta.save(str(folder / "MLmodel"))
+
+
+def _signature(export_folder: Path) -> Any:
+    """Return what the model takes and answers; None where only a prediction can tell, which MLflow then makes.
+
+    A prediction needs the runtime, of which Paddle takes 300 MB. An export with the digests of its files
+    was loaded and tried when it was written, so that it is enough if these are the same files.
+
+    Raises:
+        UnusableExportError: they are not.
+    """
+    import pandas as pd
+    from mlflow.models import ModelSignature, infer_signature
+
+    about = read_about(export_folder) if "sha256" in _read_about(export_folder) else {}
+    if not about:
+        return None
+    target = from_description(about["target"])
+    (answer,) = target.decode(np.zeros((1, target.outputs), np.float32))
+    # As `serving_model.py` writes answers.
+    scores = {f"p({label})": value for label, value in answer.get("probabilities", {}).items()}
+    row = answer.get("values") or {"label": answer["label"], "probability": answer["probability"], **scores}
+    return ModelSignature(_input_schema(about["input"]), infer_signature(model_output=pd.DataFrame([row])).outputs)
 
 
 def _takes(described: Mapping[str, Any]) -> str:

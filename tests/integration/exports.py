@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shutil
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ class Export:
             "input_shape": [None, *reader.shape],
             "input_dtype": "float32",
             "runtimes": [runtime],
+            "sha256": {part.name: hashlib.sha256(part.read_bytes()).hexdigest() for part in folder.iterdir()},
         }
         (folder / "model.yaml").write_text(yaml.safe_dump(about))
         for module, name in ((preprocess, "preprocess.py"), (standalone, "predict.py")):

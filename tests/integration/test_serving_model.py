@@ -166,6 +166,14 @@ def test_example_is_what_the_server_takes(place: Path, model: Any, digits: Expor
     assert model.metadata.signature.outputs.input_names() == ["label", "probability", *(f"p({n})" for n in range(10))]
 
 
+def test_what_is_told_of_the_answers_is_what_they_are(model: Any, house_model: Any) -> None:
+    from mlflow.models import infer_signature
+
+    for one in (model, house_model):
+        answered = infer_signature(model_output=one.predict(one.input_example)).outputs
+        assert one.metadata.signature.outputs == answered
+
+
 @pytest.mark.slow
 def test_an_inexact_model_has_no_results_that_another_was_measured_by(tmp_path: Path, runs: Path) -> None:
     export = Export(tmp_path / "export")
@@ -342,3 +350,15 @@ def test_served_tables_take_whole_numbers(house_place: Path, houses: Export, tmp
             ask(address, {"dataframe_records": [{**row, "age": None}]})
         assert refused.value.code == 400
         assert "column age: None is not a finite number" in refused.value.read().decode()
+
+
+def test_an_export_that_is_no_longer_what_was_tried_is_refused(
+    tmp_path: Path, runs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    export = Export(tmp_path / "export")
+    weights = export.folder / "model.onnx"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    tracker = begin(StoreSettings(None, "demo", "run", runs, runs / "mlartifacts"))
+    tracker.log_model(export.folder, RAW)
+    tracker.finish()
+    assert "model.onnx is damaged: it is not the file that was exported" in caplog.text
