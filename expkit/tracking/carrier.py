@@ -51,6 +51,10 @@ class Carrier:
         """Whether the store was opened."""
         return self._delivery.is_connected
 
+    def is_behind(self) -> bool:
+        """Whether something that was recorded has not reached the store yet, as far as the run's folder tells."""
+        return Delivery(self.folder, self.settings).is_behind()
+
     def left(self) -> str:
         """Say in words what was not sent; empty where nothing is left."""
         return self._delivery.left()

@@ -72,6 +72,10 @@ class Tracker:
         """What came of what was sent, for people: "registered as version 3 of digits"."""
         return [] if self._carrier is None else self._carrier.told
 
+    def is_behind(self) -> bool:
+        """Whether something that was recorded has not reached the store yet, as far as the run's folder tells."""
+        return self._carrier is not None and self._carrier.is_behind()
+
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record values at `step`; they reach the store within about a second.
 
