@@ -15,14 +15,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from expkit.checkpoint_index import NAME, Index, order
 from expkit.errors import CheckpointError
 from expkit.files import start_of_the_system, sync_folder, write_whole
 from expkit.snapshot import Snapshot, read_json, read_snapshot, sync_snapshot, write_snapshot
@@ -31,40 +32,8 @@ __all__ = ["CheckpointFolder", "Snapshot", "read_snapshot"]
 
 INDEX = "index.json"
 NOT_SYNCED = "not-synced"
+_SPARE = ".epoch-spare"
 _WITHOUT_INDEX = "Delete this file: without it, the checkpoints beside it are found by their names."
-_NAME = re.compile(r"epoch-(\d{4,})-step-(\d{8,})(?:-(\d+))?")
-
-
-@dataclass(frozen=True)
-class _Index:
-    """What is kept, by name of the folder.
-
-    Attributes:
-        last: what `resume` goes on from.
-        previous: the last one before; if the last one is damaged, this one is left.
-        best: weights of the best epoch.
-        previous_best: the best one when `previous` was the last.
-        kept: monitored values of the best epochs, best first.
-    """
-
-    last: str | None = None
-    previous: str | None = None
-    best: str | None = None
-    previous_best: str | None = None
-    kept: dict[str, float] = field(default_factory=dict)
-
-    def names(self) -> set[str]:
-        one = (self.last, self.previous, self.best, self.previous_best)
-        return {name for name in (*one, *self.kept) if name is not None}
-
-    def followed_by(self, name: str, *, best: bool, monitored: dict[str, Any]) -> _Index:
-        """Return the index with a newer checkpoint in it."""
-        kept, value = dict(self.kept), monitored.get("value")
-        if value is not None and not math.isnan(value):
-            # A tie stays behind those that came before, as it does not make an epoch the best; sorting is stable.
-            found = {**kept, name: value}
-            kept = dict(sorted(found.items(), key=lambda pair: pair[1], reverse=bool(monitored["higher_is_better"])))
-        return _Index(name, self.last, name if best else self.best, self.best, kept)
 
 
 class CheckpointFolder:
@@ -109,10 +78,7 @@ class CheckpointFolder:
         facts = {"best": best, "monitored": snapshot.run.get("monitored", {})}
         try:
             index, name = self._index(), self._free_name(name)
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(parents=True)
-            if not sync:  # first of all, so that no crash leaves the others without it
-                (unfinished / NOT_SYNCED).write_text(start_of_the_system(), encoding="ascii")
+            self._begin(unfinished, sync=sync)
             write_snapshot(unfinished, snapshot, sync=sync)
             index = self._shortened(index.followed_by(name, **facts))
             if sync:
@@ -129,7 +95,10 @@ class CheckpointFolder:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         self._known = {} if sync else {**self._known, name: facts}
-        self._prune(index.names() if sync else index.names() | self._read_index().names())
+        if sync:
+            self._prune(index.names())
+        else:
+            self._prune(index.names() | self._read_index().names(), spare=True)
         return self.folder / name
 
     def secure(self) -> None:
@@ -175,7 +144,7 @@ class CheckpointFolder:
         path = self.path(which)
         snapshot = read_snapshot(path)
         epoch, step = snapshot.progress["epoch"], snapshot.progress["step"]
-        if _order(path.name)[:2] != (step, epoch):
+        if order(path.name)[:2] != (step, epoch):
             raise CheckpointError(
                 f"{path} is damaged: its files are whole, but those of another checkpoint (epoch {epoch}, step {step})."
             )
@@ -197,11 +166,11 @@ class CheckpointFolder:
 
     def holds(self, epoch: int, step: int) -> bool:
         """Whether there is a checkpoint of that step."""
-        return any(_order(name)[:2] == (step, epoch) for name in self.history())
+        return any(order(name)[:2] == (step, epoch) for name in self.history())
 
     def up_to(self, name: str) -> list[str]:
         """Return the names of a checkpoint and of those before it, the newest first."""
-        return [other for other in self.history() if _order(other) <= _order(name)]
+        return [other for other in self.history() if order(other) <= order(name)]
 
     def mend(self) -> list[str]:
         """Write the whole checkpoints into the index that a crash has kept out of it; return their names.
@@ -231,18 +200,18 @@ class CheckpointFolder:
             kept = {n: v for n, v in self._index().kept.items() if n in (name, *earlier)}
         except CheckpointError:  # a damaged index, which is written anew
             kept = {}
-        index = _Index(name, next(iter(earlier), None), best, best, kept)
+        index = Index(name, next(iter(earlier), None), best, best, kept)
         self._replace_index(index)
         self._prune({*index.names(), *earlier})
 
-    def _replace_index(self, index: _Index) -> None:
+    def _replace_index(self, index: Index) -> None:
         try:
             self._sync(index.names())
             self._write(index)
         except OSError as error:
             raise CheckpointError(f"{self.folder / INDEX} cannot be written: {error.strerror or error}.") from error
 
-    def _write(self, index: _Index) -> None:
+    def _write(self, index: Index) -> None:
         text = json.dumps({key: value for key, value in asdict(index).items() if value is not None}, indent=2)
         write_whole(self.folder / INDEX, text)
         self._synced_at = self._clock()
@@ -256,40 +225,40 @@ class CheckpointFolder:
                 (folder / NOT_SYNCED).unlink()
                 sync_folder(folder)
 
-    def _index(self) -> _Index:
+    def _index(self) -> Index:
         """Read the index; a folder that is newer than its last one is the last one."""
         index = self._read_index()
         for name in reversed(self._newer(index)):
             index = index.followed_by(name, **(self._known.get(name) or _facts(self.folder / name)))
         return index
 
-    def _newer(self, index: _Index) -> list[str]:
+    def _newer(self, index: Index) -> list[str]:
         """Return the names of those that the index does not know yet, the newest first."""
-        return [name for name in self.history() if index.last is None or _order(name) > _order(index.last)]
+        return [name for name in self.history() if index.last is None or order(name) > order(index.last)]
 
-    def _shortened(self, index: _Index) -> _Index:
+    def _shortened(self, index: Index) -> Index:
         return replace(index, kept=dict(list(index.kept.items())[: self._keep]))
 
     def _names(self) -> list[str]:
-        found = [child.name for child in self.folder.iterdir() if _NAME.fullmatch(child.name) and child.is_dir()]
-        return sorted(found, key=_order, reverse=True)
+        found = [child.name for child in self.folder.iterdir() if NAME.fullmatch(child.name) and child.is_dir()]
+        return sorted(found, key=order, reverse=True)
 
-    def _read_index(self) -> _Index:
+    def _read_index(self) -> Index:
         path = self.folder / INDEX
         if not path.is_file():
-            return _Index()
+            return Index()
         try:
             found = read_json(path)
         except CheckpointError as error:
             raise CheckpointError(f"{error} {_WITHOUT_INDEX}") from error
-        values = {key: found[key] for key in asdict(_Index()) if key in found}
+        values = {key: found[key] for key in asdict(Index()) if key in found}
         kept = values.pop("kept", {})
         names = [*values.values(), *kept] if isinstance(kept, dict) else [kept]
-        if "last" not in values or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
+        if "last" not in values or not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
             raise CheckpointError(
                 f"{path} is damaged: it names {', '.join(map(str, names)) or 'nothing'}. {_WITHOUT_INDEX}"
             )
-        return _Index(**values, kept=kept)
+        return Index(**values, kept=kept)
 
     def _free_name(self, name: str) -> str:
         """Return a name without a folder: a step may be saved again, and the first save must stay until then."""
@@ -298,32 +267,42 @@ class CheckpointFolder:
             free, number = f"{name}-{number}", number + 1
         return free
 
-    def _prune(self, keep: set[str]) -> None:
+    def _begin(self, unfinished: Path, *, sync: bool) -> None:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not sync:
+            with suppress(OSError):
+                (self.folder / _SPARE).rename(unfinished)
+                return
+        unfinished.mkdir(parents=True)
+        if not sync:  # first of all, so that no crash leaves the others without it
+            (unfinished / NOT_SYNCED).write_text(start_of_the_system(), encoding="ascii")
+
+    def _prune(self, keep: set[str], *, spare: bool = False) -> None:
+        """Remove what is not kept; one that is not synced may be kept as a spare: to write over it costs a tenth."""
         for child in self.folder.iterdir():
-            stale = child.name.startswith("epoch-") and child.name not in keep
-            if child.is_dir() and (stale or child.name.startswith(".epoch-")):
-                shutil.rmtree(child, ignore_errors=True)
-            elif child.name.startswith(f".{INDEX}.tmp-"):
+            if child.name.startswith(f".{INDEX}.tmp-"):
                 child.unlink(missing_ok=True)
-
-
-def _order(name: str) -> tuple[int, int, int]:
-    """Return (step, epoch, number) of a checkpoint's name, which sort by age."""
-    found = _NAME.fullmatch(name)
-    if found is None:
-        return (-1, -1, -1)
-    epoch, step, number = found.groups()
-    return int(step), int(epoch), int(number or 1)
+            elif not child.name.startswith((".epoch-", "epoch-")) or child.name in keep or not child.is_dir():
+                continue
+            elif spare and _mark(child) == start_of_the_system() and not (self.folder / _SPARE).exists():
+                child.rename(self.folder / _SPARE)
+            elif not (spare and child.name == _SPARE):
+                shutil.rmtree(child, ignore_errors=True)
 
 
 def _is_lost(folder: Path) -> bool:
     """Whether a crash of the system may have taken a part of a checkpoint."""
+    return _mark(folder) not in (None, start_of_the_system())
+
+
+def _mark(folder: Path) -> str | None:
+    """Return in which start of the system a checkpoint was written that is not synced; None of one that is."""
     try:
-        return (folder / NOT_SYNCED).read_text(encoding="ascii") != start_of_the_system()
+        return (folder / NOT_SYNCED).read_text(encoding="ascii")
     except FileNotFoundError:
-        return False
+        return None
     except (OSError, ValueError):  # such as one that holds something else
-        return True
+        return ""
 
 
 def _facts(folder: Path) -> dict[str, Any]:

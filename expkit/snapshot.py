@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, *, sync: bool = True) -> No
     """Write the files of a checkpoint.
 
     Args:
-        folder: is there, and empty.
+        folder: is there, and empty, or holds the files of another one, which are written over.
         snapshot: what they hold.
         sync: to the disk and not only to the system's cache.
 
@@ -108,7 +109,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, *, sync: bool = True) -> No
         "meters": snapshot.meters,
         "run": snapshot.run,
     }
-    model, optimizer, rest = (_Written(folder / name) for name in FILES)
+    model, optimizer, rest, manifest = (_Written(folder / name) for name in (*FILES, MANIFEST))
     with model:
         write_tensors(model, learner.model)
     with optimizer:
@@ -116,7 +117,8 @@ def write_snapshot(folder: Path, snapshot: Snapshot, *, sync: bool = True) -> No
     with rest:
         rest.write(json.dumps(state).encode())
     files = dict(zip(FILES, (model.facts(), optimizer.facts(), rest.facts()), strict=True))
-    (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}, indent=2), encoding="utf-8")
+    with manifest:
+        manifest.write(json.dumps({"format": FORMAT, "files": files}, indent=2).encode())
     if sync:
         sync_snapshot(folder)
 
@@ -133,16 +135,18 @@ def sync_snapshot(folder: Path) -> None:
 
 
 class _Written:
-    """A file that is being written, and what the manifest says of it."""
+    """A file that is being written, over another one if there is one, and what the manifest says of it."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._bytes, self._digest = path, 0, hashlib.sha256()
 
     def __enter__(self) -> None:
-        self._file = self._path.open("wb")
+        # To empty a file first makes some file systems write it out when it is closed.
+        self._file = open(self._path, "wb", opener=lambda path, flags: os.open(path, flags & ~os.O_TRUNC, 0o666))
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with self._file:
+            self._file.truncate()
 
     def write(self, data: bytes | memoryview) -> None:
         self._file.write(data)

@@ -78,6 +78,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.callbacks",
         "expkit.capsule",
         "expkit.checkpoint",
+        "expkit.checkpoint_index",
         "expkit.diagnosis",
         "expkit.evaluation",
         "expkit.export",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,18 @@ def test_each_is_there_for_whoever_reads_and_only_the_first_waited_for_the_disk(
         assert reader.load("last").progress["epoch"] == 4
         assert reader.load("best").progress["epoch"] == 2
         assert epochs(reader.history()) == [1, 2, 3, 4]  # the first, to fall back on; the best, the last two
+
+
+def test_a_spare_that_is_written_over_is_kept_only_until_the_next_is_forced_to_the_disk(tmp_path):
+    folder = CheckpointFolder(tmp_path, sync_every=LONG)
+    for epoch in range(1, 9):  # arrays of all sizes: a file that is written over may become shorter
+        learner = LearnerState({"w": np.full(100 - 7 * epoch, epoch, np.float32)}, {})
+        folder.save(replace(saved(epoch, value=1 / epoch), learner=learner), best=True)
+        assert folder.load("last").learner.model["w"].tolist() == [epoch] * (100 - 7 * epoch)
+    assert [path.name for path in tmp_path.glob(".*")] == [".epoch-spare"]
+    folder.secure()
+    assert list(tmp_path.glob(".*")) == []
+    assert epochs(folder.history()) == [7, 8]
 
 
 def test_after_a_power_cut_the_last_that_was_forced_to_the_disk_is_the_last(tmp_path):
