@@ -6,7 +6,7 @@ A round runs all sides of a case, one after the other, in one process; printed a
 median of the rounds' ratios to the first side. Every side gives shuffled, normalised batches as Paddle tensors, and its
 time is that of a whole epoch with the start of its processes.
 
-    plain  MNIST held in memory, batches of 64
+    plain  MNIST held in memory, batches of 64; also as the book has it after reading its JSON file, lists of numbers
     shift  the same, each image moved by up to two pixels
     png    256 colour pictures of 128 x 128, decoded when they are asked for, batches of 32
     train  training steps: the textbook's MLP and CNN on MNIST, the MLP on the pictures
@@ -107,6 +107,22 @@ class Textbook:
         return image, np.array(self.targets[index]).astype("int64")
 
 
+class AsPrinted:
+    """The book's `MnistDataset` on what it reads from its JSON file: a list of numbers for each image."""
+
+    def __init__(self, split: ArraySplit) -> None:
+        numbers = [value / 255.0 for value in range(256)]
+        self.images = [[numbers[pixel] for pixel in image.ravel().tolist()] for image in split.inputs]
+        self.labels = split.targets.tolist()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        image = np.reshape(self.images[index], [1, 28, 28]).astype("float32")
+        return image, np.reshape(self.labels[index], [1]).astype("int64")
+
+
 def seconds(epoch: Callable[[], Iterable[Any]]) -> float:
     """Time a whole epoch; batches are made into tensors where they are none."""
     import paddle
@@ -138,7 +154,9 @@ def compare(title: str, sides: Sides, rounds: int, count: int, unit: str) -> Non
         )
 
 
-def input_case(split: Any, item: Callable[[int], Array], spec: DataSpec, size: int, *, shift: bool = False) -> Sides:
+def input_case(
+    split: Any, item: Callable[[int], Array], spec: DataSpec, size: int, *, shift: bool = False, lists: bool = False
+) -> Sides:
     import paddle
 
     sides: Sides = {}
@@ -148,6 +166,9 @@ def input_case(split: Any, item: Callable[[int], Array], spec: DataSpec, size: i
     for name, workers in TEXTBOOK.items():
         items = Textbook(item, split.targets, spec, shift)
         sides[name] = partial(seconds, paddle.io.DataLoader(items, batch_size=size, shuffle=True, num_workers=workers))
+    if lists:
+        made = paddle.io.DataLoader(AsPrinted(split), batch_size=size, shuffle=True)
+        sides["textbook as printed"] = partial(seconds, made)
     return sides
 
 
@@ -187,7 +208,9 @@ def main() -> None:
     fewer = ArraySplit(digits.inputs[:1280], digits.targets[:1280])
     look = digits.inputs.__getitem__
     cases: dict[str, list[tuple[str, int, str, Callable[[], Sides]]]] = {
-        "plain": [("plain: MNIST in memory", len(digits), SAMPLES, lambda: input_case(digits, look, grey, 64))],
+        "plain": [
+            ("plain: MNIST in memory", len(digits), SAMPLES, lambda: input_case(digits, look, grey, 64, lists=True))
+        ],
         "shift": [("shift: moved", len(digits), SAMPLES, lambda: input_case(digits, look, grey, 64, shift=True))],
         "png": [("png: decoded", len(pictures), SAMPLES, lambda: input_case(pictures, pictures.item, colour, 32))],
         "train": [
