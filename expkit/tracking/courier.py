@@ -20,13 +20,18 @@ from expkit.processes import killed_by
 from expkit.tracking.carrier import Carrier
 from expkit.tracking.sent import Sent
 from expkit.tracking.store import StoreSettings, logger
-from expkit.tracking.text import masked
 
 _LAST = 3.0
 """Seconds that the process may take to end when there is nothing more to do."""
 
 _LOOK = 0.1
 """Seconds between two looks whether a signal has come."""
+_SILENT = 60.0
+"""Seconds without a sign of life, after which the process is taken to be frozen."""
+_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv.pop(1).split('\\n'); from expkit.tracking.courier_process import main; main()"
+)
+"""Imports from where this process does, whatever program that is; its path is handed over."""
 
 
 class Courier:
@@ -36,13 +41,16 @@ class Courier:
 
     Args:
         uri: of the store, as far as it is known.
+
+    Raises:
+        OSError: no process can be started.
     """
 
     def __init__(self, uri: str | None) -> None:
         remote = uri is not None and uri.startswith(("http://", "https://"))
-        program = ["-m", "expkit.tracking.courier_process", "--parent", str(os.getpid())]
+        told = ["--parent", str(os.getpid()), *(["--server"] if remote else [])]
         self._popen = subprocess.Popen(
-            [sys.executable, *program, *(["--server"] if remote else [])],
+            [sys.executable, "-c", _PROGRAM, "\n".join(_path()), *told],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # which would set memory aside for each core
@@ -52,6 +60,7 @@ class Courier:
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._asked = 0
         self._closing = False
+        self._heard, self._end = 0, ""
         self._thread = threading.Thread(target=self._hear, name="expkit-courier", daemon=True)
         self._thread.start()
 
@@ -93,41 +102,51 @@ class Courier:
         return None
 
     def _next(self) -> dict[str, Any] | None:
+        heard, looks = self._heard, 0
         while True:
             with contextlib.suppress(queue.Empty):
                 return self._answers.get(timeout=_LOOK)  # which lets Ctrl-C through, wherever the system brings it
-
-    def ending(self) -> str:
-        """Say how the process ended: "killed by SIGKILL"."""
-        code = self._popen.wait()
-        return killed_by(-code) if code < 0 else f"exit code {code}"
+            # Counted and not timed: while this process is stopped itself, it hears nothing.
+            heard, looks = self._heard, looks + 1 if self._heard == heard else 0
+            if looks * _LOOK > _SILENT:
+                self._end = f"no sign of life for {_SILENT:.0f} s"
+                self._popen.kill()
 
     def _hear(self) -> None:
         assert self._popen.stdout is not None
-        with contextlib.suppress(ValueError):  # closed, since it did not end by itself
-            for line in self._popen.stdout:
-                try:
-                    said = json.loads(line)
-                except ValueError:  # half a line, of a process that was killed
-                    continue
-                if "number" in said:
-                    self._answers.put(said)
-                elif "log" in said:
-                    name, level, text = said["log"]
-                    logging.getLogger(name).log(level, "%s", text)
-                else:
-                    sys.stderr.write(said["print"])
-        self._answers.put(None)
+        try:
+            with contextlib.suppress(ValueError):  # closed, since it did not end by itself
+                for line in self._popen.stdout:
+                    self._heard += 1
+                    with contextlib.suppress(ValueError):  # half a line, of a process that was killed
+                        self._take(json.loads(line))
+        finally:
+            self._answers.put(None)
         if not self._closing:
             logger.warning(
-                "The process that sends to the tracking store has ended (%s). Training goes on; what it records is in "
-                "the run's folder, and is sent at its end.",
-                self.ending(),
+                "The process that sends to the tracking store has ended (%s). The run goes on without it; what it "
+                "records is in its folder, and is sent from here in the end.",
+                self._ending(),
             )
+
+    def _take(self, said: dict[str, Any]) -> None:
+        if "number" in said:
+            self._answers.put(said)
+        elif "log" in said:
+            name, level, text = said["log"]
+            logging.getLogger(name).log(level, "%s", text)
+        elif "print" in said:
+            with contextlib.suppress(Exception):  # a full disk, nobody who reads, or no stderr at all
+                sys.stderr.write(said["print"])
+
+    def _ending(self) -> str:
+        """Say how the process ended: "killed by SIGKILL"."""
+        code = self._popen.wait()
+        return self._end or (killed_by(-code) if code < 0 else f"exit code {code}")
 
 
 class RemoteCarrier(Carrier):
-    """Has a courier do what a `Carrier` does here; should that die, the run's end is sent from here.
+    """Has a courier do what a `Carrier` does here; where that has died, it is done here.
 
     Args:
         courier: that is running.
@@ -138,6 +157,7 @@ class RemoteCarrier(Carrier):
     def __init__(self, courier: Courier, folder: Path, settings: StoreSettings) -> None:
         super().__init__(folder, settings)
         self._courier, self._is_connected = courier, False
+        self._here: Carrier | None = None
 
     @property
     def sent(self) -> Sent:
@@ -153,8 +173,7 @@ class RemoteCarrier(Carrier):
 
     def connect(self) -> None:
         """Open the store there."""
-        paths = {"runs_dir": str(self.settings.runs_dir), "artifact_root": str(self.settings.artifact_root)}
-        self._do("connect", folder=str(self.folder), settings={**asdict(self.settings), **paths})
+        self._do("connect")
         self._is_connected = True
 
     def find_run(self) -> None:
@@ -167,49 +186,60 @@ class RemoteCarrier(Carrier):
 
     def give_up(self, identity: str, status: str) -> None:
         """As of `Carrier`, there."""
-        with contextlib.suppress(TrackingError):  # the error that is on its way says why
-            self._do("give_up", identity=identity, status=status)
+        self._do("give_up", identity=identity, status=status)
 
     def start(self) -> None:
         """As of `Carrier`, there."""
-        with contextlib.suppress(TrackingError):  # that it has died was said, and `close` makes it good
-            self._do("start")
+        self._do("start")
 
     def close(self) -> bool:
-        """As of `Carrier`, there; where the courier has died, from here."""
-        answer = self._courier.ask("close")
+        """As of `Carrier`, there."""
+        answer = None if self._here is not None else self._courier.ask("close")
         if answer is not None:
             self._take(answer)
             return bool(answer["value"])
-        here = Carrier(self.folder, self.settings)
-        here.start()
+        if self._here is None:  # it died in the meantime
+            self._from_here().start()
+        here = self._from_here()
         whole = here.close()
-        self._delivery, self.last_error = here._delivery, here.last_error
+        self.last_error = here.last_error
         return whole
 
     def _do(self, what: str, **facts: Any) -> None:
         """Have it done.
 
         Raises:
-            TrackingError: as it was raised there, or the process has died.
-            OSError: as it was raised there.
+            TrackingError: as it was raised there.
+            OSError: likewise.
         """
-        answer = self._courier.ask(what, **facts)
+        answer = None
+        if self._here is None:
+            paths = {"runs_dir": str(self.settings.runs_dir), "artifact_root": str(self.settings.artifact_root)}
+            whose = {"folder": str(self.folder), "settings": {**asdict(self.settings), **paths}}
+            answer = self._courier.ask(what, **(whose if what == "connect" else facts))
         if answer is None:
-            raise TrackingError(
-                f"tracking store {masked(self.uri)}: the process that sends to it has ended "
-                f"({self._courier.ending()}). Too little memory is the usual cause. Train without a store: "
-                "tracking.kind=none; `python -m expkit sync` brings the run there later."
-            )
+            getattr(self._from_here(), what)(**facts)
+            return
         self._take(answer)
         error = answer.get("error")
         if error is not None:
             raise TrackingError(error) if isinstance(error, str) else OSError(*error)
 
+    def _from_here(self) -> Carrier:
+        if self._here is None:
+            self._here = Carrier(self.folder, self.settings)
+            self._delivery = self._here._delivery
+        return self._here
+
     def _take(self, answer: dict[str, Any]) -> None:
-        if "sent" in answer:
-            self._delivery.sent = Sent(**answer["sent"])
-            self._delivery.told, self.last_error = answer["told"], answer["last_error"]
+        self._delivery.sent = Sent(**answer["sent"])
+        self._delivery.told, self.last_error = answer["told"], answer["last_error"]
+
+
+def _path() -> list[str]:
+    """Return where to import from; last from the current folder, which may hold anything, such as a `queue.py`."""
+    here = ("", str(Path.cwd()))
+    return [one for one in sys.path if one not in here] + [one for one in sys.path if one in here]
 
 
 @contextlib.contextmanager
@@ -223,5 +253,11 @@ def courier_for(uri: str | None, *, wanted: bool) -> Iterator[Courier | None]:
     if not wanted or "mlflow" in sys.modules:
         yield None
         return
-    with Courier(uri) as courier:
+    try:
+        started = Courier(uri)
+    except OSError as error:  # no memory, too many processes, or a Python within another program
+        logger.warning("MLflow is imported here, since no process of its own can be started (%s).", error)
+        yield None
+        return
+    with started as courier:
         yield courier

@@ -10,6 +10,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +23,9 @@ from expkit.processes import die_with_parent
 from expkit.tracking.carrier import Carrier
 from expkit.tracking.store import StoreSettings, import_mlflow
 from expkit.tracking.text import explain
+
+_BEAT = 5.0
+"""Seconds between two signs of life."""
 
 
 class _Told(logging.Handler):
@@ -61,6 +66,7 @@ def main() -> NoReturn:
     told.addHandler(_Told(line))
     told.setLevel(logging.INFO)
     told.propagate = False
+    threading.Thread(target=_beat, args=(line,), name="expkit-beat", daemon=True).start()
     _import(database=not options.server)
     carrier: Carrier | None = None
     while (asked := line.receive()) is not None:
@@ -70,6 +76,13 @@ def main() -> NoReturn:
         assert carrier is not None
         line.send({"number": asked["number"], **_answer(carrier, asked["do"], facts)})
     os._exit(0)  # a call that hangs must not keep it
+
+
+def _beat(line: Line) -> None:
+    """Give signs of life."""
+    while True:
+        line.send({})
+        time.sleep(_BEAT)
 
 
 def _import(*, database: bool) -> None:
@@ -88,7 +101,8 @@ def _answer(carrier: Carrier, what: str, facts: Mapping[str, Any]) -> dict[str, 
     except TrackingError as error:
         answer["error"] = str(error)
     except OSError as error:
-        answer["error"] = [error.errno, error.strerror, error.filename]
+        named = [] if error.filename is None else [os.fsdecode(error.filename)]
+        answer["error"] = explain(error) if error.errno is None else [error.errno, error.strerror, *named]
     except Exception as error:  # noqa: BLE001 - whoever asked must hear of it
         answer["error"] = f"tracking: {type(error).__name__}: {explain(error)}"
     state = {"sent": asdict(carrier.sent), "told": carrier.told, "last_error": carrier.last_error}
@@ -98,7 +112,3 @@ def _answer(carrier: Carrier, what: str, facts: Mapping[str, Any]) -> dict[str, 
 def _settings(values: Mapping[str, Any]) -> StoreSettings:
     paths = {name: Path(values[name]) for name in ("runs_dir", "artifact_root")}
     return StoreSettings(**{**values, **paths, "metrics": tuple(values["metrics"])})
-
-
-if __name__ == "__main__":
-    main()

@@ -18,6 +18,7 @@ Given = list[tuple[Any, Any]]
 Move = Callable[[Given], None]
 _GROUP = "FP32_DenseTensor"
 """What a fused optimizer calls the parameters in float32."""
+_PLAIN = {"learning_rate": 1.0}
 _KNOWN = ("SGD", "Momentum", "Adagrad", "RMSProp", "Adadelta", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Lamb")
 
 
@@ -50,7 +51,8 @@ class Update:
         given = self._given() if self._direct else None
         if given and self._is_like_before(given):
             self._follow_schedule()
-            (self._short or self._move)(given)
+            short = self._short if self._short is not None and _is_plain(self._optimizer, self._before) else self._move
+            short(given)
             return
         with unique_name.guard(self._names):
             self._optimizer.step()
@@ -104,17 +106,12 @@ class Update:
 def _short(optimizer: Any, parameters: list[Any]) -> Move | None:
     """Return what moves these parameters by operators alone; on few numbers, methods take three times as long as these.
 
-    None: something pulls or clips, the rate is not the same for all, or the class is none that is known here.
+    It is right where `_is_plain`. None: the class is none that is known here.
 
     Args:
         optimizer: that has made a step.
         parameters: that it has moved.
     """
-    changes = optimizer._grad_clip, optimizer.regularization, *(parameter.regularizer for parameter in parameters)
-    if optimizer._multi_precision or any(change is not None for change in changes):
-        return None
-    if any(parameter.optimize_attr != {"learning_rate": 1.0} for parameter in parameters):
-        return None
     if type(optimizer) is paddle.optimizer.SGD:
         return partial(_sgd, optimizer)
     if type(optimizer) is paddle.optimizer.Adam and optimizer._use_multi_tensor:
@@ -122,6 +119,13 @@ def _short(optimizer: Any, parameters: list[Any]) -> Move | None:
         if len(grouped) == len(parameters) and all(map(operator.is_, grouped, parameters)):
             return partial(_fused_adam, optimizer)
     return None
+
+
+def _is_plain(optimizer: Any, parameters: list[Any]) -> bool:
+    """Whether nothing pulls or clips, and all have the same rate; asked at each step, for a callback may change it."""
+    if optimizer._multi_precision or optimizer._grad_clip is not None or optimizer.regularization is not None:
+        return False
+    return all(one.regularizer is None and one.optimize_attr == _PLAIN for one in parameters)
 
 
 def _sgd(optimizer: Any, given: Given) -> None:

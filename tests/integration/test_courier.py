@@ -113,7 +113,9 @@ def test_a_courier_that_is_killed_costs_the_run_nothing(
         until = time.monotonic() + 20
         while "killed by SIGKILL" not in caplog.text and time.monotonic() < until:
             time.sleep(0.02)
-    assert "Training goes on; what it records is in the run's folder, and is sent at its end" in caplog.text
+    assert (
+        "The run goes on without it; what it records is in its folder, and is sent from here in the end" in caplog.text
+    )
     tracker.finish("FINISHED")
     run = client(tmp_path).get_run(tracker.run_id)
     assert (run.info.status, run.data.metrics, run.data.params) == ("FINISHED", {"loss": 0.25}, {"a": "1"})
@@ -122,6 +124,43 @@ def test_a_courier_that_is_killed_costs_the_run_nothing(
 
 
 @pytest.mark.slow
+def test_one_that_dies_before_the_store_is_open_is_done_without(
+    tmp_path: Path, courier: Courier, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "expkit"):
+        os.kill(children(os.getpid())[0], signal.SIGKILL)
+        tracker = open_tracker(settings(tmp_path), tmp_path / NAME, params={"a": 1}, tags={}, courier=courier)
+    tracker.log_metrics({"loss": 0.5}, 1)
+    tracker.finish()
+    run = client(tmp_path).get_run(tracker.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 0.5})
+    assert len([one for one in caplog.messages if "has ended (killed by SIGKILL)" in one]) == 1
+
+
+@pytest.mark.slow
+def test_one_that_is_frozen_is_not_waited_for_longer_than_a_minute(
+    tmp_path: Path, courier: Courier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = open_tracker(settings(tmp_path), tmp_path / NAME, params={}, tags={}, courier=courier)
+    monkeypatch.setattr("expkit.tracking.courier._SILENT", 1.0)  # instead of a minute
+    monkeypatch.setattr("expkit.tracking.courier._LOOK", 0.02)
+    with caplog.at_level(logging.WARNING, "expkit"):
+        os.kill(children(os.getpid())[0], signal.SIGSTOP)
+        tracker.finish()
+    assert "has ended (no sign of life for 1 s)" in caplog.text
+    assert client(tmp_path).get_run(tracker.run_id).info.status == "FINISHED"
+
+
+def test_where_no_process_can_be_started_a_thread_sends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    monkeypatch.delitem(sys.modules, "mlflow")
+    with caplog.at_level(logging.WARNING, "expkit"), courier_for(None, wanted=True) as none:
+        assert none is None
+    assert "no process of its own can be started" in caplog.text
+
+
 def test_a_finish_that_ctrl_c_tore_is_made_good_by_the_next(tmp_path: Path, courier: Courier) -> None:
     tracker = open_tracker(settings(tmp_path), tmp_path / NAME, params={}, tags={}, courier=courier)
     (pid,) = children(os.getpid())
@@ -160,6 +199,7 @@ def test_none_is_started_where_it_would_be_of_no_use() -> None:
 
 ALONE = """
 import sys
+sys.stderr = None  # as in a program without a console
 from pathlib import Path
 from expkit import experiment
 from expkit.config import compose
@@ -169,12 +209,20 @@ assert not {name.partition(".")[0] for name in sys.modules} & {"mlflow", "pandas
 
 
 @pytest.mark.slow
-def test_a_run_with_everything_on_does_not_import_mlflow(tmp_path: Path) -> None:
+def test_a_script_with_everything_on_does_not_import_mlflow(tmp_path: Path) -> None:
     line = CommandLine(tmp_path, forked=False)
+    (tmp_path / "queue.py").write_text("raise SystemExit('not what expkit means')")
+    (tmp_path / "elsewhere").mkdir()
+    script = tmp_path / "elsewhere" / "script.py"
+    script.write_text(ALONE)
     done = subprocess.run(
-        [sys.executable, "-c", ALONE, *QUICK],
-        cwd=tmp_path, env=line.environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, str(script), *QUICK],
+        cwd=tmp_path,
+        env=line.environment | {"PYTHONWARNINGS": "always"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     (run,) = line.mlflow_runs()
     assert run.info.status == "FINISHED"

@@ -145,6 +145,23 @@ def test_a_rate_that_is_scaled_down_is_that_of_the_very_next_step():
     assert bits(one.state_dict()) == bits(other.state_dict())
 
 
+@pytest.mark.parametrize("change", ["rate of one", "pull on one", "clipping"])
+@pytest.mark.parametrize(("name", "options"), [("sgd", {}), ("adam", {"fused": True}), ("adam", {"fused": False})])
+def test_what_a_callback_changes_in_the_optimizer_counts_from_the_next_step(name, options, change):
+    one, other = (learner(name, tune=tune, **options) for tune in (True, False))
+    for trained in (one, other):
+        train(trained, range(3))
+        weight = dict(trained._model.named_parameters())["head.weight"]
+        if change == "rate of one":
+            weight.optimize_attr["learning_rate"] = 0.1
+        elif change == "pull on one":
+            weight.regularizer = paddle.regularizer.L2Decay(0.5)
+        else:
+            trained._optimizer._grad_clip = nn.ClipGradByGlobalNorm(0.01)
+        train(trained, range(3, 6))
+    assert bits(one.state_dict()) == bits(other.state_dict())
+
+
 def test_a_batch_is_copied_whoever_keeps_it():
     class Keeping(Net):
         def forward(self, x):
