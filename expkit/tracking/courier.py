@@ -238,8 +238,8 @@ class RemoteCarrier(Carrier):
 
 def _path() -> list[str]:
     """Return where to import from; last from the current folder, which may hold anything, such as a `queue.py`."""
-    here = ("", str(Path.cwd()))
-    return [one for one in sys.path if one not in here] + [one for one in sys.path if one in here]
+    here, known = ("", str(Path.cwd())), [one for one in sys.path if isinstance(one, str)]  # others Python leaves out
+    return [one for one in known if one not in here] + [one for one in known if one in here]
 
 
 @contextlib.contextmanager
