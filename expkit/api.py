@@ -172,6 +172,9 @@ class Transform(Protocol):
 
     One that mixes samples may turn targets that are classes [N] int64 into shares of classes [N, K] float32, which add
     up to 1 in each row; every transform takes either.
+
+    One that has to draw from Python's or NumPy's global generators, seeded from the batch's and put back, says so by
+    `draws_globally = True`: it is not run in a thread beside training.
     """
 
     def __call__(self, batch: Batch, generator: np.random.Generator) -> Batch:

@@ -54,19 +54,29 @@ class Loading:
 SYNC = Loading()
 
 
-def choose(wanted: str, *, in_memory: bool, augmented: bool) -> str:
+def choose(wanted: str, *, in_memory: bool, augmented: bool, drawing: Sequence[str] = ()) -> str:
     """Return the mode of a split.
 
     Args:
         wanted: "auto" or a mode.
         in_memory: whether the split is held in memory.
         augmented: whether transforms follow.
+        drawing: names of those that draw from the generators of the whole process. Beside training, in another thread,
+            they would take numbers from it, and give it theirs.
     """
-    if wanted == "auto":
-        return "sync" if in_memory and not augmented else "prefetch"
     if wanted == "workers" and sys.platform != "linux":
         log.warning("dataset.loading=workers: there are worker processes on Linux only; prefetch takes their place.")
-        return "prefetch"
+        wanted = "prefetch"
+    if drawing and wanted in ("auto", "prefetch"):
+        if wanted == "prefetch":
+            log.warning(
+                "dataset.loading=prefetch: %s draws from Python's and NumPy's global generators, as training may. It is"
+                " done in turn with training (sync); dataset.loading=workers has generators of its own.",
+                ", ".join(drawing),
+            )
+        return "sync"
+    if wanted == "auto":
+        return "sync" if in_memory and not augmented else "prefetch"
     return wanted
 
 

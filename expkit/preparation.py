@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from expkit import cpu_tuning, device, seeding
-from expkit.api import Array, Callback, Classes, Data, Learner, Split, Team
+from expkit.api import Array, Callback, Classes, Data, Learner, Split, Team, Transform
 from expkit.config import ExperimentConfig, LoaderSettings
 from expkit.data import Batches
 from expkit.data_checks import check_data
@@ -116,7 +116,7 @@ def _batches(config: ExperimentConfig, data: Data) -> dict[str, Batches]:
         limit=config.trainer.limit_train_batches,
         seed=config.seed,
         transforms=transforms,
-        loading=_loading(loader, data.train, augmented=bool(transforms)),
+        loading=_loading(loader, data.train, transforms),
     )
     # Measuring goes through a split once an epoch: a thread is enough, and of no use where the samples are at hand.
     measured = replace(loader, loading="sync" if loader.loading == "sync" else "auto")
@@ -127,8 +127,10 @@ def _batches(config: ExperimentConfig, data: Data) -> dict[str, Batches]:
     }
 
 
-def _loading(loader: LoaderSettings, split: Split, *, augmented: bool = False) -> Loading:
-    mode = choose(loader.loading, in_memory=getattr(split, "in_memory", False), augmented=augmented)
+def _loading(loader: LoaderSettings, split: Split, transforms: Sequence[Transform] = ()) -> Loading:
+    drawing = [type(one).__name__ for one in transforms if getattr(one, "draws_globally", False)]
+    in_memory = getattr(split, "in_memory", False)
+    mode = choose(loader.loading, in_memory=in_memory, augmented=bool(transforms), drawing=drawing)
     return Loading(mode, loader.prefetch, loader.workers)
 
 

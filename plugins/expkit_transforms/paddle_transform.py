@@ -21,8 +21,8 @@ class PaddleTransform:
     Each image is given as one of Pillow's, as Paddle's own need it (arrays are for OpenCV there), or as an array
     [H, W, C] uint8, and has to come back as bytes of that size. ToTensor and Normalize are left out: expkit
     normalises. Their random numbers come from Python's and NumPy's global generators, which are seeded from the
-    batch's own for that time and put back, so that every step can be replayed; code that uses these in another thread
-    at that moment would disturb it. It works image by image: a flip takes ten times as long as expkit's own.
+    batch's own for that time and put back, so that every step can be replayed; hence it is not run in a thread beside
+    training (`dataset.loading`). It works image by image: a flip takes ten times as long as expkit's own.
 
     Args:
         spec: supplied; inputs must be images.
@@ -35,6 +35,8 @@ class PaddleTransform:
     Example:
         >>> PaddleTransform(spec, of=[paddle.vision.transforms.ColorJitter(brightness=0.4)])  # doctest: +SKIP
     """
+
+    draws_globally = True
 
     def __init__(
         self, spec: DataSpec, *, of: list[dict[str, object]] = (), image: Literal["pil", "rgb", "array"] = "pil"

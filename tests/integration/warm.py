@@ -91,7 +91,8 @@ def same(one: Path, other: Path) -> None:
     assert found.identical, found
     for which in ("last", "best"):
         states = [CheckpointFolder(folder / "checkpoints").load(which) for folder in (one, other)]
-        assert [str(difference) for difference in compare_states(*states)] == []
+        found = [str(difference) for difference in compare_states(*states)]
+        assert found == [], f"{which}: {found}"
 
 
 @contextmanager

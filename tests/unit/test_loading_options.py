@@ -33,6 +33,28 @@ def test_auto_prefetches_where_a_batch_costs_more_than_a_copy(wanted, in_memory,
     assert choose(wanted, in_memory=in_memory, augmented=augmented) == mode
 
 
+@pytest.mark.parametrize("wanted", ["auto", "prefetch"])
+def test_what_draws_from_global_generators_is_not_run_beside_training(wanted, caplog):
+    assert choose(wanted, in_memory=True, augmented=True, drawing=["PaddleTransform"]) == "sync"
+    assert ("PaddleTransform draws from Python's and NumPy's global generators" in caplog.text) is (
+        wanted == "prefetch"
+    )
+
+
+@on_linux
+def test_workers_have_global_generators_of_their_own():
+    assert choose("workers", in_memory=True, augmented=True, drawing=["PaddleTransform"]) == "workers"
+
+
+def test_a_transform_says_that_it_draws_globally(tmp_path):
+    of = "transforms.paddle_transform.of=[{_target_: paddle.vision.transforms.BrightnessTransform, value: 0.4}]"
+    chosen = ["+experiment=mnist_cnn", "dataset.download=false", "dataset.limit=64"]
+    for transforms, mode in (("shift", "prefetch"), ("shift,paddle_transform", "sync")):
+        options = [of] if "paddle" in transforms else []
+        made = prepare(compose([*chosen, f"transforms=[{transforms}]", *options]))
+        assert made.batches["train"].loading.mode == mode
+
+
 def test_without_worker_processes_prefetch_takes_their_place_and_says_so(monkeypatch, caplog):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert choose("workers", in_memory=True, augmented=False) == "prefetch"
