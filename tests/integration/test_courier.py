@@ -100,6 +100,7 @@ def test_a_run_begins_without_its_store_and_finds_it_later(
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 0.5})
 
 
+@pytest.mark.slow
 def test_a_courier_that_is_killed_costs_the_run_nothing(
     tmp_path: Path, courier: Courier, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -161,6 +162,7 @@ def test_where_no_process_can_be_started_a_thread_sends(
     assert "no process of its own can be started" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_finish_that_ctrl_c_tore_is_made_good_by_the_next(tmp_path: Path, courier: Courier) -> None:
     tracker = open_tracker(settings(tmp_path), tmp_path / NAME, params={}, tags={}, courier=courier)
     (pid,) = children(os.getpid())
