@@ -77,7 +77,8 @@ class CheckpointFolder:
         sync = not start_of_the_system() or self._clock() - self._synced_at >= self._sync_every
         facts = {"best": best, "monitored": snapshot.run.get("monitored", {})}
         try:
-            index, name = self._index(), self._free_name(name)
+            known = self._read_index()
+            index, name = self._taken_up(known), self._free_name(name)
             self._begin(unfinished, sync=sync)
             write_snapshot(unfinished, snapshot, sync=sync)
             index = self._shortened(index.followed_by(name, **facts))
@@ -98,7 +99,7 @@ class CheckpointFolder:
         if sync:
             self._prune(index.names())
         else:
-            self._prune(index.names() | self._read_index().names(), spare=True)
+            self._prune(index.names() | known.names(), spare=True)
         return self.folder / name
 
     def secure(self) -> None:
@@ -227,7 +228,9 @@ class CheckpointFolder:
 
     def _index(self) -> Index:
         """Read the index; a folder that is newer than its last one is the last one."""
-        index = self._read_index()
+        return self._taken_up(self._read_index())
+
+    def _taken_up(self, index: Index) -> Index:
         for name in reversed(self._newer(index)):
             index = index.followed_by(name, **(self._known.get(name) or _facts(self.folder / name)))
         return index
