@@ -19,7 +19,7 @@ from expkit.sweeping.results import Entry, metric_names, rules, typed_values
 from expkit.sweeping.standing import NOTHING, Aim, Before, aim_of
 from expkit.sweeping.summary import METRICS, summary
 from expkit.tracking import tags as names
-from expkit.tracking.journal import last_steps
+from expkit.tracking.journal import recorded_points
 from expkit.tracking.operations import EXPERIMENT_ID, RUN_ID
 from expkit.tracking.view import sweep_page, sweep_state, sweep_view
 
@@ -127,7 +127,8 @@ class ParentRun(NoParent):
     def __init__(self, sweep: Sweep, tracker: tracking.Tracker) -> None:
         self._sweep, self._tracker = sweep, tracker
         self._board = Board(sweep.jobs, sweep.before, sweep.aim)
-        self._ends = max(last_steps(sweep.folder).values(), default=0)
+        self._recorded = recorded_points(sweep.folder)
+        self._ends = max(self._recorded.steps.values(), default=0)
 
     def tags(self, number: int) -> dict[str, str]:
         """Return the tags that nest a job's run in this one."""
@@ -172,7 +173,7 @@ class ParentRun(NoParent):
         self._ends += 1
         over = [row for row in self._board.over if row.outcome is not None and row.outcome.status != KILLED]
         best = {} if self._board.best is None else {"sweep/best": self._board.best.value}
-        self._tracker.log_metrics({"sweep/jobs_done": float(self._sweep.before.done + len(over)), **best}, self._ends)
+        self._log({"sweep/jobs_done": float(self._sweep.before.done + len(over)), **best}, self._ends)
 
     def finish(
         self,
@@ -196,8 +197,8 @@ class ParentRun(NoParent):
         best = entries[0] if entries and entries[0].metrics and rules(entries) else None
         if best is not None:
             ranks = {"sweep/best": best.value} if best.status == FINISHED and best.value is not None else {}
-            self._tracker.log_metrics(ranks, self._ends)
-            self._tracker.log_metrics(_as_logged(best.metrics), 0)
+            self._log(ranks, self._ends)
+            self._log(_as_logged(best.metrics), 0)
             self._tracker.mark_best(run_id(best.folder))
         if entries:
             page = sweep_page(EXPERIMENT_ID, self._sweep.id)
@@ -220,6 +221,13 @@ class ParentRun(NoParent):
             self._tracker.finish("FAILED", failed or f"{len(bad)} of {len(entries)} jobs failed")
         else:
             self._tracker.finish("FINISHED")
+
+    def _log(self, values: Mapping[str, float], step: int) -> None:
+        """Record points, each once: the end repeats the last job's, and a start that finds all done the one before."""
+        new = {name: value for name, value in values.items() if not self._recorded.ends_with(name, step, value)}
+        self._recorded.last.update({name: (step, value) for name, value in new.items()})
+        if new:
+            self._tracker.log_metrics(new, step)
 
 
 def open_parent(sweep: Sweep) -> ParentRun:

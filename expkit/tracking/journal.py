@@ -151,15 +151,40 @@ def beginning(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def last_steps(folder: Path) -> dict[str, int]:
-    """Return the last step of each metric in a journal."""
-    found: dict[str, int] = {}
+class Recorded(NamedTuple):
+    """What a journal has of each metric, by its name.
+
+    Attributes:
+        steps: the largest step.
+        last: step and value of the point that was recorded last.
+    """
+
+    steps: dict[str, int]
+    last: dict[str, tuple[int, float]]
+
+    def ends_with(self, name: str, step: int, value: float) -> bool:
+        """Whether a metric's last point is this one."""
+        known = self.last.get(name)
+        return (
+            known is not None and known[0] == step and (known[1] == value or (known[1] != known[1] and value != value))
+        )
+
+
+def recorded_points(folder: Path) -> Recorded:
+    """Return what a journal has of each metric.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    steps: dict[str, int] = {}
+    last: dict[str, tuple[int, float]] = {}
     for operation in read_journal(folder):
         if operation.what == METRICS:
             step = operation.facts["step"]
-            for name in operation.facts["values"]:
-                found[name] = max(step, found.get(name, step))
-    return found
+            for name, value in operation.facts["values"].items():
+                steps[name] = max(step, steps.get(name, step))
+                last[name] = (step, value)
+    return Recorded(steps, last)
 
 
 def is_open(folder: Path) -> bool:

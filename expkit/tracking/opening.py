@@ -12,7 +12,7 @@ from expkit.errors import TrackingError
 from expkit.tracking.carrier import Carrier
 from expkit.tracking.copies import original_of, part_from_original
 from expkit.tracking.courier import Courier, RemoteCarrier
-from expkit.tracking.journal import BEGIN, JOURNAL, REOPEN, Journal, last_steps, now_ms
+from expkit.tracking.journal import BEGIN, JOURNAL, REOPEN, Journal, now_ms, recorded_points
 from expkit.tracking.operations import MAX_PARAM, tidy
 from expkit.tracking.schema_lock import database_file
 from expkit.tracking.store import StoreSettings, remember_store, resolve_uri, user_name
@@ -94,7 +94,7 @@ def reopen_tracker(
         logger.warning("%s is a copy of %s, which is still there: it becomes a run of its own.", folder, original)
         part_from_original(folder)
     carrier = _ready(settings, folder, courier)
-    seen = last_steps(folder) if replays else {}
+    seen = recorded_points(folder) if replays else None
     if carrier is not None and carrier.is_connected:
         carrier.find_run()
     journal = Journal(folder)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from expkit.spec import DataSpec
 from expkit.tracking.carrier import Carrier
-from expkit.tracking.journal import END, Journal, now_ms
+from expkit.tracking.journal import END, Journal, Recorded, now_ms
 from expkit.tracking.left_behind import Marker
 from expkit.tracking.model import EXAMPLE, why_not_servable
 from expkit.tracking.operations import RUN_ID, tidy
@@ -26,7 +26,7 @@ log_told = logging.getLogger("expkit.told")
 """What a user is to see of what is not a warning."""
 
 RESULTS = ("test/", "valid/best_epoch")
-"""Metrics that are measured once, at a run's end, at step 0: a run that goes on measures them anew."""
+"""Metrics that are measured at a run's end, at step 0: one that goes on measures them anew, maybe of other weights."""
 DIGEST = 8
 """Characters, as in MLflow's own digests (36 at most); the whole fingerprint is a tag."""
 
@@ -40,13 +40,13 @@ class Tracker:
     Args:
         journal: of the run.
         carrier: brings it into a store; None where the run is tracked in its folder only.
-        seen: last step of each metric that the journal has: what a run goes through again is not recorded twice.
+        seen: what the journal has of each metric: what a run goes through again is not recorded twice.
     """
 
-    def __init__(self, journal: Journal, carrier: Carrier | None, seen: Mapping[str, int] | None = None) -> None:
+    def __init__(self, journal: Journal, carrier: Carrier | None, seen: Recorded | None = None) -> None:
         self._journal, self._carrier = journal, carrier
         self._folder = journal.path.parent
-        self._seen = dict(seen or {})
+        self._seen = seen
         self._finished = False
         self._marker = None if carrier is None else Marker(carrier.settings.runs_dir, self._folder)
         if carrier is not None:
@@ -82,8 +82,8 @@ class Tracker:
         What a run had recorded before it was interrupted is not recorded twice when it goes that way again.
         """
         new = {key: float(value) for key, value in values.items()}
-        if self._seen:
-            new = {k: value for k, value in new.items() if step > self._seen.get(k, -1) or k.startswith(RESULTS)}
+        if self._seen is not None:
+            new = {key: value for key, value in new.items() if _is_news(self._seen, key, value, step)}
         if new:
             self._journal.append_metrics(new, step, now_ms())
 
@@ -248,3 +248,10 @@ class Tracker:
         """Return a path as it lies in the run's folder, so that the folder can be moved."""
         whole, folder = path.absolute(), self._folder.absolute()
         return whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else str(whole)
+
+
+def _is_news(seen: Recorded, name: str, value: float, step: int) -> bool:
+    """Whether a run that goes on has a point to tell: a later one, or another result than last time."""
+    if step > seen.steps.get(name, -1):
+        return True
+    return step == 0 and name.startswith(RESULTS) and not seen.ends_with(name, step, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +223,22 @@ def test_what_goes_another_way_again_is_recorded_once(tmp_path: Path) -> None:
     run = client(tmp_path).get_run(again.run_id)
     assert run.info.status == "FINISHED"
     assert "status.reason" not in run.data.tags
+
+
+def test_results_that_are_measured_again_are_recorded_once_and_others_are_new_points(tmp_path: Path) -> None:
+    folder = tmp_path / "demo" / "20260101-120000-abcdef"
+    results = [{"test/loss": math.nan, "test/accuracy": 0.5, "valid/best_epoch": 1.0}] * 3  # killed twice after these
+    results.append({"test/loss": 0.25, "test/accuracy": 0.5, "valid/best_epoch": 2.0})  # trained for longer
+    for number, result in enumerate(results):
+        make = reopen_tracker if number else partial(open_tracker, params={}, tags={})
+        tracker = make(settings(tmp_path), folder)
+        tracker.log_metrics({"test/curve": 1.0}, 5)  # of a callback, which has more than one point
+        tracker.log_metrics({**result, "test/curve": 1.0}, 0)
+        tracker.close()
+    assert points(tmp_path, tracker.run_id, "test/accuracy") == [(0, 0.5)]
+    assert points(tmp_path, tracker.run_id, "valid/best_epoch") == [(0, 1.0), (0, 2.0)]
+    assert len(points(tmp_path, tracker.run_id, "test/loss")) == 2
+    assert sorted(points(tmp_path, tracker.run_id, "test/curve")) == [(0, 1.0), (5, 1.0)]
 
 
 def test_a_line_that_a_crash_cut_short_costs_that_line_only(tmp_path: Path) -> None:

@@ -117,6 +117,8 @@ def test_the_runs_of_the_jobs_are_nested_in_that_of_the_sweep_which_has_its_resu
     assert stored.data.params == {"experiment": "mnist_cnn", "seed": "1"}
     assert stored.data.metrics["valid/best_accuracy"] == stored.data.metrics["sweep/best"] == 0.9
     assert stored.data.metrics["sweep/jobs_done"] == 2
+    best = [(point.step, point.value) for point in sweeping.client.get_metric_history(sweeping.own, "sweep/best")]
+    assert sorted(best) == [(1, 0.8), (2, 0.9)], "the end does not repeat the last point"
     tags = stored.data.tags
     assert (tags["sweep.varies"], tags["sweep.jobs"], tags["sweep.best_run_id"]) == ("optimizer", "2", second)
     assert "optimizer=sgd,adam" in tags["command"]
@@ -175,8 +177,11 @@ def test_the_best_so_far_and_its_steps_go_on_in_a_resumed_sweep(sweeping: Sweepi
     for name, values in (("sweep/best", {0.8}), ("sweep/jobs_done", {1, 2})):
         history = sorted(sweeping.client.get_metric_history(sweeping.own, name), key=lambda point: point.timestamp)
         steps = [point.step for point in history]
-        assert steps == sorted(steps)
+        assert steps == sorted(set(steps))
         assert {point.value for point in history} == values
+    open_parent(sweeping.sweep).finish(of_jobs(sweeping.jobs, sweeping.outcomes))  # nothing was left to do
+    for name in ("sweep/best", "test/accuracy"):
+        assert len(sweeping.client.get_metric_history(sweeping.own, name)) == (2 if name == "sweep/best" else 1)
 
 
 def test_a_sweep_fails_with_one_of_its_jobs(sweeping: Sweeping) -> None:

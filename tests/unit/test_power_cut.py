@@ -17,7 +17,7 @@ from expkit.api import EpochEnd, FitEnd, LearnerState, StepEnd
 from expkit.callbacks import CheckpointCallback, History, checkpoints_in, read_epochs, read_steps
 from expkit.checkpoint import CheckpointFolder, Snapshot
 from expkit.errors import CheckpointError
-from expkit.tracking.journal import Journal, last_steps
+from expkit.tracking.journal import Journal, recorded_points
 from expkit.trainer import Monitor
 
 LONG = 3600.0
@@ -223,7 +223,7 @@ def hold(run: Path) -> int:
         assert folder.load("best").progress["epoch"] == last["best_epoch"]
     assert [step for step, _, _ in read_steps(run)][: last["step"]] == list(range(1, last["step"] + 1))
     assert [one["epoch"] for one in read_epochs(run)][: last["validated"]] == list(range(1, last["validated"] + 1))
-    assert last_steps(run)["loss"] >= last["step"]
+    assert recorded_points(run).steps["loss"] >= last["step"]
     return int(last["step"])
 
 
