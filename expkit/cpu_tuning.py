@@ -25,6 +25,7 @@ _AVX512 = {"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"}
 _AVX2 = {"avx2", "fma"}
 _AMD = ("AuthenticAMD", "HygonGenuine")
 _applied: tuple[bool, dict[str, str]] | None = None
+_mode: Any = None
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -52,8 +53,12 @@ def quiet_import() -> Iterator[None]:
 
 def import_paddle() -> Any:
     """Import Paddle quietly."""
+    global _mode
     with quiet_import():
         import paddle
+    if _mode is None:
+        # What makes tensors compute at once belongs to the thread that imports Paddle, and would end with it: for all.
+        _mode = getattr(paddle.base.framework.global_var, "_functional_dygraph_context_manager", None)
     return paddle
 
 

@@ -18,6 +18,8 @@ def select(name: str, index: int = 0, threads: int = 1) -> str:
         DeviceError: a GPU is asked for and there is none, or not that many.
     """
     paddle = import_paddle()
+    if not paddle.in_dynamic_mode():  # by the program that calls us, or for it imported Paddle in a thread that is gone
+        paddle.disable_static()
     paddle.base.core.set_num_threads(threads)
     gpus = paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
     if name == "gpu" or (name == "auto" and gpus):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import paddle
 import pytest
 
@@ -52,3 +55,26 @@ def test_a_gpu_that_is_not_there_is_refused(machine, gpus, cuda, index, message)
     with pytest.raises(DeviceError, match=message):
         device.select("gpu", index)
     assert chosen == []
+
+
+def test_a_program_that_builds_graphs_gets_runs_that_compute_at_once():
+    paddle.enable_static()
+    try:
+        device.select("cpu")
+        assert paddle.in_dynamic_mode()
+    finally:
+        paddle.disable_static()
+
+
+@pytest.mark.slow
+def test_a_thread_that_imports_paddle_and_ends_leaves_it_whole():
+    program = """
+import threading
+from expkit.cpu_tuning import import_paddle
+from expkit.device import select
+thread = threading.Thread(target=select, args=("cpu",))
+thread.start()
+thread.join()
+assert import_paddle().in_dynamic_mode()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
