@@ -1,27 +1,22 @@
-"""A process of a sweep, as the sweep sees it: started on a slot, given orders, heard by a thread, and killed."""
+"""A process of a sweep, as the sweep sees it: started on a slot, and heard by a queue."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Mapping
 from typing import Any
 
-from expkit.processes import kill_group, killed_by
+from expkit.line_process import LineProcess
+from expkit.processes import killed_by
 from expkit.sweeping.slots import Slot
 
 SERVER, WORKER = "expkit.sweeping.server", "expkit.sweeping.worker"
-_LAST = 3.0
-"""Seconds that a process, whose pipe is closed already, may take to end."""
 
 
-class Process:
+class Process(LineProcess):
     """A server, which forks a child for each order, or a worker, which does one order itself.
 
     Args:
@@ -32,60 +27,21 @@ class Process:
 
     Attributes:
         forks: as above.
-        pid: of itself.
     """
 
     def __init__(
         self, slot: Slot, heard: queue.Queue[tuple[Process, Any]], environment: Mapping[str, str], *, forks: bool
     ) -> None:
-        self.forks = forks
+        self.forks, self._heard = forks, heard
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         own = slot.environment()
         visible = {"CUDA_VISIBLE_DEVICES": own["CUDA_VISIBLE_DEVICES"]}
-        cores = ",".join(map(str, slot.cores or ()))
-        self._popen = subprocess.Popen(
-            [sys.executable, "-m", SERVER if forks else WORKER, "--parent", str(os.getpid()), "--cores", cores],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env={**os.environ, **own, **environment, **visible},
-            # The terminal's Ctrl-C is meant for the sweep, which tells its jobs.
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
-        self.pid = self._popen.pid
-        self._thread = threading.Thread(target=self._hear, args=(heard,), name=f"expkit-slot-{self.pid}", daemon=True)
-        self._thread.start()
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Send an order or an answer; to a process that is dead, nothing."""
-        assert self._popen.stdin is not None
-        with contextlib.suppress(OSError, ValueError):
-            self._popen.stdin.write(json.dumps(message).encode() + b"\n")
-            self._popen.stdin.flush()
-
-    def is_alive(self) -> bool:
-        """Whether it has not ended."""
-        return self._popen.poll() is None
-
-    def kill(self) -> None:
-        """Kill it, and all of its group."""
-        if self.is_alive():
-            kill_group(self.pid)
+        program = ["-m", SERVER if forks else WORKER, "--cores", ",".join(map(str, slot.cores or ()))]
+        super().__init__(program, {**own, **environment, **visible}, self._errors)
 
     def close(self) -> int:
-        """Wait for its end, and kill it if need be; returns its exit code, negative for a signal."""
-        with contextlib.suppress(OSError):
-            if self._popen.stdin is not None:
-                self._popen.stdin.close()
-        try:
-            code = self._popen.wait(_LAST)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            code = self._popen.wait()
-        self._thread.join(_LAST)
-        if not self._thread.is_alive() and self._popen.stdout is not None:
-            self._popen.stdout.close()
+        """As of `LineProcess`."""
+        code = super().close()
         self._errors.close()
         return code
 
@@ -98,15 +54,8 @@ class Process:
             return next((line.strip() for line in reversed(lines) if line.strip()), "")
         return ""
 
-    def _hear(self, heard: queue.Queue[tuple[Process, Any]]) -> None:
-        assert self._popen.stdout is not None
-        with contextlib.suppress(ValueError):  # closed, since it did not end by itself
-            for line in self._popen.stdout:
-                with contextlib.suppress(ValueError):  # half a line, of a process that was killed
-                    message = json.loads(line)
-                    if isinstance(message, dict):
-                        heard.put((self, message))
-        heard.put((self, None))
+    def _hear(self, message: dict[str, Any] | None) -> None:
+        self._heard.put((self, message))
 
 
 def ending_of(code: int, out_of_memory: bool = False) -> str:

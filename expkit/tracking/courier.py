@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
 import queue
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from expkit.errors import TrackingError
+from expkit.line_process import LineProcess
 from expkit.processes import killed_by
 from expkit.tracking.carrier import Carrier
 from expkit.tracking.sent import Sent
 from expkit.tracking.store import StoreSettings, logger
-
-_LAST = 3.0
-"""Seconds that the process may take to end when there is nothing more to do."""
 
 _LOOK = 0.1
 """Seconds between two looks whether a signal has come."""
@@ -34,7 +28,7 @@ _PROGRAM = (
 """Imports from where this process does, whatever program that is; its path is handed over."""
 
 
-class Courier:
+class Courier(LineProcess):
     """Starts the process at once, so that it imports MLflow while this one imports Paddle; ends it with its context.
 
     It dies with this process, in whatever way that ends. What it logs and prints is logged and printed here.
@@ -47,22 +41,14 @@ class Courier:
     """
 
     def __init__(self, uri: str | None) -> None:
-        remote = uri is not None and uri.startswith(("http://", "https://"))
-        told = ["--parent", str(os.getpid()), *(["--server"] if remote else [])]
-        self._popen = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, "\n".join(_path()), *told],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # which would set memory aside for each core
-            start_new_session=True,  # Ctrl-C is for us to hear, who then have the run's end sent
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._asked = 0
         self._closing = False
         self._heard, self._end = 0, ""
-        self._thread = threading.Thread(target=self._hear, name="expkit-courier", daemon=True)
-        self._thread.start()
+        remote = uri is not None and uri.startswith(("http://", "https://"))
+        program = ["-c", _PROGRAM, "\n".join(_path()), *(["--server"] if remote else [])]
+        # A BLAS would set memory aside for each core.
+        super().__init__(program, {"OPENBLAS_NUM_THREADS": "1"})
 
     def __enter__(self) -> Courier:
         """Return itself."""
@@ -72,28 +58,13 @@ class Courier:
         """End the process, whatever it does."""
         self._closing = True
         if self._asked == 0:  # it may still import
-            self._popen.kill()
-        with contextlib.suppress(OSError):
-            if self._popen.stdin is not None:
-                self._popen.stdin.close()
-        try:
-            self._popen.wait(_LAST)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            self._popen.wait()
-        self._thread.join(_LAST)
-        if self._popen.stdout is not None and not self._thread.is_alive():
-            self._popen.stdout.close()
+            self.kill()
+        self.close()
 
     def ask(self, what: str, **facts: Any) -> dict[str, Any] | None:
         """Have the process do something, and wait for its answer; None where the process is dead."""
         self._asked += 1
-        stdin = self._popen.stdin
-        try:
-            assert stdin is not None
-            stdin.write(json.dumps({"number": self._asked, "do": what, "with": facts}).encode() + b"\n")
-            stdin.flush()
-        except (OSError, ValueError):
+        if not self.send({"number": self._asked, "do": what, "with": facts}):
             return None
         while (answer := self._next()) is not None:
             if answer["number"] == self._asked:  # else an answer to a question that a signal broke off
@@ -110,34 +81,24 @@ class Courier:
             heard, looks = self._heard, looks + 1 if self._heard == heard else 0
             if looks * _LOOK > _SILENT:
                 self._end = f"no sign of life for {_SILENT:.0f} s"
-                self._popen.kill()
+                self.kill()
 
-    def _hear(self) -> None:
-        assert self._popen.stdout is not None
-        try:
-            with contextlib.suppress(ValueError):  # closed, since it did not end by itself
-                for line in self._popen.stdout:
-                    self._heard += 1
-                    with contextlib.suppress(ValueError):  # half a line, of a process that was killed
-                        self._take(json.loads(line))
-        finally:
-            self._answers.put(None)
-        if not self._closing:
+    def _hear(self, message: dict[str, Any] | None) -> None:
+        self._heard += 1
+        if message is None or "number" in message:
+            self._answers.put(message)
+        elif "log" in message:
+            name, level, text = message["log"]
+            logging.getLogger(name).log(level, "%s", text)
+        elif "print" in message:
+            with contextlib.suppress(Exception):  # a full disk, nobody who reads, or no stderr at all
+                sys.stderr.write(message["print"])
+        if message is None and not self._closing:
             logger.warning(
                 "The process that sends to the tracking store has ended (%s). The run goes on without it; what it "
                 "records is in its folder, and is sent from here in the end.",
                 self._ending(),
             )
-
-    def _take(self, said: dict[str, Any]) -> None:
-        if "number" in said:
-            self._answers.put(said)
-        elif "log" in said:
-            name, level, text = said["log"]
-            logging.getLogger(name).log(level, "%s", text)
-        elif "print" in said:
-            with contextlib.suppress(Exception):  # a full disk, nobody who reads, or no stderr at all
-                sys.stderr.write(said["print"])
 
     def _ending(self) -> str:
         """Say how the process ended: "killed by SIGKILL"."""

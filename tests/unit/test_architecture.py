@@ -56,6 +56,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.identity",
         "expkit.interrupts",
         "expkit.line",
+        "expkit.line_process",
         "expkit.loading",
         "expkit.metrics",
         "expkit.option_types",
