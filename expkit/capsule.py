@@ -14,6 +14,7 @@ Nothing in it is unpickled or executed.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -22,12 +23,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from expkit.api import Array
 from expkit.diagnosis import Diagnosis
 from expkit.errors import CheckpointError
 from expkit.files import sync_folder
 from expkit.inspection import Origin, Row, trouble_table
 from expkit.snapshot import Snapshot, read_json, read_snapshot, write_snapshot
+from expkit.tensor_file import read_tensors, write_tensors
 
 FORMAT = 1
 REPORT = "report.txt"
@@ -80,12 +84,12 @@ def write_capsule(folder: Path, run: Path, capsule: Capsule) -> None:
         capsule: what to keep.
 
     Raises:
+        CheckpointError: the batch is of a dtype that cannot be kept.
         OSError: it cannot be written; nothing of it is left then.
     """
-    from safetensors.numpy import save
-
-    contents = {_BATCH: save({"inputs": capsule.inputs, "targets": capsule.targets})}
-    contents |= {name: (run / name).read_bytes() for name in _OF_RUN}
+    batch = io.BytesIO()
+    write_tensors(batch, {"inputs": capsule.inputs, "targets": capsule.targets})
+    contents = {_BATCH: batch.getvalue(), **{name: (run / name).read_bytes() for name in _OF_RUN}}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     facts = {
         "format": FORMAT,
@@ -116,19 +120,17 @@ def read_capsule(folder: Path) -> Capsule:
     Raises:
         CheckpointError: the folder is none, or a file in it is missing or damaged; names the file.
     """
-    from safetensors.numpy import load
-
     if not (folder / _FACTS).is_file():
         raise CheckpointError(f"{folder} is no capsule: there is no {_FACTS} in it. Capsules are in RUN/capsules/.")
     facts = read_json(folder / _FACTS)
     if facts.get("format") != FORMAT:
         raise CheckpointError(f"{folder} has format {facts.get('format')!r}; this expkit reads format {FORMAT}.")
     try:
-        batch = load(_checked(folder, facts["sha256"])[_BATCH])
+        batch = read_tensors(np.frombuffer(bytearray(_checked(folder, facts["sha256"])[_BATCH]), np.uint8))
         diagnosis = Diagnosis(Origin(**facts["origin"]), [Row(**row) for row in facts["rows"]])
         kept = {name: facts[name] for name in ("found", "kind", "place", "exact", "steps_per_epoch")}
         inputs, targets = batch["inputs"], batch["targets"]
-    except (KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / _FACTS} is damaged: {error}.") from error
     return Capsule(**kept, inputs=inputs, targets=targets, snapshot=read_snapshot(folder / _STATE), diagnosis=diagnosis)
 

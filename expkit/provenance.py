@@ -26,7 +26,6 @@ PACKAGES = (
     "hydra-core",
     "omegaconf",
     "mlflow",
-    "safetensors",
 )
 GIT_SECONDS = 10
 MOST_UNTRACKED = 50

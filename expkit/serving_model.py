@@ -1,6 +1,6 @@
 """What answers when an exported model is loaded from MLflow: `mlflow.pyfunc.load_model(uri).predict(raw)`.
 
-This file is never imported by expkit. MLflow copies it beside the model and runs it there, so it needs only MLflow,
+MLflow copies this file beside the model and runs it there, so it imports nothing of expkit: it needs only MLflow,
 NumPy, pandas, PyYAML, Pillow for images, the model's own runtime, and the copies of `predict.py` and `preprocess.py` in
 the export.
 """
@@ -67,18 +67,7 @@ class ExportedModel(mlflow.pyfunc.PythonModel):
         raw = self._rows(model_input, list(columns)) if columns else self._images(model_input)
         with self._one_at_a_time:
             answers = self._answers(raw)
-        if answers and "values" in answers[0]:
-            return pd.DataFrame([answer["values"] for answer in answers])
-        return pd.DataFrame(
-            [
-                {
-                    "label": answer["label"],
-                    "probability": answer["probability"],
-                    **{f"p({label})": value for label, value in answer["probabilities"].items()},
-                }
-                for answer in answers
-            ]
-        )
+        return table(answers)
 
     def _images(self, model_input: Any) -> np.ndarray:
         """Return raw [N, H, W] or [N, H, W, 3] uint8 from files or pixels."""
@@ -139,6 +128,22 @@ class ExportedModel(mlflow.pyfunc.PythonModel):
         if missing := [name for name in columns if name not in model_input]:
             raise _refused(f"no column {', '.join(missing)}; expected {', '.join(columns)}")
         return np.array([_numbers(name, model_input[name]) for name in columns], dtype=np.float64).T
+
+
+def table(answers: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return answers as `ExportedModel.predict` gives them."""
+    if answers and "values" in answers[0]:
+        return pd.DataFrame([answer["values"] for answer in answers])
+    return pd.DataFrame(
+        [
+            {
+                "label": answer["label"],
+                "probability": answer["probability"],
+                **{f"p({label})": value for label, value in answer["probabilities"].items()},
+            }
+            for answer in answers
+        ]
+    )
 
 
 def _numbers(column: str, values: Iterable[Any]) -> list[float]:

@@ -13,7 +13,7 @@ from expkit.reproduction.recorded import Recorded
 from expkit.reproduction.work_tree import CodeChange
 
 ANYTHING, ROUNDING, HARDLY = "anything", "rounding", "hardly anything"
-_UNLIKELY = {"mlflow", "hydra-core", "omegaconf", "safetensors"}
+_UNLIKELY = {"mlflow", "hydra-core", "omegaconf"}
 _MACHINE = {
     "device": "device",
     "gpu": "GPU",

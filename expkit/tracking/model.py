@@ -236,18 +236,16 @@ def _signature(export_folder: Path) -> Any:
     Raises:
         UnusableExportError: they are not.
     """
-    import pandas as pd
     from mlflow.models import ModelSignature, infer_signature
+
+    from expkit.serving_model import table
 
     about = read_about(export_folder) if "sha256" in _read_about(export_folder) else {}
     if not about:
         return None
     target = from_description(about["target"])
-    (answer,) = target.decode(np.zeros((1, target.outputs), np.float32))
-    # As `serving_model.py` writes answers.
-    scores = {f"p({label})": value for label, value in answer.get("probabilities", {}).items()}
-    row = answer.get("values") or {"label": answer["label"], "probability": answer["probability"], **scores}
-    return ModelSignature(_input_schema(about["input"]), infer_signature(model_output=pd.DataFrame([row])).outputs)
+    answers = table(target.decode(np.zeros((1, target.outputs), np.float32)))
+    return ModelSignature(_input_schema(about["input"]), infer_signature(model_output=answers).outputs)
 
 
 def _takes(described: Mapping[str, Any]) -> str:
