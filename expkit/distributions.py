@@ -14,6 +14,10 @@ from expkit.api_version import VERSION
 
 API = "expkit.api"
 """Group in which a distribution names the plugin API that it was written for: `"1.3" = "acme"`."""
+NOT_PACKAGED = "(not packaged)"
+"""In the place of the version of what is in no distribution."""
+_OURS = re.compile(r"expkit(\..*|[_:/ -]\w*)?", re.IGNORECASE)
+"""Groups that are meant for expkit, also where they are not written as ours are: "expkit_models"."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Plugin:
     Attributes:
         name: of the distribution.
         version: of it.
-        points: its entry points in groups of expkit.
+        points: its entry points in groups of expkit, or of what is taken for one.
         requires: its dependencies, as its metadata state them.
         summary: one line of its metadata.
         trouble: why its metadata could not be read; empty where they could.
@@ -35,6 +39,11 @@ class Plugin:
     requires: tuple[str, ...] = ()
     summary: str = ""
     trouble: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is none, but a file of the user's own."""
+        return self.version == NOT_PACKAGED
 
     @property
     def api(self) -> list[str]:
@@ -133,7 +142,7 @@ def _plugins() -> dict[str, Plugin]:
 def _points(dist: Distribution) -> tuple[tuple[EntryPoint, ...], str]:
     """Return a distribution's entry points in our groups, or why they cannot be read: it must not take others down."""
     try:
-        return tuple(point for point in dist.entry_points if point.group.startswith("expkit.")), ""
+        return tuple(point for point in dist.entry_points if _OURS.fullmatch(point.group)), ""
     except Exception:  # noqa: BLE001 - importlib.metadata raises whatever a damaged file leads it to
         pass
     try:

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from expkit import registry
-from expkit.distributions import Plugin, misfit, plugins
+from expkit import own_code, registry
+from expkit.distributions import NOT_PACKAGED, Plugin, misfit, plugins
 from expkit.doctor.children import Answer, Step, answers_of
 from expkit.errors import PluginError, did_you_mean
 from expkit.processes import usable_cores
@@ -101,27 +101,41 @@ def examine_plugins(names: Sequence[str] = (), *, load: bool = True, seconds: fl
     """Look at distributions.
 
     Args:
-        names: only these; all when empty.
+        names: only these; all when empty. Files in the folder of components count as distributions.
         load: whether their components are imported.
         seconds: longest import of one component.
 
     Raises:
-        PluginError: no distribution of such a name announces anything.
+        PluginError: no distribution of such a name announces anything, and there is no such file.
     """
-    chosen = [_named(name) for name in names] if names else plugins()
+    chosen = [named(name) for name in names] if names else [*plugins(), *own_files()]
     if not load:
         return [_report(plugin, {}) for plugin in chosen]
     with ThreadPoolExecutor(max(1, len(usable_cores()))) as pool:
         return list(pool.map(lambda plugin: _report(plugin, _loaded(plugin, seconds)), chosen))
 
 
-def _named(name: str) -> Plugin:
-    known = {plugin.name: plugin for plugin in plugins()}
+def own_files() -> list[Plugin]:
+    """Return the files in the folder of components, of which each is told as a distribution is."""
+    words = [kind.entry_point_group.removeprefix("expkit.") for kind in registry.KINDS]
+    found = {one.file: "" for ones in own_code.components(words).values() for one in ones}
+    found |= {file: f"it cannot be read: {why}" for file, why in own_code.broken_files(words)}
+    return [Plugin(file, NOT_PACKAGED, trouble=trouble) for file, trouble in sorted(found.items())]
+
+
+def named(name: str) -> Plugin:
+    """Return the distribution of this name, or the file in the folder of components.
+
+    Raises:
+        PluginError: there is none.
+    """
+    known = {plugin.name: plugin for plugin in (*plugins(), *own_files())}
     found = next((plugin for plugin in known.values() if plugin.is_called(name)), None)
     if found is None:
         raise PluginError(
             f"no distribution {name!r} announces anything to expkit.{did_you_mean(name, known)} Known: "
-            f"{', '.join(known)}. One that was just written needs its `pip install -e .`."
+            f"{', '.join(known)}. One that was just written needs its `pip install -e .`. "
+            "Of one component it is KIND/NAME, such as model/cnn."
         )
     return found
 
@@ -157,19 +171,18 @@ def _by_source(plugin: Plugin, entry: Entry) -> Health:
         cause = str(error).partition("cannot be used: ")[2] or str(error)
         told, _, advice = cause.rpartition(". ") if ". " in cause else (cause, "", "")
         return Health("broken", told, advice)
-    rivals = [one for one in registry.entries(entry.kind)[entry.name] if one is not entry]
-    if rivals:
-        others = " and ".join(f"{one.distribution} {one.version}" for one in rivals)
-        less = rivals[0].distribution if plugin.name == "expkit" else plugin.name
-        advice = f"Have an entry point renamed, or uninstall one: pip uninstall {less}"
-        return Health("clashing", f"the same name is announced by {others}, so that neither can be chosen", advice)
+    rivals = registry.entries(entry.kind)[entry.name]
+    if len(rivals) > 1:
+        others = " and ".join(f"{one.distribution} {one.version}" for one in rivals if one != entry)
+        told = f"the same name is announced by {others}, so that neither can be chosen"
+        return Health("clashing", told, registry.way_out(rivals))
     return Health()
 
 
 def _report(plugin: Plugin, answers: dict[Entry, Answer]) -> Report:
     parts = [_part(plugin, entry, answers.get(entry)) for entry in entries_of(plugin)]
     folders = [package_folder(part.entry.module.partition(".")[0]) or source_file(part.entry.module) for part in parts]
-    location = next((str(folder) for folder in folders if folder is not None), "")
+    location = plugin.name if plugin.own else next((str(folder) for folder in folders if folder is not None), "")
     return Report(plugin, location, _itself(plugin, bool(parts)), parts)
 
 
@@ -182,8 +195,8 @@ def _part(plugin: Plugin, entry: Entry, answer: Answer | None) -> Part:
             advice = f"See what takes it: python -X importtime -c 'import {entry.module}'"
             known = Health("slow", f"takes {answer.seconds:.0f} s to import, in every run", advice)
         return Part(entry, known, answer.seconds)
-    owner = f"{plugin.name} {plugin.version}"
-    advice = f"Correct that line (`plugins {plugin.name}` shows all of it); if {owner} is not yours, update it"
+    advice = f"Correct that line (`plugins {plugin.name}` shows all of it)"
+    advice += "" if plugin.own else f"; if {plugin.name} {plugin.version} is not yours, update it"
     error = f"importing it fails: {answer.error}"
     return Part(entry, Health("broken", error, advice, answer.where, answer.trace), answer.seconds or None)
 
@@ -191,10 +204,13 @@ def _part(plugin: Plugin, entry: Entry, answer: Answer | None) -> Part:
 def _itself(plugin: Plugin, has_parts: bool) -> Health:
     """Return how a distribution is, apart from its components."""
     if plugin.trouble:
-        return Health("broken", plugin.trouble, f"Install it again, or remove it: pip uninstall {plugin.name}")
+        advice = "Correct it" if plugin.own else f"Install it again, or remove it: pip uninstall {plugin.name}"
+        return Health("broken", plugin.trouble, advice)
     unfit = misfit(plugin.name)
     if unfit is not None and not has_parts:
         return Health(unfit.status, unfit.text, unfit.remedy)
+    if astray := registry.astray(plugin):
+        return Health("broken", "; ".join(one.text for one in astray), ". ".join(one.remedy for one in astray))
     for point in plugin.points:
         if point.group == "expkit.conf" and package_folder(point.value) is None:
             error = f"it announces a folder of configs, {point.value}, and there is no such package"

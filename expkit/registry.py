@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from expkit import distributions, own_code
-from expkit.distributions import misfit, plugins
+from expkit.distributions import API, NOT_PACKAGED, Plugin, misfit, plugins
 from expkit.errors import PluginError, did_you_mean
 
 
@@ -45,9 +48,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("callback", "callbacks", "expkit.callbacks", _SPEC, many=True),
 )
 
-
-NOT_PACKAGED = "(not packaged)"
-"""In the place of the version of a component that is in no distribution."""
+GROUPS = (*(kind.entry_point_group for kind in KINDS), "expkit.conf", API)
+"""Of entry points, that are read."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +149,11 @@ def find(kind: Kind, name: str) -> Entry:
             f"no {kind.name} is called {name!r}.{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}. "
             "A plugin that was just written needs its `pip install -e .` again, so that its entry points are seen."
             + unreadable(kind)
+            + announced_in_vain(name)
         )
     if len(found) > 1:
         owners = " and ".join(f"{e.distribution} {e.version} ({e.target})" for e in found)
-        own = next((e for e in found if e.own), None)
-        remedy = f"Rename {own.attribute} in {own.distribution}" if own else "Uninstall one, or rename its entry point"
-        raise PluginError(f"{kind.name} {name!r} is announced by {owners}. {remedy}.")
+        raise PluginError(f"{kind.name} {name!r} is announced by {owners}. {way_out(found)}.")
     unfit = misfit(found[0].distribution)
     if unfit is not None:
         owner = f"{found[0].distribution} {found[0].version}"
@@ -160,10 +161,28 @@ def find(kind: Kind, name: str) -> Entry:
     return found[0]
 
 
+def way_out(rivals: Sequence[Entry]) -> str:
+    """Say what to do about components of one name, without a full stop."""
+    own = next((one for one in rivals if one.own), None)
+    if own is not None:
+        return f"Rename {own.attribute} in {own.distribution}"
+    other = max(rivals, key=lambda one: one.distribution != "expkit")
+    return f"Have one of the entry points renamed, or uninstall one: python -m pip uninstall {other.distribution}"
+
+
 def unreadable(kind: Kind) -> str:
     """Name the user's own files of a kind that are not Python, as a sentence to go on with; empty where all are."""
     plural = kind.entry_point_group.removeprefix("expkit.")
     return "".join(f" {file} cannot be read: {why}." for file, why in own_code.broken_files((plural,)))
+
+
+def announced_in_vain(name: str) -> str:
+    """Name the distribution that announces this in a group that nobody reads; a sentence to go on with, or nothing."""
+    for plugin in plugins():
+        for one in astray(plugin):
+            if name in one.names:
+                return f" {plugin.name} {plugin.version} is wrong: {one.text}. {one.remedy}."
+    return ""
 
 
 def owner_of(kind: str, target: str) -> str:
@@ -178,6 +197,50 @@ def owner_of(kind: str, target: str) -> str:
             if entry.python_path == target:
                 return f" of {entry.distribution} {entry.version} ({target})"
     return f" ({target})"
+
+
+@dataclass(frozen=True)
+class Astray:
+    """Entry points of a distribution in a group that nobody reads.
+
+    Attributes:
+        group: as it is written there.
+        names: of the entry points.
+        right: the group that is meant, as it seems; empty where none is like it.
+    """
+
+    group: str
+    names: tuple[str, ...]
+    right: str
+
+    @property
+    def text(self) -> str:
+        """What is wrong, without a full stop."""
+        names = " and ".join(map(repr, self.names))
+        return f"it announces {names} in the group {self.group!r}, which nobody reads"
+
+    @property
+    def remedy(self) -> str:
+        """What to do, without a full stop."""
+        if not self.right:
+            return f"The groups are {', '.join(GROUPS)}"
+        return f'Write [project.entry-points."{self.right}"] in its pyproject.toml, and pip install -e it again'
+
+
+def astray(plugin: Plugin) -> list[Astray]:
+    """Return what a distribution announces in vain: in a group that is like one of ours, or is all that it has."""
+    groups: dict[str, list[str]] = {}
+    for point in plugin.points:
+        groups.setdefault(point.group, []).append(point.name)
+    others = [group for group in groups if group not in GROUPS]
+    found = [Astray(group, tuple(groups[group]), _nearest(group)) for group in others]
+    return [one for one in found if one.right or len(others) == len(groups)]
+
+
+def _nearest(group: str) -> str:
+    words = {known.removeprefix("expkit."): known for known in GROUPS}
+    near = difflib.get_close_matches(re.sub(r"^expkit\W?_?", "", group.lower()), words, n=1, cutoff=0.72)
+    return words[near[0]] if near else ""
 
 
 @dataclass(frozen=True, order=True)

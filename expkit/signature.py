@@ -32,6 +32,7 @@ class Required:
 
 
 REQUIRED: Final = Required()
+_REMEDY_AUTHOR = "Correct the entry point in its pyproject.toml, or tell its author."
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,11 @@ def describe(entry: Entry, *, run: bool = True) -> Description:
     Raises:
         PluginError: its module is missing or broken, or does not have the announced attribute.
     """
-    definition = _definition(entry)
-    if definition is None:
+    found = definition(entry)
+    if found is None:
         _check_defined(entry)
         return _describe_object(entry, _import(entry))
-    node = definition.node
+    node = found.node
     parameters = _static_parameters(node)
     computed = any(isinstance(parameter.default, Computed) for parameter in parameters or ())
     if parameters is None or (run and computed):
@@ -127,7 +128,7 @@ def describe(entry: Entry, *, run: bool = True) -> Description:
         docs, further = _static_docs(node), False
     doc = ast.get_docstring(node) or ""
     options = _options(entry, parameters, docs)
-    return Description(summary_line(doc), doc, options, definition.path, node.lineno, further)
+    return Description(summary_line(doc), doc, options, found.path, node.lineno, further)
 
 
 def summarize(entry: Entry) -> str:
@@ -136,9 +137,9 @@ def summarize(entry: Entry) -> str:
     Raises:
         PluginError: as far as the source shows, the component cannot be used.
     """
-    definition = _definition(entry)
-    if definition is not None:
-        return summary_line(ast.get_docstring(definition.node) or "")
+    found = definition(entry)
+    if found is not None:
+        return summary_line(ast.get_docstring(found.node) or "")
     _check_defined(entry)
     return ""
 
@@ -152,9 +153,6 @@ def _check_defined(entry: Entry) -> None:
         raise _broken(entry, f"{path} defines no {entry.attribute!r}{near}", f"{meant} {_REMEDY_AUTHOR}".strip())
 
 
-_REMEDY_AUTHOR = "Correct the entry point in its pyproject.toml, or tell its author."
-
-
 def _broken(entry: Entry, cause: str, remedy: str) -> PluginError:
     owner = f"{entry.distribution} {entry.version}"
     if entry.own and remedy != "Correct that file.":
@@ -164,7 +162,12 @@ def _broken(entry: Entry, cause: str, remedy: str) -> PluginError:
     )
 
 
-def _definition(entry: Entry) -> Definition | None:
+def definition(entry: Entry) -> Definition | None:
+    """Return where a component is defined, from its source alone; None if only an import could tell.
+
+    Raises:
+        PluginError: as `summarize` does.
+    """
     try:
         if module_spec(entry.module) is None:
             again = f"nstall {entry.distribution} again (`pip install -e .` for a checkout)."
@@ -175,7 +178,7 @@ def _definition(entry: Entry) -> Definition | None:
             raise _broken(
                 entry, "its entry point ends in a module", f"Write {entry.module}:NAME there, of a class in it."
             )
-        definition = find_definition(entry.module, entry.attribute)
+        found = find_definition(entry.module, entry.attribute)
     except SyntaxError as error:
         cause = f"syntax error in {error.filename}:{error.lineno}: {error.msg}"
         raise _broken(entry, cause, "Correct that file.") from error
@@ -183,12 +186,12 @@ def _definition(entry: Entry) -> Definition | None:
         raise
     except (Exception, SystemExit) as error:  # importing a parent package runs its author's code
         raise _import_failed(entry, error) from error
-    missing = source.missing_imports(definition.module) if definition is not None else []
+    missing = source.missing_imports(found.module) if found is not None else []
     if missing:
         modules = " and ".join(repr(name) for name in missing)
         remedy = f"Install what provides it, or uninstall {entry.distribution}."
         raise _broken(entry, f"it imports {modules}, which is not installed", remedy)
-    return definition
+    return found
 
 
 def _import(entry: Entry) -> Any:

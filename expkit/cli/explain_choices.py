@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 
 from expkit import own_code, registry
 from expkit.cli.experiments import experiment_names
 from expkit.cli.explain_common import COMMAND, kind_of
-from expkit.errors import did_you_mean
+from expkit.errors import PluginError, did_you_mean
+from expkit.signature import definition, describe
 from expkit.source import module_spec
 
 
@@ -26,10 +29,11 @@ def unknown_choice(error: MissingConfigException, _: BaseException) -> str | Non
     if kind is not None:
         plural = kind.entry_point_group.removeprefix("expkit.")
         message += f" `{COMMAND} list {plural}` explains them.\n"
-        message += _by_path(kind, name) or (
+        written = (
             "A plugin that was just written needs its `pip install -e .` again. A class in a file needs none: "
             f"put it into plugins/{plural}.py, or write {_choice(kind, 'FILE.CLASS')}."
         )
+        message += _by_path(kind, name) or _by_name(kind, name) or registry.announced_in_vain(name).strip() or written
         message += registry.unreadable(kind)
     return message
 
@@ -52,6 +56,19 @@ def _by_path(kind: registry.Kind, path: str) -> str:
         node = f"{kind.config_group}.{adapter}" if kind.many else kind.config_group
         target = f"{_choice(kind, adapter)} {node}.of._target_={path}"
     return f"A class of a package that knows nothing of expkit is named by its target: {target}"
+
+
+def _by_name(kind: registry.Kind, name: str) -> str:
+    """Explain `model=resnet34`: one of the names that a component lists in its docstring for its option `name`."""
+    for adapter, (entry, *_) in registry.entries(kind).items():
+        with suppress(PluginError):  # a broken one is no reason to explain nothing
+            found = definition(entry)
+            doc = (ast.get_docstring(found.node) or "") if found is not None else ""
+            listed = re.search(rf"[,:]\s{re.escape(name)}[,.]", doc)
+            if listed and any(option.name == "name" for option in describe(entry).options):
+                node = f"{kind.config_group}.{adapter}" if kind.many else kind.config_group
+                return f"{adapter} knows it by name: {_choice(kind, adapter)} {node}.name={name}"
+    return ""
 
 
 def unreadable_override(error: OverrideParseException, _: BaseException) -> str | None:

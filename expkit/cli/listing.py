@@ -15,9 +15,9 @@ from rich.table import Table
 
 from expkit import own_code, registry
 from expkit.cli.experiments import EXPERIMENT, ConfFile, experiments, presets
-from expkit.distributions import misfit
+from expkit.distributions import NOT_PACKAGED, misfit
 from expkit.errors import PluginError, did_you_mean
-from expkit.registry import NOT_PACKAGED, Entry, Kind
+from expkit.registry import Entry, Kind
 from expkit.signature import summarize
 
 EXPERIMENT_WORDS = ("experiment", "experiments")

@@ -17,10 +17,9 @@ from rich.table import Table
 
 from expkit import registry
 from expkit.cli.plugin_health import positive
-from expkit.distributions import plugins
 from expkit.doctor.children import Answer, Step, answers_of
-from expkit.errors import ConfigError, PluginError, did_you_mean
-from expkit.plugin_health import PADDLE_SECONDS, entries_of, step_of
+from expkit.errors import ConfigError, PluginError
+from expkit.plugin_health import PADDLE_SECONDS, entries_of, named, step_of
 from expkit.registry import Entry
 from expkit.report import make_console
 
@@ -104,7 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME", help="of a distribution, or KIND/NAME of one component")
+    parser.add_argument(
+        "name", metavar="NAME", help="of a distribution, ./plugins/FILE.py, or KIND/NAME of one component"
+    )
     parser.add_argument("option", nargs="*", metavar="KEY=VALUE", help="options of the one component, not its defaults")
     parser.add_argument(
         "--timeout",
@@ -118,25 +119,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def chosen(name: str) -> list[Entry]:
-    """Return the components that are meant by the name of a distribution, or by KIND/NAME.
+    """Return the components that are meant by the name of a distribution or file, or by KIND/NAME.
 
     Raises:
         PluginError: there is none.
     """
     kind, slash, component = name.partition("/")
-    if slash:
+    if slash and not name.startswith("."):  # else a file in the folder of components
         return [registry.find(registry.kind_named(kind), component)]
-    for plugin in plugins():
-        if plugin.is_called(name):
-            found = entries_of(plugin)
-            if plugin.trouble or not found:
-                raise PluginError(f"{plugin.name} {plugin.version} {plugin.trouble or 'brings no component'}.")
-            return found
-    known = [plugin.name for plugin in plugins()]
-    raise PluginError(
-        f"no distribution {name!r} announces anything to expkit.{did_you_mean(name, known)} Known: {', '.join(known)}. "
-        "Of one component it is KIND/NAME, such as model/cnn."
-    )
+    plugin = named(name)
+    astray, found = registry.astray(plugin), entries_of(plugin)
+    if plugin.trouble or astray or not found:
+        wrong = [plugin.trouble] if plugin.trouble else [f"{one.text}. {one.remedy}" for one in astray]
+        raise PluginError(f"{plugin.name} {plugin.version}: {'. '.join(wrong) or 'it brings no component'}.")
+    return found
 
 
 def _options(words: Sequence[str], entries: Sequence[Entry]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="*", metavar="NAME", help="of a distribution: all about it")
+    parser.add_argument("name", nargs="*", metavar="NAME", help="of a distribution, or ./plugins/FILE.py: all about it")
     parser.add_argument("--no-load", action="store_true", help="import nothing: only what metadata and source show")
     parser.add_argument(
         "--timeout",
@@ -126,7 +126,7 @@ def _show_all(console: Console, reports: Sequence[Report]) -> None:
     table.add_column("components", ratio=1)
     for report in reports:
         owner = f"{report.plugin.name} {report.plugin.version}"
-        api = VERSION if report.plugin.name == "expkit" else ", ".join(report.plugin.api) or "not said"
+        api = _api(report)
         row = (escape(owner), _styled(report.status), _seconds(report.seconds), escape(api), escape(_brings(report)))
         table.add_row(*row)
     console.print(table)
@@ -145,7 +145,16 @@ def _brings(report: Report) -> str:
         (f"{len(names)} {_plural(kind) if len(names) > 1 else kind}" if many else f"{kind} {', '.join(names)}")
         for kind, names in kinds.items()
     ]
-    return (", " if many else "; ").join(told) or "configs only"
+    if told:
+        return (", " if many else "; ").join(told)
+    return "configs only" if any(point.group == "expkit.conf" for point in report.plugin.points) else "nothing"
+
+
+def _api(report: Report) -> str:
+    """Say which version of the plugin API it was written for."""
+    if report.plugin.own:
+        return "-"
+    return VERSION if report.plugin.name == "expkit" else ", ".join(report.plugin.api) or "not said"
 
 
 def _plural(kind: str) -> str:
@@ -182,11 +191,7 @@ def _show_one(console: Console, report: Report) -> None:
     facts = {
         "status": report.status,
         "loads in": _seconds(report.seconds),
-        "for API": f"{', '.join(plugin.api) or 'not said'} (this expkit has {VERSION})"
-        if plugin.name != "expkit"
-        else VERSION,
-        "needs": ", ".join(one for one in plugin.requires if "extra ==" not in one) or "nothing",
-        "configs": ", ".join(point.value for point in plugin.points if point.group == "expkit.conf") or "none",
+        **({} if plugin.own else _of_distribution(report)),
         "place": report.location or "none",
     }
     for name, fact in facts.items():
@@ -208,6 +213,15 @@ def _show_one(console: Console, report: Report) -> None:
             text = f"\n{', '.join(labels)}:\n{trace}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print(f"\nNext:\n  python -m expkit plugins check {plugin.name}", markup=False, soft_wrap=True)
+
+
+def _of_distribution(report: Report) -> dict[str, str]:
+    plugin = report.plugin
+    return {
+        "for API": f"{_api(report)} (this expkit has {VERSION})" if plugin.name != "expkit" else VERSION,
+        "needs": ", ".join(one for one in plugin.requires if "extra ==" not in one) or "nothing",
+        "configs": ", ".join(point.value for point in plugin.points if point.group == "expkit.conf") or "none",
+    }
 
 
 def _summary(part: Part) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from expkit import own_code, registry
-from expkit.distributions import misfit
+from expkit.distributions import NOT_PACKAGED, misfit
 from expkit.distributions import plugins as plugins_of_path
 from expkit.doctor.children import PADDLE, Answer
 from expkit.doctor.examination import Scene
@@ -39,20 +39,28 @@ def plugins(scene: Scene) -> Sequence[Finding]:
                 owners[f"{entry.distribution} {entry.version}"].append(entry)
             if len(entries) > 1:
                 found.append(_clash(name, entries))
-    for plugin in plugins_of_path():
-        if plugin.trouble:
-            advice = f"Install it again, or remove it: python -m pip uninstall {plugin.name}"
-            found.append(Finding("FAIL", "plugins", f"{plugin.name} {plugin.version}: {plugin.trouble}", advice))
+    found += _metadata()
     for owner, its in owners.items():
         told = {entry: _of(entry, answers) for entry in its} if loaded else {}
         problems = [finding for entry in its for finding in _problems(entry, told.get(entry))]
         found += [_summary(owner, its, told, problems), *_together(problems)]
     for file, why in own_code.broken_files(k.entry_point_group.removeprefix("expkit.") for k in registry.KINDS):
-        found.append(Finding("FAIL", "plugins", f"{file} {registry.NOT_PACKAGED} cannot be read: {why}", "Correct it"))
+        found.append(Finding("FAIL", "plugins", f"{file} {NOT_PACKAGED} cannot be read: {why}", "Correct it"))
     if not owners:
         advice = "Install expkit again, so that its entry points are seen: python -m pip install -e . (or: expkit)"
         found.append(Finding("FAIL", "plugins", "nothing announces a component, not even expkit", advice))
     return found
+
+
+def _metadata() -> Iterator[Finding]:
+    """Say what is wrong in the metadata of distributions."""
+    for plugin in plugins_of_path():
+        owner = f"{plugin.name} {plugin.version}"
+        if plugin.trouble:
+            advice = f"Install it again, or remove it: python -m pip uninstall {plugin.name}"
+            yield Finding("FAIL", "plugins", f"{owner}: {plugin.trouble}", advice)
+        for one in registry.astray(plugin):
+            yield Finding("FAIL", "plugins", f"{owner}: {one.text}", one.remedy)
 
 
 def configs(scene: Scene) -> Sequence[Finding]:
@@ -95,7 +103,7 @@ def _clash(name: str, entries: Sequence[Entry]) -> Finding:
         "FAIL",
         "plugins",
         f"{entries[0].kind.name} {name!r} is announced by {owners}, so that neither can be chosen",
-        f"python -m pip uninstall {entries[-1].distribution}, or have one of them renamed",
+        registry.way_out(entries),
     )
 
 

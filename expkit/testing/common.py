@@ -42,7 +42,12 @@ def named(subject: Subject, option: str) -> None:
     require(right, expected="an option that can be given by its name", got=parameter, mend="name every option")
 
 
-@promise(name="typed", needs="import", each="option", text="Each option has a type that a config can check.")
+@promise(
+    name="typed",
+    needs="import",
+    each="option",
+    text="Each option has a type that a config can check, and None for a default only where that allows it.",
+)
 def typed(subject: Subject, option: str) -> None:
     """Look at its annotation."""
     parameter = subject.parameters[option]
@@ -50,11 +55,17 @@ def typed(subject: Subject, option: str) -> None:
         raise NotApplicable("it is no option by name")
     annotation = parameter.annotation
     written = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    found = option_type(written.replace(BY_TARGET, "str"))
     require(
-        annotation is not parameter.empty and _is_checked(option_type(written.replace(BY_TARGET, "str"))),
+        annotation is not parameter.empty and _is_checked(found),
         expected="a type that can be checked, such as int, float | None, list[int], dict[str, float], "
         f'Literal["a", "b"] or Path; {BY_TARGET} for a class that users give by its _target_',
         got="no type" if annotation is parameter.empty else written,
+    )
+    require(
+        parameter.default is not None or type(None) in get_args(found),
+        expected=f"a type that its default None is of: {option}: {written} | None = None",
+        got=f"{option}: {written} = None",
     )
 
 

@@ -118,4 +118,4 @@ def test_choosing_a_name_that_two_distributions_announce_names_both(troubled: In
     assert "model 'cnn' is announced by" in error
     assert re.search(r"expkit \S+ \(expkit_models\.cnn:CNN\)", error)
     assert "rival-models 0.3 (rival_models.net:Tiny)" in error
-    assert "Uninstall one, or rename its entry point." in error
+    assert "Have one of the entry points renamed, or uninstall one: python -m pip uninstall " in error

@@ -62,6 +62,16 @@ def untyped(learning_rate, *, size: dict = None):  # noqa: RUF013
     return learning_rate
 
 
+@breaks("schedule", "typed", r"option   size\n.*expected .*: size: int \| None = None\n.*got +size: int = None")
+def unsaid(learning_rate, *, size: int = None):  # noqa: RUF013
+    """Have a default that is not of its type.
+
+    Args:
+        size: of it.
+    """
+    return learning_rate
+
+
 @breaks("schedule", "documented", 'option   size\n.*a line "size: what it is" under Args')
 def undocumented(learning_rate, *, size: int = 1):
     """Say nothing about its option."""

@@ -29,6 +29,9 @@ class Cube:
 
 def needy(spec, *, width: int): ...
 
+def zoo(spec, *, name: str):
+    'Networks: tortoise, hare.'
+
 def score(top: int = 1): ...
 
 def other(j: int = 1): ...
@@ -70,7 +73,13 @@ def composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., D
         monkeypatch,
         files={"cube_parts.py": PARTS},
         entry_points={
-            "models": {"cube": "cube_parts:Cube", "needy": "cube_parts:needy", "gone": "no_such_module:X"},
+            "models": {
+                "cube": "cube_parts:Cube",
+                "needy": "cube_parts:needy",
+                "zoo": "cube_parts:zoo",
+                "gone": "no_such_module:X",
+            },
+            "loss": {"hinge": "cube_parts:score"},
             "losses": {"fails": "cube_parts:fails"},
             "metrics": {"score": "cube_parts:score", "other": "cube_parts:other"},
         },
@@ -124,6 +133,9 @@ def explained(action: Callable[[], Any]) -> str:
 MISTAKES = {
     "model=cubes": "no model is called 'cubes'. Did you mean 'cube'? Known: ",
     "model=zzz": "`python -m expkit list models` explains them. A plugin that was just written needs",
+    "model=hare": "zoo knows it by name: model=zoo model.name=hare",
+    "model=hinge": "fake-plugins 1.2 is wrong: it announces 'hinge' in the group 'expkit.loss', which nobody reads. "
+    'Write [project.entry-points."expkit.losses"] in its pyproject.toml, and pip install -e it again.',
     "metrics=[scores]": "no metric is called 'scores'. Did you mean 'score'?",
     "trainer=fast": "no trainer is called 'fast'. Known: default.",
     "trainer.epoch=3": "there is no option 'trainer.epoch'. Did you mean 'trainer.epochs'? Known in trainer: epochs",

@@ -10,9 +10,11 @@ import pytest
 from hydra.errors import HydraException
 
 from expkit import own_code, registry
+from expkit.cli import plugin_check
 from expkit.cli.explain import explain
 from expkit.config import compose, stored, to_yaml
 from expkit.errors import ConfigError, PluginError
+from expkit.plugin_health import examine_plugins
 from expkit.record_files import write_config
 from expkit.signature import describe
 
@@ -74,6 +76,26 @@ def test_a_class_in_a_file_is_chosen_by_name_or_by_path_with_typed_options(proje
         "my_parts.py",
         config.model.target.rpartition(".")[0].replace(".", "/") + ".py",
     }
+
+
+def test_files_in_the_folder_are_told_among_the_plugins(project):
+    (project / "plugins" / "losses").mkdir()
+    (project / "plugins" / "losses" / "torn.py").write_text("def x(")
+    told = {report.plugin.name: report for report in examine_plugins(load=False) if report.plugin.own}
+    assert list(told) == ["./plugins/losses/torn.py", "./plugins/models.py"]
+    assert [part.label for part in told["./plugins/models.py"].parts] == ["model/tiny_net"]
+    torn = told["./plugins/losses/torn.py"]
+    assert (torn.status, torn.health.advice) == ("broken", "Correct it")
+    assert "cannot be read: line 1" in torn.health.error
+    (entry,) = plugin_check.chosen("./plugins/models.py")
+    assert entry.python_path == "plugins.models.TinyNet"
+
+
+def test_a_name_that_a_plugin_has_is_told_with_the_way_out(project):
+    (project / "plugins" / "models.py").write_text("class Mlp:\n    pass\n")
+    (own,) = examine_plugins(["./plugins/models.py"], load=False)
+    (part,) = own.parts
+    assert (part.health.status, part.health.advice) == ("clashing", "Rename Mlp in ./plugins/models.py")
 
 
 def test_a_target_is_checked_like_a_component_and_its_defaults_are_recorded(project):

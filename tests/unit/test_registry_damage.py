@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from fake_plugins import install
 
 from expkit import registry
 from expkit.api import VERSION
+from expkit.cli import plugin_check
 from expkit.cli.listing import rows_of
 from expkit.distributions import misfit, plugin
 from expkit.errors import PluginError
+from expkit.plugin_health import examine_plugins
 
 FIRST, SECOND = map(int, VERSION.split("."))
 CUBE = {"cubes.py": '"""Cubes."""\n\n\nclass Cube:\n    """A cube."""\n'}
@@ -76,6 +79,50 @@ def test_damaged_entry_points_hide_nobody_else(tmp_path, monkeypatch, text, trou
     registry.clear_cache()
     assert trouble in plugin("fake-plugins").trouble
     assert registry.find(MODEL, "mlp").distribution == "expkit"
+
+
+@pytest.mark.parametrize(
+    ("group", "right"),
+    [
+        ("expkit.model", "expkit.models"),
+        ("expkit.metric", "expkit.metrics"),
+        ("expkit.loss", "expkit.losses"),
+        ("expkit.optimisers", "expkit.optimizers"),
+        ("expkit.scheduler", "expkit.schedules"),
+        ("expkit.config", "expkit.conf"),
+        ("expkit_models", "expkit.models"),
+        ("ExpKit.Models", "expkit.models"),
+        ("expkit-models", "expkit.models"),
+    ],
+)
+def test_a_group_that_nobody_reads_is_told_with_the_right_one(tmp_path, monkeypatch, group, right) -> None:
+    announced(tmp_path, monkeypatch)
+    points = tmp_path / "fake_plugins-1.2.dist-info/entry_points.txt"
+    points.write_text(points.read_text() + f"[{group}]\nball = cubes:Cube\n")
+    registry.clear_cache()
+    (one,) = examine_plugins(["fake-plugins"], load=False)
+    said = f"it announces 'ball' in the group {group!r}, which nobody reads"
+    assert (one.status, one.health.error) == ("broken", said)
+    assert f'Write [project.entry-points."{right}"] in its pyproject.toml' in one.health.advice
+    with pytest.raises(PluginError, match=f"{re.escape(said)}.*{right}"):
+        plugin_check.chosen("fake-plugins")
+    with pytest.raises(PluginError, match=f"fake-plugins 1.2 is wrong: {re.escape(said)}"):
+        registry.find(MODEL, "ball")
+    assert registry.find(MODEL, "cube").distribution == "fake-plugins"
+
+
+def test_groups_of_others_and_of_a_later_expkit_are_no_mistake(tmp_path, monkeypatch) -> None:
+    announced(tmp_path, monkeypatch)
+    points = tmp_path / "fake_plugins-1.2.dist-info/entry_points.txt"
+    points.write_text(points.read_text() + "[expkit.samplers]\nball = cubes:Cube\n[expkit_tools.models]\na = b:c\n")
+    registry.clear_cache()
+    (one,) = examine_plugins(["fake-plugins"], load=False)
+    assert not one.health.error
+    points.write_text("[expkit.samplers]\nball = cubes:Cube\n")
+    registry.clear_cache()
+    (one,) = examine_plugins(["fake-plugins"], load=False)
+    assert "'expkit.samplers', which nobody reads" in one.health.error
+    assert "expkit.models, expkit.losses" in one.health.advice
 
 
 def test_metadata_without_a_name_hide_nobody_else(tmp_path, monkeypatch) -> None:
