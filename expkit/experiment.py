@@ -167,25 +167,25 @@ def _recorded(run: _Run, recorder: Recorder, stop: StopRequests) -> Result:
             result = run.complete()
     except Pruned as pruned:
         log.info("%s", run.how_to_go_on(str(pruned)))
-        with stop.shielded():
-            recorder.finish("KILLED", str(pruned))
+        with stop.shielded() as hurried:
+            recorder.finish("KILLED", str(pruned), hurried)
         raise
     except (Interrupted, KeyboardInterrupt) as interrupt:
         stopped = stop.stopped(saved=isinstance(interrupt, Interrupted) and run.is_saved())
         log.warning("%s", run.how_to_go_on(str(stopped)))
-        with stop.shielded():
-            recorder.finish("KILLED", str(stopped))
+        with stop.shielded() as hurried:
+            recorder.finish("KILLED", str(stopped), hurried)
         raise stopped from interrupt
     except BaseException as error:
         # The traceback belongs to the log; the screen gets what the command line makes of the error.
         log.info("failed: %s", error, exc_info=not isinstance(error, ExpkitError))
-        with stop.shielded():
-            recorder.finish("FAILED", f"{type(error).__name__}: {error}")
+        with stop.shielded() as hurried:
+            recorder.finish("FAILED", f"{type(error).__name__}: {error}", hurried)
         if isinstance(error, (CheckpointError, DeviceLostError, OSError)):  # as of a full disk; what was saved is whole
             log.warning("%s", run.how_to_go_on())
         raise
-    with stop.shielded():
-        recorder.finish("PAUSED" if result.paused else "FINISHED", result.paused)
+    with stop.shielded() as hurried:
+        recorder.finish("PAUSED" if result.paused else "FINISHED", result.paused, hurried)
     return result
 
 

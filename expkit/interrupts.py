@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -49,6 +49,7 @@ class StopRequests:
         self.urgent = False
         self._before: dict[int, Any] = {}
         self._shielded = False
+        self._pressed = 0
 
     def __call__(self) -> bool:
         """Whether somebody asked to stop."""
@@ -59,11 +60,15 @@ class StopRequests:
         return Stopped(self.signal or signal.SIGINT, saved=saved)
 
     @contextmanager
-    def shielded(self) -> Iterator[None]:
-        """Within this context signals are only noted: for the short work that must not be torn apart."""
-        self._shielded = True
+    def shielded(self) -> Iterator[Callable[[], bool]]:
+        """Within this context signals are only noted: for the short work that must not be torn apart.
+
+        Yields:
+            Says whether somebody has pressed Ctrl-C in the meantime: for what can be left early.
+        """
+        self._shielded, before = True, self._pressed
         try:
-            yield
+            yield lambda: self._pressed > before
         finally:
             self._shielded = False
 
@@ -90,6 +95,7 @@ class StopRequests:
             before(self.signal, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        self._pressed += number == signal.SIGINT
         if self.signal is not None and number == signal.SIGINT:
             self.urgent = True
             if not self._shielded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -265,12 +265,13 @@ class Recorder:
         example = np.load(exports / first / "example.npy")
         return (masked(tracker.uri), uri, takes(self._prepared, example)) if uri and tracker.uri else None
 
-    def finish(self, status: str, reason: str = "") -> None:
+    def finish(self, status: str, reason: str = "", hurried: Callable[[], bool] = lambda: False) -> None:
         """Close the record.
 
         Args:
             status: "FINISHED", "FAILED", "KILLED", or "PAUSED", which is "KILLED" to MLflow.
             reason: in words, for the last three.
+            hurried: as of `Tracker.finish`.
         """
         self._record.update(status=status, ended=_now(), **({"reason": reason} if reason else {}))
         switched_off = failures(self._prepared.callbacks)
@@ -289,7 +290,7 @@ class Recorder:
         finally:
             for sink in self._visualdl:
                 sink.close()
-            self._tracker.finish("KILLED" if status == "PAUSED" else status, reason)
+            self._tracker.finish("KILLED" if status == "PAUSED" else status, reason, hurried)
         self._record["mlflow_run_id"] = self.mlflow_run_id
         # Last of all: a run that is killed before this can be gone on with, and ends once more.
         attempt(self._folder, lambda: write_record(self._folder, self._record))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -99,10 +100,14 @@ class Carrier:
         self._sender = Sender(self._delivery, then)
         self._sender.start()
 
-    def close(self) -> bool:
-        """Send what is left, as far as the store takes it, and end; returns whether all was sent."""
+    def close(self, wait: Callable[[], bool] = lambda: True) -> bool:
+        """Send what is left, as far as the store takes it, and end; returns whether all was sent.
+
+        Args:
+            wait: asked often; False ends it early.
+        """
         if self._sender is None:
             return not self._delivery.is_behind()
-        whole = self._sender.close()
+        whole = self._sender.close(wait)
         self.last_error = self._sender.last_error
         return whole

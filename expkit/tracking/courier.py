@@ -6,7 +6,7 @@ import contextlib
 import logging
 import queue
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from expkit.errors import TrackingError
 from expkit.line_process import LineProcess
 from expkit.processes import killed_by
 from expkit.tracking.carrier import Carrier
+from expkit.tracking.sender import NOT_WAITED_FOR
 from expkit.tracking.sent import Sent
 from expkit.tracking.store import StoreSettings, logger
 
@@ -61,18 +62,24 @@ class Courier(LineProcess):
             self.kill()
         self.close()
 
-    def ask(self, what: str, **facts: Any) -> dict[str, Any] | None:
-        """Have the process do something, and wait for its answer; None where the process is dead."""
+    def ask(self, what: str, wait: Callable[[], bool] = lambda: True, **facts: Any) -> dict[str, Any] | None:
+        """Have the process do something, and wait for its answer; None where the process is dead.
+
+        Args:
+            what: a method of `Carrier`.
+            wait: asked often; False ends the process.
+            facts: its arguments.
+        """
         self._asked += 1
         if not self.send({"number": self._asked, "do": what, "with": facts}):
             return None
-        while (answer := self._next()) is not None:
+        while (answer := self._next(wait)) is not None:
             if answer["number"] == self._asked:  # else an answer to a question that a signal broke off
                 return answer
         self._answers.put(None)  # for whoever asks next
         return None
 
-    def _next(self) -> dict[str, Any] | None:
+    def _next(self, wait: Callable[[], bool]) -> dict[str, Any] | None:
         heard, looks = self._heard, 0
         while True:
             with contextlib.suppress(queue.Empty):
@@ -82,6 +89,14 @@ class Courier(LineProcess):
             if looks * _LOOK > _SILENT:
                 self._end = f"no sign of life for {_SILENT:.0f} s"
                 self.kill()
+            if not self._closing and not wait():
+                self._closing = True
+                self.kill()
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the process was ended since somebody did not want to wait for it."""
+        return self._closing
 
     def _hear(self, message: dict[str, Any] | None) -> None:
         self._heard += 1
@@ -153,16 +168,20 @@ class RemoteCarrier(Carrier):
         """As of `Carrier`, there."""
         self._do("start")
 
-    def close(self) -> bool:
+    def close(self, wait: Callable[[], bool] = lambda: True) -> bool:
         """As of `Carrier`, there."""
-        answer = None if self._here is not None else self._courier.ask("close")
+        answer = None if self._here is not None else self._courier.ask("close", wait)
         if answer is not None:
             self._take(answer)
             return bool(answer["value"])
+        if self._courier.is_given_up:
+            self._delivery.sent = Sent.read(self.folder, self._delivery.sent.store)
+            self.last_error = NOT_WAITED_FOR
+            return not self._delivery.is_behind()
         if self._here is None:  # it died in the meantime
             self._from_here().start()
         here = self._from_here()
-        whole = here.close()
+        whole = here.close(wait)
         self.last_error = here.last_error
         return whole
 

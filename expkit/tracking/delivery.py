@@ -120,8 +120,12 @@ class Delivery:
         except OSError:
             return False
 
-    def left(self) -> str:
-        """Say in words what was not sent; empty where nothing is left."""
+    def left(self, most: int = MOST) -> str:
+        """Say in words what was not sent; empty where nothing is left.
+
+        Args:
+            most: kinds of things that are named.
+        """
         if not self.is_behind():
             return ""
         points = 0
@@ -132,8 +136,8 @@ class Delivery:
             else:
                 others[in_words(operation)] = None
         told = [f"{points:,} metric point{'s' * (points != 1)}"] if points else []
-        told += [*others][:MOST]
-        return ", ".join(told) + (f" and {len(others) - MOST} more" if len(others) > MOST else "")
+        told += [*others][:most]
+        return ", ".join(told) + (f" and {len(others) - most} more" if len(others) > most else "")
 
     def find_run(self, *, anew: bool = False) -> None:
         """See whether the run that was sent to is there; if not, all is sent anew.

@@ -17,6 +17,9 @@ REST_SECONDS = 10.0
 """After a failure the store is left alone this long."""
 STUCK_SECONDS = 60.0
 """The end of a run waits so long for a call of the store to return."""
+LONG_SECONDS = 5.0
+"""A store that had so long since the run's end, and failed, is not tried once more: as one that another has locked."""
+NOT_WAITED_FOR = "it was not waited for any longer"
 
 
 class Sender:
@@ -32,7 +35,7 @@ class Sender:
         self._delivery, self._then = delivery, then
         self._wake = threading.Event()
         self._closing = self._idle = False
-        self._moved = time.monotonic()
+        self._closed_at = self._moved = time.monotonic()
         self._warned = False
         self.last_error = ""
         self._thread = threading.Thread(target=self._run, name="expkit-tracking", daemon=True)
@@ -41,13 +44,16 @@ class Sender:
         """Begin."""
         self._thread.start()
 
-    def close(self) -> bool:
+    def close(self, wait: Callable[[], bool] = lambda: True) -> bool:
         """Send what is left and end the thread; returns whether all was sent.
 
         A store that fails is tried once more, and not waited for; nor is one whose call does not return.
+
+        Args:
+            wait: asked often; False ends it early.
         """
         self._closing = True
-        self._moved = time.monotonic()
+        self._closed_at = self._moved = time.monotonic()
         if not self._thread.is_alive() and self._delivery.is_behind():  # a signal tore the call before this one
             self._deliver()
         while self._thread.is_alive():
@@ -56,10 +62,13 @@ class Sender:
             if time.monotonic() - self._moved > STUCK_SECONDS:
                 self.last_error = self.last_error or f"a call has not returned for {STUCK_SECONDS:.0f} s"
                 return False
+            if not wait():
+                self.last_error = NOT_WAITED_FOR
+                return False
         return not self._delivery.is_behind()
 
     def _run(self) -> None:
-        rests_until = 0.0
+        rests_until, whole = 0.0, True
         while True:
             closing = self._closing  # read before: what was written until then is sent in this turn
             if closing or time.monotonic() >= rests_until:
@@ -68,7 +77,7 @@ class Sender:
                 if whole and self._then is not None and not closing:
                     then, self._then = self._then, None
                     then(lambda: self._goes_on() and not self._closing)
-            if closing:
+            if closing or (self._closing and not whole and time.monotonic() - self._closed_at > LONG_SECONDS):
                 return
             self._wake.wait(INTERVAL)
 
@@ -92,7 +101,7 @@ class Sender:
 
     def _failed(self, why: str) -> None:
         self.last_error = why
-        if not self._warned:
+        if not self._warned and not self._closing:  # else the run's end says it
             self._warned = True
             logger.warning(
                 "The tracking store %s does not take what the run tells it (%s). Training goes on; it is all in the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ from expkit.tracking.operations import RUN_ID, tidy
 from expkit.tracking.registry import RegisterRequest, facts_of
 from expkit.tracking.tags import DESCRIPTION
 from expkit.tracking.text import masked
+from expkit.tracking.waiting import Wait, log_told
 
 logger = logging.getLogger("expkit.tracking")
-log_told = logging.getLogger("expkit.told")
-"""What a user is to see of what is not a warning."""
 
 RESULTS = ("test/", "valid/best_epoch")
 """Metrics that are measured at a run's end, at step 0: one that goes on measures them anew, maybe of other weights."""
@@ -206,7 +205,7 @@ class Tracker:
         """
         self._journal.append("best", {"child": child})
 
-    def finish(self, status: str = "FINISHED", reason: str = "") -> None:
+    def finish(self, status: str = "FINISHED", reason: str = "", hurried: Callable[[], bool] = lambda: False) -> None:
         """Close the run, send what waits and say what could not be sent; later calls do nothing.
 
         A call that was torn by a signal before it closed the run does not count: the next one closes it.
@@ -214,16 +213,21 @@ class Tracker:
         Args:
             status: "FINISHED", "FAILED" or "KILLED".
             reason: why it did not finish; becomes the tag ``status.reason``.
+            hurried: asked often while the store is waited for; True leaves what is left to `sync`.
         """
         if self._finished:
             return
         self._journal.append(END, {"status": status, "reason": masked(reason), "time": now_ms()})
-        self.close()
+        self.close(hurried)
 
-    def close(self) -> None:
-        """Send what waits and say what could not be sent; the run's status stays as it is."""
+    def close(self, hurried: Callable[[], bool] = lambda: False) -> None:
+        """Send what waits and say what could not be sent; the run's status stays as it is.
+
+        Args:
+            hurried: as of `finish`.
+        """
         self._journal.secure()
-        whole = self._carrier is None or self._carrier.close()
+        whole = self._carrier is None or self._carrier.close(Wait(self._folder, self._carrier.settings, hurried))
         self._journal.close()
         self._finished = True
         if self._carrier is None or self._marker is None:

@@ -6,20 +6,24 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from expkit.cli.sync import main as sync
 from expkit.errors import TrackingError
 from expkit.tracking import Courier, StoreSettings, courier_for, open_tracker, reopen_tracker
 from expkit.tracking.store import import_mlflow, sqlite_uri
 from tests.integration.conftest import QUICK, CommandLine, wait_for
+from tests.integration.tracked import wait_for as wait_until
 
 NAME = "20260101-120000-abcdef"
 
@@ -150,6 +154,22 @@ def test_one_that_is_frozen_is_not_waited_for_longer_than_a_minute(
         tracker.finish()
     assert "has ended (no sign of life for 1 s)" in caplog.text
     assert client(tmp_path).get_run(tracker.run_id).info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_one_that_a_locked_store_holds_up_is_ended_where_nobody_wants_to_wait(
+    tmp_path: Path, courier: Courier, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = open_tracker(settings(tmp_path), tmp_path / NAME, params={}, tags={}, courier=courier)
+    wait_until(lambda: not tracker.is_behind())
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        tracker.log_metrics({"loss": 0.5}, 1)
+        tracker.finish("FINISHED", hurried=lambda: True)
+    (told,) = caplog.messages
+    assert "1 metric point, the run's status. The last error: it was not waited for any longer" in told
+    assert sync([str(tmp_path / NAME), "--runs-dir", str(tmp_path)]) == 0
+    assert client(tmp_path).get_run(tracker.run_id).data.metrics == {"loss": 0.5}
 
 
 def test_where_no_process_can_be_started_a_thread_sends(

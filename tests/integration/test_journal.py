@@ -241,6 +241,24 @@ def test_results_that_are_measured_again_are_recorded_once_and_others_are_new_po
     assert sorted(points(tmp_path, tracker.run_id, "test/curve")) == [(0, 1.0), (5, 1.0)]
 
 
+def test_a_store_that_another_locks_is_waited_for_with_a_word_and_can_be_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("expkit.tracking.waiting.QUIET_SECONDS", 0.2)  # instead of some seconds
+    tracker = begin(settings(tmp_path))
+    tracker.set_tags({"a": "b"})
+    with locked(tmp_path / "mlflow.db"), caplog.at_level("INFO", "expkit"):
+        tracker.log_metrics({"loss": 1.0, "accuracy": 0.5}, 1)
+        tracker.finish(hurried=lambda: "Waiting for" in caplog.text)
+    waiting, told = caplog.messages
+    assert "mlflow.db to take what it lacks (2 metric points, " in waiting
+    for said in (waiting, told):
+        assert f"python -m expkit sync {tmp_path / 'runs'}" in said
+    assert "it was not waited for any longer" in told
+    assert sync(["all", "--runs-dir", str(tmp_path)]) == 0
+    assert points(tmp_path, tracker.run_id) == [(1, 1.0)]
+
+
 def test_a_line_that_a_crash_cut_short_costs_that_line_only(tmp_path: Path) -> None:
     folder = tmp_path / "demo" / "20260101-120000-abcdef"
     open_tracker(settings(tmp_path, enabled=False), folder, params={}, tags={}).finish()

@@ -43,6 +43,16 @@ def test_ctrl_c_after_a_first_signal_stops_at_once(first):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_what_must_not_be_torn_is_told_of_ctrl_c_alone():
+    with StopRequests() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        with asked.shielded() as hurried:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not hurried()
+            os.kill(os.getpid(), signal.SIGINT)
+            assert hurried()
+
+
 def test_a_second_sigterm_is_only_the_same_wish():
     with StopRequests() as asked:
         os.kill(os.getpid(), signal.SIGTERM)
