@@ -11,7 +11,7 @@ images are measured once, at the end and off the clock: they say whether the rul
 
     expkit      `python -m expkit`: tracking (SQLite), checkpoints, metrics
     textbook    the book's script: Dataset and DataLoader item by item, Paddle as it comes
-    minimal     data in memory, batches gathered whole, with expkit's settings of the process and its two layer fixes
+    minimal     data in memory, batches gathered whole, with expkit's settings of the process and its layer fixes
 
 One process for each, one thread each, one after the other in an order that changes with the seed.
 """

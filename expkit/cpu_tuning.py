@@ -1,6 +1,6 @@
 """Settings that make Paddle faster on a CPU without touching a model; to be applied before Paddle is imported.
 
-With the learner's two layer fixes they make a step of the textbook CNN more than twice as fast on AMD processors; see
+With the learner's layer fixes they make a step of the textbook CNN more than twice as fast on AMD processors; see
 benchmarks/RESULTS.md and docs/design/0003-cpu-tuning.md.
 """
 

@@ -59,6 +59,51 @@ def test_a_convolution_is_bit_equal(shape, options):
     assert compare(lambda: nn.Conv2D(4, 8, 3, **options), images(*shape)) == 1
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 11, 9), (1, 4, 28, 28), (3, 4, 7, 7)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 5, "padding": 2},
+        {"kernel_size": 5, "padding": 2, "bias_attr": False},
+        {"kernel_size": 7, "padding": 3, "groups": 4},
+        {"kernel_size": [1, 5], "padding": [0, 2]},
+        {"kernel_size": [5, 3], "padding": [2, 1]},
+        {"kernel_size": 5, "padding": [4, 0, 1, 2]},
+        {"kernel_size": 3, "padding": [[0, 0], [0, 0], [0, 1], [0, 1]]},
+        {"kernel_size": 1, "padding": 2},
+    ],
+)
+def test_a_convolution_whose_margin_is_laid_beforehand_is_bit_equal(shape, options):
+    assert compare(lambda: nn.Conv2D(4, 8, **options), images(*shape)) == 1
+
+
+def test_the_gradient_of_a_gradient_through_a_margin_is_bit_equal():
+    def pulled(fast):
+        paddle.seed(3)
+        layer = nn.Conv2D(4, 8, 5, padding=2)
+        assert speed_up(layer) == 1 if fast else True
+        x = paddle.to_tensor(images(2, 4, 12, 12), stop_gradient=False)
+        (slope,) = paddle.grad((layer(x) ** 3).sum(), x, create_graph=True)
+        (slope**2).sum().backward()
+        return [x.grad.numpy(), layer.weight.grad.numpy()]
+
+    for wanted, found in zip(pulled(False), pulled(True), strict=True):
+        assert np.abs(wanted).max() > 0
+        assert found.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(3, np.float32), (4, np.float64), (4, np.int32)])
+def test_what_a_convolution_refuses_is_refused_in_the_same_words(channels, dtype):
+    def told(fast):
+        layer = nn.Conv2D(4, 8, 5, padding=2)
+        assert speed_up(layer) == 1 if fast else True
+        with pytest.raises((ValueError, RuntimeError)) as refused:
+            layer(paddle.to_tensor(images(2, channels, 12, 12).astype(dtype)))
+        return str(refused.value).split("[Hint")[-1]
+
+    assert told(True) == told(False)
+
+
 @pytest.mark.parametrize("shape", [(3, 4, 11, 9), (1, 1, 3, 3), (16, 20, 28, 28)])
 @pytest.mark.parametrize(
     "options",
