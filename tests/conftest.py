@@ -14,8 +14,14 @@ from expkit.export.fresh import FreshProcess
 from expkit.testing import example_specs
 from tests.forked import forking
 
-# Once and here, where the noise of this import is hushed: with warnings as errors, a test must not be the first.
-import_paddle()
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Import Paddle once and here, where the noise of it is hushed: with warnings as errors, a test must not be first.
+
+    The process that only hands tests to others does without.
+    """
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        import_paddle()
 
 
 @pytest.fixture(autouse=True)

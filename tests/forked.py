@@ -112,6 +112,8 @@ def is_forkable(command: Sequence[Any]) -> bool:
     words = list(map(str, command[1:3]))
     if words[0] == "-m":
         return words[1] in ("expkit", "expkit.sweeping.server")
+    if words[0] == "-c":
+        return "from expkit.tracking.courier_process import main" in words[1]
     return words[0].endswith("predict.py") and words[1:] == ["--check"]
 
 
@@ -276,6 +278,9 @@ def _run(arguments: list[str]) -> None:
     if arguments[0] == "-m":
         sys.path[0], sys.argv = str(Path.cwd()), arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    elif arguments[0] == "-c":
+        sys.path[0], sys.argv = "", ["-c", *arguments[2:]]
+        exec(arguments[1], {"__name__": "__main__"})
     else:
         sys.path[0], sys.argv = str(Path(arguments[0]).parent), arguments
         runpy.run_path(arguments[0], run_name="__main__")

@@ -22,6 +22,7 @@ from expkit.cli.sync import main as sync
 from expkit.errors import TrackingError
 from expkit.tracking import Courier, StoreSettings, courier_for, open_tracker, reopen_tracker
 from expkit.tracking.store import import_mlflow, sqlite_uri
+from tests.forked import Command
 from tests.integration.conftest import QUICK, CommandLine, wait_for
 from tests.integration.tracked import wait_for as wait_until
 
@@ -50,15 +51,28 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def courier() -> Iterator[Courier]:
+def courier(monkeypatch: pytest.MonkeyPatch) -> Iterator[Courier]:
+    """One that is forked, with MLflow imported already."""
+    with monkeypatch.context() as forking:
+        forking.setattr(subprocess, "Popen", Command)
+        starting = Courier(None)
+    with starting as started:
+        yield started
+    assert not started.is_alive()
+
+
+@pytest.fixture
+def fresh_courier() -> Iterator[Courier]:
+    """One as a run starts it."""
     with Courier(None) as started:
         yield started
     assert children(os.getpid()) == []
 
 
 def test_everything_that_a_run_tells_comes_to_the_store(
-    tmp_path: Path, courier: Courier, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, fresh_courier: Courier, caplog: pytest.LogCaptureFixture
 ) -> None:
+    courier = fresh_courier
     tracker = open_tracker(settings(tmp_path), tmp_path / NAME, params={"a": 1}, tags={"b": "2"}, courier=courier)
     assert client(tmp_path).get_run(tracker.run_id).info.status == "RUNNING"
     for step in range(1, 2001):
@@ -111,9 +125,8 @@ def test_a_courier_that_is_killed_costs_the_run_nothing(
     folder = tmp_path / NAME
     tracker = open_tracker(settings(tmp_path), folder, params={"a": 1}, tags={}, courier=courier)
     tracker.log_metrics({"loss": 0.5}, 1)
-    (pid,) = children(os.getpid())
     with caplog.at_level(logging.WARNING, "expkit"):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(courier.pid, signal.SIGKILL)
         tracker.log_metrics({"loss": 0.25}, 2)
         until = time.monotonic() + 20
         while "killed by SIGKILL" not in caplog.text and time.monotonic() < until:
@@ -133,7 +146,7 @@ def test_one_that_dies_before_the_store_is_open_is_done_without(
     tmp_path: Path, courier: Courier, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "expkit"):
-        os.kill(children(os.getpid())[0], signal.SIGKILL)
+        os.kill(courier.pid, signal.SIGKILL)
         tracker = open_tracker(settings(tmp_path), tmp_path / NAME, params={"a": 1}, tags={}, courier=courier)
     tracker.log_metrics({"loss": 0.5}, 1)
     tracker.finish()
@@ -150,7 +163,7 @@ def test_one_that_is_frozen_is_not_waited_for_longer_than_a_minute(
     monkeypatch.setattr("expkit.tracking.courier._SILENT", 1.0)  # instead of a minute
     monkeypatch.setattr("expkit.tracking.courier._LOOK", 0.02)
     with caplog.at_level(logging.WARNING, "expkit"):
-        os.kill(children(os.getpid())[0], signal.SIGSTOP)
+        os.kill(courier.pid, signal.SIGSTOP)
         tracker.finish()
     assert "has ended (no sign of life for 1 s)" in caplog.text
     assert client(tmp_path).get_run(tracker.run_id).info.status == "FINISHED"
@@ -185,12 +198,11 @@ def test_where_no_process_can_be_started_a_thread_sends(
 @pytest.mark.slow
 def test_a_finish_that_ctrl_c_tore_is_made_good_by_the_next(tmp_path: Path, courier: Courier) -> None:
     tracker = open_tracker(settings(tmp_path), tmp_path / NAME, params={}, tags={}, courier=courier)
-    (pid,) = children(os.getpid())
-    os.kill(pid, signal.SIGSTOP)  # so that the first call takes its time
+    os.kill(courier.pid, signal.SIGSTOP)  # so that the first call takes its time
     threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         tracker.finish("FINISHED")
-    os.kill(pid, signal.SIGCONT)
+    os.kill(courier.pid, signal.SIGCONT)
     tracker.finish("KILLED", "twice Ctrl-C")
     run = client(tmp_path).get_run(tracker.run_id)
     assert (run.info.status, run.data.tags["status.reason"]) == ("KILLED", "twice Ctrl-C")
@@ -266,7 +278,7 @@ def test_it_dies_with_a_killed_run_which_can_be_gone_on_with(tmp_path: Path) -> 
         time.sleep(0.05)
     assert not children(process.pid)
     (run,) = line.runs()
-    line("resume", str(run.relative_to(tmp_path)), "trainer.epochs=3")
+    CommandLine(tmp_path)("resume", str(run.relative_to(tmp_path)), "trainer.epochs=3")
     (tracked,) = line.mlflow_runs()
     assert tracked.info.status == "FINISHED"
     history = json.loads((run / "history.json").read_text())

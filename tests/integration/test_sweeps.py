@@ -282,36 +282,45 @@ def test_others_find_hydra_as_they_know_it(choosing: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["optimizer=nix,sgd", "seed=-1,1"], "3 of 4 jobs cannot be run; none was started."),
         (
             ["optimizer=nix,sgd", "seed=-1,1"],
-            "  optimizer=nix seed=-1; optimizer=nix seed=1:\n    no optimizer",
+            [
+                "3 of 4 jobs cannot be run; none was started.",
+                "  optimizer=nix seed=-1; optimizer=nix seed=1:\n    no optimizer",
+                "  optimizer=sgd seed=-1:\n    seed=-1: must be at least 0.",
+            ],
         ),
-        (["optimizer=nix,sgd", "seed=-1,1"], "  optimizer=sgd seed=-1:\n    seed=-1: must be at least 0."),
-        (["trainer.epochs=0", "seed=1,2"], "  all of them:\n    trainer.epochs=0: must be at least 1."),
-        (["seed=0,1", "sweep.jobs=0"], "error: sweep.jobs=0: must be at least 1."),
-        (["optimizer=sgd,adam", "optimizer.lr=1"], "2 of 2 jobs cannot be run"),
-        (["optimizer=sgd,adam", "optimizer.lr=1"], "  optimizer=sgd:\n    optimizer.lr: optimizer 'sgd' has no option"),
-        (["seed=0,1", "sweep.timeout=abc"], "it must be a number of seconds, or null."),
-        (['name="a",\u00fcber,"${seed}"'], "cannot be read: \u00fcber has letters that need quotes inside quotes"),
-        (["sweep.jobs=1,2"], "sweep.jobs=1,2: an option of the whole sweep has one value."),
-        (["seed=interval(0,9)"], "seed=interval(0,9): a grid needs values one can count"),
-        (["seed=0,1", "hydra.sweeper.max_batch_size=2"], "At most 2 at a time: sweep.jobs=2."),
-        (["seed=0,1", "hydra.job.chdir=true"], "hydra/launcher=basic, which runs them one after another"),
-        (["seed=0,1", "hydra.sweep.subdir=x"], "jobs 0 and 1 would both be written to"),
-        (["seed=0,1", "sweep.resume=last"], "there are no sweeps in runs/housing_numpy_gd."),
-        (["seed=0,1", "sweep.devices=[gpu:99]"], "sweep.devices"),
-        (["seed=0,1", "sweep.devices=cpu", "trainer.devices=1,9999"], "trainer.devices=9999: a job needs 9999 cores"),
+        (["trainer.epochs=0", "seed=1,2"], ["  all of them:\n    trainer.epochs=0: must be at least 1."]),
+        (["seed=0,1", "sweep.jobs=0"], ["error: sweep.jobs=0: must be at least 1."]),
+        (
+            ["optimizer=sgd,adam", "optimizer.lr=1"],
+            ["2 of 2 jobs cannot be run", "  optimizer=sgd:\n    optimizer.lr: optimizer 'sgd' has no option"],
+        ),
+        (["seed=0,1", "sweep.timeout=abc"], ["it must be a number of seconds, or null."]),
+        (['name="a",\u00fcber,"${seed}"'], ["cannot be read: \u00fcber has letters that need quotes inside quotes"]),
+        (["sweep.jobs=1,2"], ["sweep.jobs=1,2: an option of the whole sweep has one value."]),
+        (["seed=interval(0,9)"], ["seed=interval(0,9): a grid needs values one can count"]),
+        (["seed=0,1", "hydra.sweeper.max_batch_size=2"], ["At most 2 at a time: sweep.jobs=2."]),
+        (["seed=0,1", "hydra.job.chdir=true"], ["hydra/launcher=basic, which runs them one after another"]),
+        (["seed=0,1", "hydra.sweep.subdir=x"], ["jobs 0 and 1 would both be written to"]),
+        (["seed=0,1", "sweep.resume=last"], ["there are no sweeps in runs/housing_numpy_gd."]),
+        (["seed=0,1", "sweep.devices=[gpu:99]"], ["sweep.devices"]),
+        (["seed=0,1", "sweep.devices=cpu", "trainer.devices=1,9999"], ["trainer.devices=9999: a job needs 9999 cores"]),
     ],
 )
 def test_a_sweep_is_refused_as_a_whole_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    told: list[str],
 ) -> None:
     from expkit.cli import main
 
     monkeypatch.chdir(tmp_path)
     assert main([*SMALL[:-1], "-m", *arguments]) == 2
-    assert told in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert [words for words in told if words not in error] == []
     assert list(tmp_path.iterdir()) == []
 
 

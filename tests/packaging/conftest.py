@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.forked import Command
+
 CHECKOUT = Path(__file__).parents[2]
 ACME = CHECKOUT / "tests/fixtures/acme"
 
@@ -26,11 +28,14 @@ class Installation:
         python: the interpreter.
         folder: where commands run.
         site: a folder of further distributions, or None.
+        forked: from a process that has imported everything, which saves seconds; else, and with another Python than
+            that of the tests, what a user types, to the letter.
     """
 
     python: Path
     folder: Path
     site: Path | None = None
+    forked: bool = True
 
     def run(self, *arguments: str, code: int = 0, seconds: float = 300) -> subprocess.CompletedProcess[str]:
         """Run Python with these arguments, with neither the user's data nor settings."""
@@ -39,17 +44,21 @@ class Installation:
         environment |= {"EXPKIT_CACHE_DIR": str(self.folder / "cache"), "COLUMNS": "160"}
         if self.site is not None:
             environment["PYTHONPATH"] = str(self.site)
-        done = subprocess.run(
+        process = (Command if self.forked else subprocess.Popen)(
             [str(self.python), *arguments],
             cwd=self.folder,
             env=environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
-            timeout=seconds,
         )
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
+        try:
+            out, err = process.communicate(timeout=seconds)
+        finally:
+            process.kill()
+        assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(arguments, code, out, err)
 
     def expkit(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         return self.run("-m", "expkit", *arguments, code=code)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -236,7 +237,11 @@ FRAMEWORK = [m for m in modules(ROOT) if m.name.partition(".")[0] == "expkit" an
 PLUGINS = modules(ROOT / "plugins")
 STRANGERS = modules(ROOT / "tests/fixtures/acme/src")
 NAMES = {m.name for m in (*FRAMEWORK, *PLUGINS, *STRANGERS)}
-IMPORTS = [found for module in FRAMEWORK for found in module.imports()]
+
+
+@cache
+def imports_of_framework() -> list[Import]:
+    return [found for module in FRAMEWORK for found in module.imports()]
 
 
 def layer(module: str) -> int | None:
@@ -265,7 +270,7 @@ def test_every_line_of_the_table_stands_for_a_module() -> None:
 def test_imports_go_down() -> None:
     up = [
         f"{i.importer} imports {i.imported}"
-        for i in IMPORTS
+        for i in imports_of_framework()
         if within(i.imported, ("expkit",)) and (layer(i.imported) or 99) > (layer(i.importer) or 0)
     ]
     assert up == []
@@ -273,20 +278,22 @@ def test_imports_go_down() -> None:
 
 def test_there_is_no_circle() -> None:
     graph: dict[str, set[str]] = {m.name: set() for m in FRAMEWORK}
-    for found in IMPORTS:
+    for found in imports_of_framework():
         if found.at_top and found.imported in graph:
             graph[found.importer].add(found.imported)
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_preprocess_stands_alone() -> None:
-    assert not [i for i in IMPORTS if i.importer == "expkit.preprocess" and within(i.imported, ("expkit",))]
+    assert not [
+        i for i in imports_of_framework() if i.importer == "expkit.preprocess" and within(i.imported, ("expkit",))
+    ]
 
 
 def test_the_framework_imports_no_plugin() -> None:
     plugins = {m.name.partition(".")[0] for m in PLUGINS}
     assert "expkit_models" in plugins
-    assert [i for i in IMPORTS if i.imported.partition(".")[0] in plugins] == []
+    assert [i for i in imports_of_framework() if i.imported.partition(".")[0] in plugins] == []
 
 
 @pytest.mark.parametrize("module", [*PLUGINS, *STRANGERS], ids=lambda m: m.name)
@@ -301,17 +308,19 @@ def test_a_plugin_imports_the_api_and_its_own_package_only(module: Module) -> No
 
 
 def test_hydra_stays_at_the_edge() -> None:
-    users = {i.importer for i in IMPORTS if within(i.imported, ("hydra", "omegaconf"))}
+    users = {i.importer for i in imports_of_framework() if within(i.imported, ("hydra", "omegaconf"))}
     assert {user for user in users if not may(user, HYDRA)} == set()
 
 
 def test_mlflow_stays_in_tracking() -> None:
-    users = {i.importer for i in IMPORTS if within(i.imported, ("mlflow",))}
+    users = {i.importer for i in imports_of_framework() if within(i.imported, ("mlflow",))}
     assert {user for user in users if not may(user, MLFLOW)} == set()
 
 
 def test_slow_packages_are_imported_where_they_are_used() -> None:
-    early = [i for i in IMPORTS if i.at_top and within(i.imported, SLOW) and i.importer not in SLOW_AT_TOP]
+    early = [
+        i for i in imports_of_framework() if i.at_top and within(i.imported, SLOW) and i.importer not in SLOW_AT_TOP
+    ]
     assert early == []
 
 
