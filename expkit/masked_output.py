@@ -16,15 +16,20 @@ _NOBODY_READS = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
 """A closed pipe, a terminal that is gone, a closed connection; not a full disk."""
 
 
+_LAST_STANDARD = 2
+
+
 class MaskedOutput(io.TextIOWrapper):
     """Text that goes to a binary stream without secrets.
 
     Attributes:
         is_broken: whether nobody reads it any more, as behind `| head`, and that ended what was done.
+        failure: what else ended it, as a full disk.
         lasting: whether it goes on, into nothing, when nobody reads it any more.
     """
 
     is_broken = False
+    failure: OSError | None = None
     lasting = False
 
     def write(self, text: str) -> int:
@@ -50,6 +55,7 @@ class MaskedOutput(io.TextIOWrapper):
         """
         if not self.lasting or error.errno not in _NOBODY_READS:
             self.is_broken = self.is_broken or isinstance(error, BrokenPipeError)
+            self.failure = error
             raise error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
@@ -90,6 +96,21 @@ def masked_output() -> Iterator[None]:
                 stream.flush()
             with contextlib.suppress(OSError, ValueError):
                 stream.detach()  # or it would close what it writes to
+
+
+def open_closed() -> None:
+    """Put a stream that leads nowhere in place of each that the caller has closed: `>&-`, a program without a console.
+
+    Else the next file that is opened would get its number, and all that prints, children too, would write into that.
+    """
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - as long as the process
 
 
 def _over(stream: io.TextIOWrapper) -> MaskedOutput:

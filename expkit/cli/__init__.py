@@ -7,9 +7,10 @@ import logging
 import os
 import sys
 
-from expkit.cli.report import report
+from expkit.cli.report import BROKEN_PIPE, report
+from expkit.cli.utf8 import use_utf8
 from expkit.errors import ConfigError, did_you_mean
-from expkit.masked_output import masked_output
+from expkit.masked_output import masked_output, open_closed
 from expkit.masking import remember_overrides
 
 __all__ = ["main", "report"]
@@ -78,18 +79,35 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code. Hydra's and argparse's own help and usage errors leave by `SystemExit`.
     """
+    if argv is None:
+        open_closed()
+        use_utf8()
     arguments = sys.argv[1:] if argv is None else list(argv)
     if os.getcwd() not in sys.path and "" not in sys.path:  # noqa: PTH109 - a string, as sys.path holds
         sys.path.insert(0, os.getcwd())  # noqa: PTH109 - so that `expkit` finds my_models.py as `python -m expkit` does
     remember_overrides(arguments)  # so that no message about them shows their secrets
     with masked_output():
         try:
-            code = _dispatch(arguments)
-            sys.stdout.flush()
+            code = _dispatch_and_flush(arguments)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error ends here
             if _is_completion(arguments):  # a shell that completes words has no use for a message
                 return 1
             return report(error)
+    return code
+
+
+def _dispatch_and_flush(arguments: list[str]) -> int:
+    try:
+        code = _dispatch(arguments)
+    except SystemExit:
+        if getattr(sys.stdout, "is_broken", False):  # rich leaves so where nobody reads
+            return BROKEN_PIPE
+        sys.stdout.flush()
+        failure = getattr(sys.stdout, "failure", None)
+        if failure is not None:  # argparse says nothing of it
+            raise failure from None
+        raise
+    sys.stdout.flush()
     return code
 
 

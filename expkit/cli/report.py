@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import sysconfig
@@ -33,16 +34,20 @@ def report(error: BaseException, what: str = "") -> int:
     if isinstance(error, BrokenPipeError) and _stdout_is_gone():
         _close_quietly()
         return BROKEN_PIPE
-    if os.environ.get("EXPKIT_DEBUG") == "1":
-        sys.stderr.write(masked("".join(traceback.format_exception(error))))
     code, message = _explained(error)
-    sys.stderr.write(masked(f"error: {f'{what}: ' if what else ''}{message}\n"))
+    with contextlib.suppress(OSError):  # of stderr, which is all that is left to tell it to
+        if os.environ.get("EXPKIT_DEBUG") == "1":
+            sys.stderr.write(masked("".join(traceback.format_exception(error))))
+        sys.stderr.write(masked(f"error: {f'{what}: ' if what else ''}{message}\n"))
     return code
 
 
 def _explained(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ExpkitError):
         return error.exit_code, str(error)
+    if isinstance(error, OSError) and error is getattr(sys.stdout, "failure", None):
+        _close_quietly()
+        return 1, f"what this command prints cannot be written: {error.strerror}."
     if "omegaconf" in sys.modules:  # else it cannot be an error of a config
         from expkit.cli.explain import component_failure, explain, user_error_in
 

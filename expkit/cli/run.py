@@ -59,7 +59,7 @@ def main(arguments: list[str], act: Callable[[ExperimentConfig, Path], float] = 
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=ROOT_CONFIG)(task)()
     except OSError as error:  # not of an experiment, whose errors are in `failures`: Hydra makes the run's folder
         _close(task, error)
-        if task.failures or isinstance(error, HydraException):
+        if task.failures or isinstance(error, HydraException) or error.filename is None:
             raise
         why = why_unwritable(Path(str(error.filename)), error)
         raise ConfigError(

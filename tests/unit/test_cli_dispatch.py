@@ -160,6 +160,50 @@ sys.exit(main(["a=1"]))
         assert process.wait() == 141
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full and a POSIX shell")
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("list losses >/dev/full", 1, "error: what this command prints cannot be written: No space left on device.\n"),
+        ("runs -h >/dev/full", 1, "error: what this command prints cannot be written: No space left on device.\n"),
+        ("list losses >&- <&-", 0, ""),
+        ("list losses 2>&- >/dev/null", 0, ""),
+        ("nonsense 2>/dev/full", 2, ""),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_no_traceback(command: str, code: int, said: str) -> None:
+    done = subprocess.run(f"{sys.executable} -m expkit {command}", shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_what_leaves_by_itself_where_nobody_reads_has_the_same_code() -> None:
+    script = """
+import sys
+from rich.console import Console
+from expkit.cli import main, run
+run.main = lambda arguments: Console().print("a line\\n" * 1_000)
+sys.exit(main(["a=1"]))
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX locales")
+def test_a_folder_may_have_any_letters_in_any_locale(tmp_path: Path) -> None:
+    folder = tmp_path / "数据"
+    (folder / "runs").mkdir(parents=True)
+    command = [sys.executable, "-m", "expkit", "runs", "--runs-dir", str(folder / "runs")]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    assert f"there are no runs in {folder / 'runs'}" in done.stderr.decode()
+
+
 def test_ctrl_c_is_exit_code_130_without_a_traceback(tmp_path: Path) -> None:
     started = tmp_path / "started"
     script = f"""
