@@ -7,6 +7,7 @@ benchmarks/RESULTS.md and docs/design/0003-cpu-tuning.md.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import logging
 import os
 import platform
@@ -15,7 +16,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,11 @@ def hush_import() -> None:
 
 @contextmanager
 def quiet_import() -> Iterator[None]:
-    """Within this context an import of Paddle prints nothing, and leaves no handler on the root logger."""
+    """Within this context an import of Paddle prints nothing, and leaves handlers of logs and signals as they are."""
     hush_import()
+    told = "paddle" not in sys.modules and _tells_crashes()
+    if told:
+        faulthandler.disable()  # Paddle would take the signals from it; behind Paddle, it tells before Paddle does
     root = logging.getLogger()
     handlers, level, propagate = root.handlers[:], root.level, root.propagate
     try:
@@ -49,6 +53,15 @@ def quiet_import() -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():
             # Paddle would print a C++ traceback at a SIGTERM, and take it from our handlers.
             signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        if told:
+            faulthandler.enable(all_threads=False)
+
+
+def _tells_crashes() -> bool:
+    """Say whether Python is to write its stack to stderr when native code crashes; else it is not ours."""
+    with suppress(AttributeError, OSError, ValueError):  # no stderr, or one that is no file
+        return faulthandler.is_enabled() and sys.stderr.fileno() == 2
+    return False
 
 
 def import_paddle() -> Any:

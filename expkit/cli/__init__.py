@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import logging
 import os
 import sys
+from contextlib import suppress
 
 from expkit.cli.report import BROKEN_PIPE, report
 from expkit.cli.utf8 import use_utf8
@@ -85,6 +87,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if os.getcwd() not in sys.path and "" not in sys.path:  # noqa: PTH109 - a string, as sys.path holds
         sys.path.insert(0, os.getcwd())  # noqa: PTH109 - so that `expkit` finds my_models.py as `python -m expkit` does
+    with suppress(AttributeError, OSError, ValueError):  # no stderr, or one that is no file
+        if not faulthandler.is_enabled():
+            faulthandler.enable(all_threads=False)  # native code that crashes ends all: the stack says whose it was
     remember_overrides(arguments)  # so that no message about them shows their secrets
     with masked_output():
         try:

@@ -5,6 +5,7 @@ It is started by `expkit.parallel.member`, with a pipe. It writes nothing, and e
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         arguments: number of the pipe's file, and the process of rank 0.
     """
     _belong_to(int(arguments[1]))
+    faulthandler.enable(all_threads=False)  # rank 0 shows what this process wrote last, and keeps all of it
     pipe = Connection(int(arguments[0]))
     try:
         order = pipe.recv()

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from expkit.processes import kill_group
+from expkit.sweeping.crash import crash_site
 from expkit.sweeping.jobs import CRASHED, FAILED, FINISHED, KILLED, PRUNED, TIMEOUT, Job, Outcome, Report
 from expkit.sweeping.process import Process, ending_of, oom_kills
 from expkit.sweeping.slots import Slot
 from expkit.sweeping.wire import pack_job, unpack
 
 CAN_FORK = hasattr(os, "fork")
+_OF_NATIVE_CODE = {int(getattr(signal, name, 0)) for name in ("SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS", "SIGILL")} - {0}
 _PREPARATION = 300.0
 """Seconds that a server may take to import, on a slow or busy disk, before `timeout` begins to count."""
 
@@ -231,7 +233,8 @@ class Place:
         assert running is not None
         told = running.outcome
         if told is None:
-            reason = ending_of(code, self._out_of_memory(running))
+            site = crash_site(running.job) if -code in _OF_NATIVE_CODE else ""
+            reason = ending_of(code, self._out_of_memory(running), site)
             told = Outcome(CRASHED if code < 0 else FAILED, f"{reason}: {words}" if words and code > 0 else reason)
         return self._as_asked(told)
 

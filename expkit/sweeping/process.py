@@ -58,8 +58,14 @@ class Process(LineProcess):
         self._heard.put((self, message))
 
 
-def ending_of(code: int, out_of_memory: bool = False) -> str:
-    """Say how a process ended: "killed by SIGKILL (out of memory?)"."""
+def ending_of(code: int, out_of_memory: bool = False, site: str = "") -> str:
+    """Say how a process ended: "killed by SIGKILL (out of memory?)".
+
+    Args:
+        code: its exit code, negative for a signal.
+        out_of_memory: whether the kernel has killed something for lack of memory meanwhile.
+        site: whose code it was in; empty where that is not known.
+    """
     if code >= 0:
         return f"its process ended with exit code {code} before the run was over"
     told = killed_by(-code)
@@ -69,7 +75,10 @@ def ending_of(code: int, out_of_memory: bool = False) -> str:
         return f"{told} (often /dev/shm or the disk is full)"
     if name == "SIGKILL":
         return f"{told} ({'out of memory' if out_of_memory else 'out of memory?'})"
-    return told + (f" ({more[name]}; output.log may tell more)" if name in more else "")
+    why = f"{more[name]}; " if name in more else ""
+    if site:
+        return f"{told} in {site} ({why}output.log has the stack)"
+    return told + (f" ({why}output.log may tell more)" if why else "")
 
 
 def oom_kills() -> int | None:

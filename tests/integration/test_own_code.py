@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,3 +78,19 @@ def test_jobs_of_a_sweep_know_the_users_files_and_keep_their_text(expkit: Comman
     assert [json.loads((run / "run.json").read_text())["status"] for run in runs] == ["FINISHED"] * 2
     assert all((run / "code" / "my_parts.py").is_file() for run in runs)
     assert len(list(runs[0].parent.glob("code/*/plugins/models.py"))) == 1
+
+
+@pytest.mark.slow
+def test_native_code_that_crashes_leaves_the_stack_that_names_its_file_and_line(tmp_path: Path) -> None:
+    line = CommandLine(tmp_path, forked=False)
+    (tmp_path / "plugins").mkdir()
+    crashing = MODEL.replace("from my_parts import FACTOR", "import ctypes").replace(
+        "FACTOR *", "ctypes.string_at(0) *"
+    )
+    (tmp_path / "plugins" / "models.py").write_text(crashing)
+    done = line(*QUICK, code=-signal.SIGSEGV)
+    begin = "Fatal Python error: Segmentation fault\n\nStack (most recent call first):\n"
+    stack = done.stderr[done.stderr.index(begin) :]
+    forward = next(n for n, text in enumerate(crashing.splitlines(), start=1) if "string_at" in text)
+    assert f'plugins/models.py", line {forward} in forward\n' in stack
+    assert "FatalError" in done.stdout + done.stderr, "Paddle tells its part, too"
