@@ -85,11 +85,6 @@ def _kinds(told: Iterable[str]) -> list[Sketch]:
         if not kinds:
             near = did_you_mean(word, [each for kind in registry.KINDS for each in _words(kind)[:2]])
             raise ConfigError(f"--kinds {word}: there is no such kind.{near} Kinds: {', '.join(known)}, {ALL}.")
-        if kinds[0].name not in known:
-            raise ConfigError(
-                f"--kinds {word}: there is no template of a {kinds[0].name}; its contract is `expkit.api."
-                f"{kinds[0].name.capitalize()}`. Kinds with one: {', '.join(known)}."
-            )
         names.add(kinds[0].name)
     if not names:
         raise ConfigError(f"--kinds names no kind. Kinds: {', '.join(known)}, {ALL}.")

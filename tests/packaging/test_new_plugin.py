@@ -32,7 +32,7 @@ def star(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation
 
 def test_its_own_tests_pass(star: Installation, folder: Path) -> None:
     done = star.run("-m", "pytest", "-p", "no:cacheprovider", str(folder))
-    assert re.search(r"28 passed", done.stdout)
+    assert re.search(r"31 passed", done.stdout)
 
 
 def test_its_experiment_learns_with_its_own_parts_and_a_preset(star: Installation) -> None:

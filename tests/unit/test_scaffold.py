@@ -12,6 +12,7 @@ import yaml
 
 from expkit.api import VERSION
 from expkit.cli import main, new
+from expkit.registry import KINDS
 from expkit.scaffold import render, sketches
 
 if sys.version_info >= (3, 11):
@@ -24,6 +25,10 @@ else:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_there_is_a_template_of_every_kind() -> None:
+    assert set(sketches()) == {kind.name for kind in KINDS}
 
 
 def entry_points(files: dict[str, str]) -> dict[str, dict[str, str]]:
@@ -98,7 +103,6 @@ def test_programs_are_told_folder_files_and_commands(here: Path, capsys) -> None
         (["expkit_models"], "`import expkit_models` finds .*expkit_models"),
         (["mnist_cnn"], "what is there already: experiment mnist_cnn"),
         (["acme", "--kinds", "model,metrik"], "--kinds metrik: there is no such kind. Did you mean 'metric'"),
-        (["acme", "--kinds", "learner"], "there is no template of a learner; its contract is `expkit.api.Learner`"),
         (["acme", "--kinds", ","], "--kinds names no kind"),
     ],
 )
