@@ -1,8 +1,9 @@
 """Commands in forked children of a process that has imported everything: real processes, without seconds of imports.
 
-`python -m tests.forked SOCKET` is that process. It takes one order from each connection: what to run, in which folder
-and environment, and the files that are to be its standard streams; it answers with the number of the child, and with
-its exit code when that has ended. Nothing is computed before the fork, no store is opened, and no config is composed.
+`python -m tests.forked SOCKET` is that process, and with the words of a command behind the socket it is Python for a
+program that starts expkit, such as a shell. The former takes one order from each connection: what to run, in which
+folder and environment, and the files that are to be its standard streams; it answers with the number of the child, and
+with its exit code when that has ended. Nothing is computed before the fork, no store is opened, no config composed.
 """
 
 from __future__ import annotations
@@ -26,8 +27,6 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-from tests.stores import ready_stores
 
 ROOT = Path(__file__).parents[1]
 _IMPORTED = (
@@ -115,6 +114,22 @@ def is_forkable(command: Sequence[Any]) -> bool:
     if words[0] == "-c":
         return "from expkit.tracking.courier_process import main" in words[1]
     return words[0].endswith("predict.py") and words[1:] == ["--check"]
+
+
+def python() -> list[str]:
+    """Return what a program that is no Python is to start for Python: what is forkable is then forked."""
+    where = _socket()
+    return [sys.executable, str(Path(__file__)), where] if where else [sys.executable]
+
+
+def _be_python(where: str, words: list[str]) -> None:
+    global _where
+    command = [sys.executable, *words]
+    if not is_forkable(command):
+        os.execv(sys.executable, command)
+    _where = where
+    _start.append(lambda: where)
+    sys.exit(Command(command).wait())
 
 
 @contextlib.contextmanager
@@ -220,6 +235,7 @@ class Forker:
 def _import(template: Path) -> None:
     from expkit.cpu_tuning import import_paddle
     from expkit.tracking.store import import_all_of_mlflow
+    from tests.stores import ready_stores
 
     import_paddle()
     import_all_of_mlflow()
@@ -287,4 +303,6 @@ def _run(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[2:]:
+        _be_python(sys.argv[1], sys.argv[2:])
     Forker(sys.argv[1]).serve()

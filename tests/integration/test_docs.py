@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.forked import python
 
 DOCS = Path(__file__).parents[2] / "docs"
 PLUGIN, SCRIPT = DOCS / "writing-a-plugin.md", DOCS / "from-your-script.md"
@@ -45,7 +48,7 @@ class Reader:
         self.folder.mkdir()
         tools = folder / "bin"
         tools.mkdir()
-        for name, script in (("pip", PIP), ("python", '#!/bin/sh\nexec "$PYTHON" "$@"\n')):
+        for name, script in (("pip", PIP), ("python", f'#!/bin/sh\nexec {shlex.join(python())} "$@"\n')):
             (tools / name).write_text(script)
             (tools / name).chmod(0o755)
         hidden = ("EXPKIT_", "MLFLOW_", "PYTEST")

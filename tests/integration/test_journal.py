@@ -419,7 +419,7 @@ def answers(port: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="process groups")
-def test_a_server_that_is_gone_for_a_minute_in_mid_training_loses_nothing(expkit: CommandLine) -> None:
+def test_a_server_that_is_gone_for_a_while_in_mid_training_loses_nothing(expkit: CommandLine) -> None:
     import socket
     import time
 
@@ -429,7 +429,7 @@ def test_a_server_that_is_gone_for_a_minute_in_mid_training_loses_nothing(expkit
         *QUICK[:1],
         "model=mlp",
         "dataset.download=false",
-        "trainer.epochs=150",
+        "trainer.epochs=80",
         "plots=none",
         "trainer.progress=off",
     )
@@ -439,7 +439,7 @@ def test_a_server_that_is_gone_for_a_minute_in_mid_training_loses_nothing(expkit
         wait_for(lambda: run.poll() is not None or steps_in(store), 120)
         assert run.poll() is None, run.communicate()
     before = (expkit.runs()[0] / JOURNAL).stat().st_size
-    time.sleep(60)
+    time.sleep(25)  # for two tries in vain, which are ten seconds apart
     assert run.poll() is not None or (expkit.runs()[0] / JOURNAL).stat().st_size > before, "training goes on"
     with server(expkit.folder, port):
         out, err = run.communicate(timeout=400)
