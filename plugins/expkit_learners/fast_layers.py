@@ -2,8 +2,8 @@
 
 Three kernels of Paddle 3.3 on the CPU are slow without need: the broadcast that adds a convolution's bias, the
 convolution of an image with a margin of zeros other than 1 wide, and the gradient of max-pooling without a mask. The
-results are bit-equal (tests/unit/test_fast_layers.py). An exported graph must not carry these changes: it would be 2 to
-4 times slower under oneDNN.
+results are bit-equal (tests/unit/test_fast_layers.py); only where branches of a network meet, their gradients may be
+added in another order. An exported graph must not carry these changes: it would be 2 to 4 times slower under oneDNN.
 
 A linear layer asks Paddle's flags at each call whether it is to be an older kind of operator, which on the CPU it is in
 any case; in a small step that takes as long as the product.

@@ -77,6 +77,24 @@ def test_a_convolution_whose_margin_is_laid_beforehand_is_bit_equal(shape, optio
     assert compare(lambda: nn.Conv2D(4, 8, **options), images(*shape)) == 1
 
 
+def test_branches_that_part_from_one_tensor_differ_by_the_order_of_a_sum_at_most():
+    class Branches(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2D(3, 8, 1)
+            self.branches = nn.LayerList(nn.Conv2D(8, 8, k, padding=k // 2, bias_attr=False) for k in (1, 3, 5))
+
+        def forward(self, x):
+            stem = nn.functional.relu(self.stem(x))
+            return sum(branch(stem) for branch in self.branches)
+
+    stock, fast = Branches(), Branches()
+    fast.set_state_dict(stock.state_dict())
+    assert speed_up(fast) == 2
+    for wanted, found in zip(answers(stock, images(4, 3, 16, 16)), answers(fast, images(4, 3, 16, 16)), strict=True):
+        assert np.abs(found - wanted).max() <= 1e-6 * np.abs(wanted).max()
+
+
 def test_the_gradient_of_a_gradient_through_a_margin_is_bit_equal():
     def pulled(fast):
         paddle.seed(3)
