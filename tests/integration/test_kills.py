@@ -1,4 +1,4 @@
-"""More than a hundred kills, at random instants and in the middle of every kind of write: all ends bit-identical."""
+"""Kills by the dozen, at random instants and in the middle of every kind of write: all ends bit-identical."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.integration.warm import Warm, same, warm
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="POSIX signals")]
 
-KILLS = 34  # in each of the three cases
+KILLS = 21  # in each of the three cases
 DEEP = 5  # in one run
 MOST_RUNS = 60
 TINY = (
