@@ -70,7 +70,18 @@ class _Rates:
         return (time.perf_counter() - self._began) / max(done, 1) * max(self._total - step, 0)
 
 
-class LineProgress(Callback):
+class _Timed(Callback):
+    """Measures the training, in its epochs."""
+
+    _rates: _Rates | None = None
+
+    def on_epoch_start(self, event: EpochStart) -> None:
+        """Go on measuring."""
+        if self._rates is not None:
+            self._rates.begin_epoch()
+
+
+class LineProgress(_Timed):
     """Prints one line an epoch, and one now and then within a long epoch."""
 
     def __init__(self, console: Console) -> None:
@@ -78,17 +89,11 @@ class LineProgress(Callback):
         self._epochs = 0
         self._per_epoch = 0
         self._printed = 0.0
-        self._rates: _Rates | None = None
 
     def on_fit_start(self, event: FitStart) -> None:
         """Start the clock."""
         self._epochs, self._per_epoch, self._rates = event.epochs, event.steps_per_epoch, _Rates(event)
         self._printed = time.perf_counter()
-
-    def on_epoch_start(self, event: EpochStart) -> None:
-        """Go on measuring."""
-        if self._rates is not None:
-            self._rates.begin_epoch()
 
     def on_step_end(self, event: StepEnd) -> None:
         """Print a line when the last one is long ago."""
@@ -111,14 +116,13 @@ class LineProgress(Callback):
         _print_epoch(self._console, event, self._epochs)
 
 
-class BarProgress(Callback):
+class BarProgress(_Timed):
     """Draws a live bar, and leaves one line an epoch above it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._epochs = 0
         self._drawn = 0.0
-        self._rates: _Rates | None = None
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=20 if console.width >= NARROW else 10),
@@ -137,11 +141,6 @@ class BarProgress(Callback):
             "train", total=event.steps_per_epoch, epoch=1, epochs=event.epochs, values="", times=""
         )
         self._bar.start()
-
-    def on_epoch_start(self, event: EpochStart) -> None:
-        """Go on measuring."""
-        if self._rates is not None:
-            self._rates.begin_epoch()
 
     def on_step_end(self, event: StepEnd) -> None:
         """Redraw, at most ten times a second."""
