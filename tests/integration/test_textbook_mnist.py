@@ -86,7 +86,7 @@ def test_a_straight_line_through_pixels_fails_where_classes_do_not(stand_in: Run
 
 
 def test_softmax_in_the_network_learns_what_softmax_in_the_loss_does(stand_in: Run) -> None:
-    brief = ("trainer.epochs=1", "plots=none")
+    brief = ("trainer.epochs=1", "trainer.limit_train_batches=15", "plots=none")
     ours = stand_in("mnist_softmax", *brief)
     textbook = stand_in("mnist_softmax", *brief, "model.output=softmax", "loss.from_probabilities=true")
     assert textbook.losses() == pytest.approx(ours.losses(), rel=1e-4)
@@ -108,7 +108,10 @@ def test_a_static_graph_has_the_losses_of_the_dynamic_one(stand_in: Run) -> None
 def test_decay_by_the_optimizer_is_decay_of_every_parameter(
     stand_in: Run, optimizer: str, by_the_optimizer: str
 ) -> None:
-    brief = ("model=linear", f"optimizer={optimizer}", "trainer.epochs=1", "plots=none", "callbacks=[]")
+    brief = (
+        *("model=linear", f"optimizer={optimizer}", "trainer.epochs=1", "trainer.limit_train_batches=15"),
+        *("plots=none", "callbacks=[]"),
+    )
     experiment, coefficient = ("mnist_cnn_l1", 0.01) if "l1" in by_the_optimizer else ("mnist_cnn_l2", 0.05)
     each = stand_in(experiment, *brief, f"regularizer.coefficient={coefficient}")
     whole = stand_in("mnist_cnn", *brief, "schedule=constant", *by_the_optimizer.split(","))
