@@ -209,6 +209,8 @@ def parse(
     Raises:
         ConfigError: a value is out of range, or a needed part was not chosen.
     """
+    if not recorded:
+        _refuse_empty(overrides)
     resolved = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     masking.remember(resolved)
     used = resolved.pop(own_code.KEY, {}) if recorded else {}
@@ -229,6 +231,17 @@ def parse(
         overrides=tuple(overrides),
         resolved=resolved,
     )
+
+
+def _refuse_empty(overrides: Sequence[str]) -> None:
+    """Refuse `export=[]` and `~export`: to Hydra they choose nothing, and then the defaults hold, which do export."""
+    for override in overrides:
+        key, _, choice = override.partition("=")
+        group = key.lstrip("+~")
+        if group in FRAMEWORK_NODES and (choice.replace(" ", "") == "[]" or (key[0] == "~" and not choice)):
+            none = (conf_dir() / group / "none.yaml").is_file()
+            wanted = f"To do without, write {group}=none." if none else "Leave it out of the command for that."
+            raise ConfigError(f"{override}: this chooses no {group}, and then its defaults hold. {wanted}")
 
 
 def sweep_settings(node: DictConfig) -> SweepSettings:

@@ -211,8 +211,9 @@ class Classes:
         """Number of model outputs K."""
         return len(self.labels)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def probabilities(self, outputs: Array) -> Array:
-        """Turn scores [N, K] into probabilities [N, K] float64; those of "sigmoid" need not sum to 1."""
+        """Turn scores [N, K] into probabilities [N, K] float64; NaN for an infinite logit, any sum for "sigmoid"."""
         values: Array = outputs.astype(np.float64)
         if self.scores == "logits":
             values = np.exp(values - values.max(axis=1, keepdims=True))
@@ -346,5 +347,4 @@ def _flat(image: Any) -> Any:
 
 
 def _bright_border(pixels: Array) -> bool:
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    return bool(np.median(border) > 127)
+    return bool(np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])) > 127)

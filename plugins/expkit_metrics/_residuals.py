@@ -54,7 +54,7 @@ class MeanOfResiduals(ABC):
         self._count += difference.size
 
     def compute(self) -> float:
-        """Value over all batches; NaN when there were none."""
+        """Value over all batches; NaN when there were none, or an infinite output met the same infinity as target."""
         return self._sum / self._count if self._count else float("nan")
 
     def merge(self, other: "MeanOfResiduals") -> None:
@@ -107,8 +107,9 @@ def fitting(metric: str, outputs: Array, targets: Array) -> Array:
     return targets
 
 
+@np.errstate(invalid="ignore")
 def residuals(metric: str, outputs: Array, targets: Array) -> Array:
-    """Return outputs minus targets, [N, K] float64.
+    """Return outputs minus targets, [N, K] float64; NaN where both are the same infinity, which is no number.
 
     Raises:
         ConfigError: the shapes differ; nothing is broadcast.

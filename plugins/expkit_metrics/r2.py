@@ -47,6 +47,7 @@ class RSquared:
         self._residual = np.zeros(self._size)
         self._least, self._most = np.full(self._size, np.inf), np.full(self._size, -np.inf)
 
+    @np.errstate(over="ignore", invalid="ignore")  # an exploding run shows as -inf, infinite targets as NaN
     def update(self, outputs: Array, targets: Array) -> None:
         """Take in outputs [N, K] and targets [N, K] float32 (or classes [N] when K is 1) of one batch.
 
@@ -63,8 +64,7 @@ class RSquared:
         shift, both = mean - self._mean, self._count + count
         self._total += np.square(values - mean).sum(axis=0) + np.square(shift) * self._count * count / both
         self._mean += shift * count / both
-        with np.errstate(over="ignore"):  # an exploding run shows as -inf
-            self._residual += np.square(difference).sum(axis=0)
+        self._residual += np.square(difference).sum(axis=0)
         self._count = both
         self._least = np.minimum(self._least, values.min(axis=0))
         self._most = np.maximum(self._most, values.max(axis=0))
@@ -74,7 +74,8 @@ class RSquared:
         varied = self._most > self._least  # rounding can leave a total above 0 for equal targets
         if not varied.any():
             return float("nan")
-        return float(np.mean(1.0 - self._residual[varied] / self._total[varied]))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.mean(1.0 - self._residual[varied] / self._total[varied]))
 
     def state_dict(self) -> dict[str, Any]:
         """Values for the checkpoint."""

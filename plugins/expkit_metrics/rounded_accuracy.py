@@ -33,6 +33,7 @@ class RoundedAccuracy(ShareOfRight):
         self._mean = np.asarray(spec.target.mean) if isinstance(spec.target, Values) else np.zeros(spec.outputs)
         super().__init__()
 
+    @np.errstate(over="ignore")
     def _are_right(self, outputs: Array, targets: Array) -> Array:
         targets = fitting("rounded_accuracy", outputs, targets)
         predicted, true = (np.rint(values * self._scale + self._mean) for values in (outputs, targets))

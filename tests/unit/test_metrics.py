@@ -7,6 +7,7 @@ import pytest
 from expkit.api import Classes, ConfigError, Values
 from expkit.testing import example_specs
 from expkit_metrics.accuracy import Accuracy
+from expkit_metrics.auc import AreaUnderROC
 from expkit_metrics.mae import MeanAbsoluteError
 from expkit_metrics.mse import MeanSquaredError
 from expkit_metrics.precision import Precision
@@ -173,6 +174,18 @@ def test_an_exploding_run_has_an_infinite_error_and_no_warning(metric):
     largest, infinite, zero = (np.array([[value]], np.float32) for value in (3e38, math.inf, 0.0))
     assert measure(metric(TABLE), (infinite, zero)) == math.inf
     assert 1e38 < measure(metric(TABLE, own_unit=True), (largest, zero)) < math.inf
+
+
+@pytest.mark.parametrize("metric", ERRORS[:4])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_same_infinity_as_output_and_target_is_not_a_number_and_no_warning(metric, kind):
+    values = np.array([[math.inf], [1.0]], kind)
+    assert math.isnan(measure(metric(TABLE), (values, values)))
+
+
+def test_infinite_logits_have_no_area_and_no_warning():
+    outputs = np.full((2, 10), math.inf, np.float32)
+    assert math.isnan(measure(AreaUnderROC(DIGITS), (outputs, np.array([0, 1]))))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pytest
 import yaml
 
+from expkit.config import compose
 from expkit.errors import ConfigError
 from expkit.paths import conf_dir
 from expkit.settings import Settings, TrackingSettings, check, check_name
@@ -28,6 +29,21 @@ def test_the_config_files_document_every_option_with_its_default(node: str, file
     assert values == asdict(getattr(Settings(), node))
     undocumented = [line for line in text.splitlines() if line and "#" not in line and node != "export"]
     assert [line for line in undocumented if not line.startswith(("name:", "kind:", "enabled:"))] == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("export=[]", r"export=\[\]: this chooses no export, .* write export=none\."),
+        ("~export", "~export: this chooses no export, .* write export=none"),
+        ("tracking=[ ]", "write tracking=none"),
+        ("checkpoint=[]", "Leave it out of the command for that"),
+        ("export.formats=[]", "must name one. To export nothing: export=none"),
+    ],
+)
+def test_choosing_nothing_is_refused_with_what_means_none(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compose(["+experiment=mnist_cnn", override])
 
 
 @pytest.mark.parametrize("value", [-1, 2**32])
