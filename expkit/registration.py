@@ -11,7 +11,7 @@ from expkit.model_card import describe_version
 from expkit.runs import monitored
 from expkit.settings import ExportSettings
 from expkit.tracking import RegisterRequest, Tracker
-from expkit.tracking.model import about_export
+from expkit.tracking.model import about_export, facts_of_export
 
 
 def request_for(record: Mapping[str, Any], export: Path, name: str, alias: str | None) -> RegisterRequest:
@@ -25,6 +25,7 @@ def request_for(record: Mapping[str, Any], export: Path, name: str, alias: str |
     """
     about, monitor, data = about_export(export), record["monitor"], record["data"]
     value, checked = monitored(record), certificates_of(record).get(about.format)
+    inputs, outputs = kind_of(facts_of_export(export))
     return RegisterRequest(
         name=name,
         alias=alias,
@@ -36,6 +37,8 @@ def request_for(record: Mapping[str, Any], export: Path, name: str, alias: str |
         data=data["name"],
         fingerprint=data["fingerprint"],
         format=about.format,
+        inputs=inputs,
+        outputs=outputs,
         card=describe_version(
             monitor=monitor["name"],
             metrics=record["metrics"],
@@ -53,6 +56,26 @@ def request_for(record: Mapping[str, Any], export: Path, name: str, alias: str |
             },
         ),
     )
+
+
+def kind_of(export: Mapping[str, Any]) -> tuple[str, str]:
+    """Return in words what a model takes and answers, the same for models that can stand for each other.
+
+    Args:
+        export: what it says of itself.
+    """
+    taken, answered = export["input"], export["target"]
+    if "columns" in taken:
+        inputs = f"tables with the columns {', '.join(taken['columns'])}"
+    elif "height" in taken:
+        colours = f" of {taken['channels']} colours" if taken["channels"] > 1 else ""
+        inputs = f"images of {taken['height']} x {taken['width']} pixels{colours}"
+    else:
+        inputs = str(taken.get("kind", ""))
+    if "labels" in answered:
+        return inputs, f"the labels {', '.join(map(str, answered['labels']))}"
+    unit = f" in {answered['unit']}" if answered.get("unit") else ""
+    return inputs, f"{', '.join(answered.get('names', ()))}{unit}"
 
 
 def register_export(

@@ -11,7 +11,7 @@ from expkit.tracking.delivery import Delivery
 from expkit.tracking.left_behind import send_left_behind
 from expkit.tracking.sender import Sender
 from expkit.tracking.sent import Sent
-from expkit.tracking.store import StoreSettings
+from expkit.tracking.store import StoreSettings, remedy
 from expkit.tracking.text import explain, masked
 
 
@@ -87,7 +87,7 @@ class Carrier:
         except TrackingError as error:
             raise TrackingError(
                 f"tracking store {masked(self.uri)}: no run could be written ({explain(error.__cause__ or error)}). "
-                "Free its disk or mend its permissions, or train without it: tracking.kind=none."
+                + remedy(error, "Free its disk or mend its permissions, or train without it: tracking.kind=none.")
             ) from error
 
     def give_up(self, identity: str, status: str) -> None:

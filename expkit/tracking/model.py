@@ -133,7 +133,7 @@ def why_not_servable(export_folder: Path) -> str:
     missing = [part for part in OTHERS if not (export_folder / part).is_file()]
     if missing:
         return f"{export_folder} has no {', '.join(missing)}"
-    about = _read_about(export_folder)
+    about = facts_of_export(export_folder)
     for part in ("input", "target"):
         kind = about[part].get("kind")
         if kind not in KINDS:
@@ -165,7 +165,7 @@ class About(NamedTuple):
 
 def about_export(export_folder: Path) -> About:
     """Return what is told of an export that `why_not_servable` has nothing against."""
-    about = _read_about(export_folder)
+    about = facts_of_export(export_folder)
     old = not (export_folder / "predict.py").is_file()  # such an export is loaded as ever
     runtime = "jit" if old else runtimes(export_folder, about)[0]
     made = about.get("written_as") or ("onnx" if FILES[runtime] == "model.onnx" else "paddle")
@@ -188,7 +188,8 @@ def _description(about: About, uri: str) -> str:
     )
 
 
-def _read_about(export_folder: Path) -> dict[str, Any]:
+def facts_of_export(export_folder: Path) -> dict[str, Any]:
+    """Return what an export says of itself, its input and its target among it."""
     return dict(yaml.safe_load((export_folder / "model.yaml").read_text(encoding="utf-8")))
 
 
@@ -197,7 +198,7 @@ def _save(folder: Path, export_folder: Path, example: npt.NDArray[Any], *, run_i
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
 
-    described, about = _read_about(export_folder)["input"], about_export(export_folder)
+    described, about = facts_of_export(export_folder)["input"], about_export(export_folder)
     try:
         signature = _signature(export_folder)
     except UnusableExportError as error:
@@ -240,7 +241,7 @@ def _signature(export_folder: Path) -> Any:
 
     from expkit.serving_model import table
 
-    about = read_about(export_folder) if "sha256" in _read_about(export_folder) else {}
+    about = read_about(export_folder) if "sha256" in facts_of_export(export_folder) else {}
     if not about:
         return None
     target = from_description(about["target"])

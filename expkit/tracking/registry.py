@@ -21,6 +21,8 @@ MODEL_ID, METRIC, VALUE, DIRECTION, FINGERPRINT = (
     "data.fingerprint",
 )
 """Tags of a version by which it is found again, and compared with others."""
+INPUTS, OUTPUTS = "inputs", "outputs"
+"""Tags of a version: what it takes and answers, which whoever loads the next one relies on."""
 DECISION = "decision"
 """Tag of a version: what became of the alias, and why."""
 OUTCOME = "registered."
@@ -28,6 +30,8 @@ OUTCOME = "registered."
 _VERSIONS = "mlflow.modelVersions"
 """Tag of a logged model by which MLflow's page names its versions; MLflow's server sets it by itself."""
 _MAX_TAG = 5000
+_MAX_NAMED = 100
+_NEAR = 20
 _MOMENTS = 120_000
 """Milliseconds within which versions of two jobs count as registered at the same time."""
 
@@ -48,6 +52,8 @@ class RegisterRequest:
         fingerprint: SHA-256 of the data.
         format: of the export, such as "paddle" or "onnx-int8".
         card: text of the version's page, markdown.
+        inputs: what the model takes, in words.
+        outputs: what it answers.
     """
 
     name: str
@@ -61,6 +67,8 @@ class RegisterRequest:
     fingerprint: str
     format: str
     card: str = ""
+    inputs: str = ""
+    outputs: str = ""
 
     def tags(self, model_id: str) -> dict[str, str]:
         """Return the tags of the version."""
@@ -74,6 +82,7 @@ class RegisterRequest:
             FINGERPRINT: self.fingerprint,
             "format": self.format,
             MODEL_ID: model_id,
+            **({INPUTS: self.inputs, OUTPUTS: self.outputs} if self.inputs else {}),
         }
         return {key: shortened(masked(value), _MAX_TAG) for key, value in found.items()}
 
@@ -86,16 +95,19 @@ class Registered(NamedTuple):
         version: number of the version.
         has_alias: whether the alias is its own now.
         decision: on the alias, and why, in words; empty where there is to be none.
+        kind: how its inputs or outputs differ from those of the version before; empty where they do not.
     """
 
     name: str
     version: int
     has_alias: bool = False
     decision: str = ""
+    kind: str = ""
 
     def __str__(self) -> str:
         """Return it for people: "version 3 of digits, champion: valid/accuracy 0.98 is better than ..."."""
-        return f"version {self.version} of {self.name}" + (f", {self.decision}" if self.decision else "")
+        told = f"version {self.version} of {self.name}" + (f", {self.decision}" if self.decision else "")
+        return f"{told}. {self.kind}" if self.kind else told
 
 
 def register(store: Store, run_id: str, model_id: str, request: RegisterRequest) -> Registered:
@@ -117,7 +129,8 @@ def register(store: Store, run_id: str, model_id: str, request: RegisterRequest)
         _make_registered_model(store, request)
         version = _version_of(store, request, model_id) or _make_version(store, run_id, model_id, request)
         _link(store, model_id, request.name, version)
-        came = _decide(store, request, store.client.get_model_version(request.name, str(version)))
+        made = store.client.get_model_version(request.name, str(version))
+        came = _decide(store, request, made)._replace(kind=_other_kind(made, _before(store, made)))
     store.client.set_tag(run_id, OUTCOME + request.name, str(came))
     return came
 
@@ -143,6 +156,27 @@ def _decide(store: Store, request: RegisterRequest, made: Any) -> Registered:
     told = shortened(f"{request.alias}: {why}" if better else f"not {request.alias}: {why}", _MAX_TAG)
     store.client.set_model_version_tag(request.name, str(version), DECISION, told)
     return Registered(request.name, version, better, told)
+
+
+def _before(store: Store, made: Any) -> Any:
+    """Return the version before this one whose kind is known; None where there is none."""
+    found = store.client.search_model_versions(
+        f"name = '{made.name}'", max_results=_NEAR, order_by=["version_number DESC"]
+    )
+    earlier = [one for one in found if int(one.version) < int(made.version) and INPUTS in one.tags]
+    return max(earlier, key=lambda one: int(one.version), default=None)
+
+
+def _other_kind(made: Any, before: Any) -> str:
+    """Say how a version is of another kind than the one before: who loads the newest would find out by an error."""
+    if before is None or INPUTS not in made.tags:
+        return ""
+    told = []
+    for tag, does in ((INPUTS, "takes"), (OUTPUTS, "answers")):
+        here, there = (shortened(one.tags.get(tag, ""), _MAX_NAMED) for one in (made, before))
+        if made.tags.get(tag) != before.tags.get(tag):
+            told.append(f"it {does} {here}, and {_named(before)} {there}")
+    return f"Of another kind than the one before: {'; '.join(told)}" if told else ""
 
 
 def compare(new: Mapping[str, str], old: Mapping[str, str] | None, named: str = "") -> tuple[bool, str]:

@@ -285,6 +285,8 @@ def remedy(error: BaseException, otherwise: str = _REMEDY) -> str:
         return f"Install the database's driver: pip install {error.name}."
     if "out-of-date database schema" in text:
         return "An older MLflow made it: back it up, then `mlflow db upgrade <uri>`."
+    if "database is locked" in text:
+        return f"Another process holds it: end that one, or run this again when it is done. {otherwise}"
     if "not a database" in text:
         return f"The file is not an SQLite database. Move it away and run again. {otherwise}"
     return otherwise

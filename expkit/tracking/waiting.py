@@ -15,8 +15,8 @@ from expkit.tracking.text import masked
 
 log_told = logging.getLogger("expkit.told")
 """What a user is to see of what is not a warning."""
-QUIET_SECONDS = 4.0
-"""A store that takes what is left within this time is waited for without a word."""
+QUIET_SECONDS = 8.0
+"""A store that takes what is left within this time is waited for without a word; a model may take half of it."""
 
 
 class Wait:

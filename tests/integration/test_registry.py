@@ -103,7 +103,7 @@ def test_a_version_knows_its_run_and_the_better_one_gets_the_alias(
     assert "models:/digits@champion" in registered.description
     noted = json.loads(store.get_logged_model(model.model_id).tags["mlflow.modelVersions"])
     assert noted == [{"name": "digits", "version": 1}]
-    told = [record.getMessage() for record in caplog.records]
+    told = [told for told in caplog.messages if told.startswith("registered")]
     assert told[2] == f"registered as version 3 of digits, {third.tags['decision']}"
     assert store.get_run(third.run_id).data.tags["registered.digits"] == told[2].removeprefix("registered as ")
 
@@ -154,6 +154,18 @@ def test_only_what_is_better_on_the_same_data_gets_the_alias(
 ) -> None:
     theirs = None if old is None else {**TAGS, **old}
     assert compare({**TAGS, **new}, theirs, "version 1") == (better, why)
+
+
+def test_a_version_of_another_kind_than_the_one_before_is_told(runs: Path, export: Path) -> None:
+    pictures = replace(REQUEST, name="kinds", inputs="images of 28 x 28 pixels", outputs="the labels 0, 1")
+    houses = replace(pictures, inputs="tables with the columns rooms, age", fingerprint="a" * 64)
+    told = [registers(runs, export, one).told[0] for one in (pictures, pictures, houses, houses)]
+    assert told[2].endswith(
+        "other data (mnist). Of another kind than the one before: it takes tables with the columns rooms, age, "
+        "and version 2 images of 28 x 28 pixels"
+    )
+    assert not any("another kind" in one for one in (*told[:2], told[3]))
+    assert client(runs).get_model_version("kinds", "3").tags["outputs"] == "the labels 0, 1"
 
 
 @pytest.mark.slow
@@ -293,6 +305,8 @@ def test_an_ended_run_is_registered_once(runs: Path) -> None:
     assert "valid   0.07   0.98" in version.description
     assert version.description.startswith("valid/loss 0.07, test accuracy 0.97, on mnist\n")
     assert "- format: onnx, run by onnxruntime" in version.description
+    assert version.tags["inputs"] == "images of 28 x 28 pixels"
+    assert version.tags["outputs"].startswith("the labels 0, 1, 2")
     assert client(runs).get_run(version.run_id).info.status == "FINISHED"
 
 
