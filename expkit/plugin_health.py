@@ -119,7 +119,7 @@ def own_files() -> list[Plugin]:
     """Return the files in the folder of components, of which each is told as a distribution is."""
     words = [kind.entry_point_group.removeprefix("expkit.") for kind in registry.KINDS]
     found = {one.file: "" for ones in own_code.components(words).values() for one in ones}
-    found |= {file: f"it cannot be read: {why}" for file, why in own_code.broken_files(words)}
+    found |= dict(registry.useless_files(registry.KINDS))
     return [Plugin(file, NOT_PACKAGED, trouble=trouble) for file, trouble in sorted(found.items())]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -171,9 +171,18 @@ def way_out(rivals: Sequence[Entry]) -> str:
 
 
 def unreadable(kind: Kind) -> str:
-    """Name the user's own files of a kind that are not Python, as a sentence to go on with; empty where all are."""
-    plural = kind.entry_point_group.removeprefix("expkit.")
-    return "".join(f" {file} cannot be read: {why}." for file, why in own_code.broken_files((plural,)))
+    """Name the user's own files of a kind that are of no use, as a sentence to go on with; empty where all are."""
+    return "".join(f" {file}: {why}." for file, why in useless_files((kind,)))
+
+
+def useless_files(kinds: Iterable[Kind]) -> Iterator[tuple[str, str]]:
+    """Yield the files in the folder of components that are no Python, or not called as a kind is, with the reason."""
+    for kind in kinds:
+        plural = kind.entry_point_group.removeprefix("expkit.")
+        for file, why in own_code.broken_files((plural,)):
+            yield file, f"it cannot be read: {why}"
+        if any((root / own_code.PLUGINS / f"{kind.name}.py").is_file() for root in own_code.roots()):
+            yield f"./{own_code.PLUGINS}/{kind.name}.py", f"nobody reads it; the file has to be called {plural}.py"
 
 
 def announced_in_vain(name: str) -> str:

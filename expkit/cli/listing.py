@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from expkit import own_code, registry
+from expkit import registry
 from expkit.cli.experiments import EXPERIMENT, ConfFile, experiments, presets
 from expkit.distributions import NOT_PACKAGED, misfit
 from expkit.errors import PluginError, did_you_mean
@@ -103,10 +103,8 @@ def origin_of(owner: str) -> str:
 def _kind_rows(kind: Kind) -> list[Row]:
     """Return the lines of a kind: components, then presets."""
     rows = [_component_row(entry, found) for found in registry.entries(kind).values() for entry in found]
-    plural = kind.entry_point_group.removeprefix("expkit.")
-    for file, why in own_code.broken_files((plural,)):
-        broken = f"it cannot be read: {why}"
-        rows.append(Row(kind.name, kind.config_group, Path(file).stem, "", f"{file} {NOT_PACKAGED}", file, broken))
+    for file, why in registry.useless_files((kind,)):
+        rows.append(Row(kind.name, kind.config_group, Path(file).stem, "", f"{file} {NOT_PACKAGED}", file, why))
     return rows + [_file_row(preset, kind) for preset in presets(kind)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from expkit import own_code, registry
+from expkit import registry
 from expkit.distributions import NOT_PACKAGED, misfit
 from expkit.distributions import plugins as plugins_of_path
 from expkit.doctor.children import PADDLE, Answer
@@ -44,8 +44,8 @@ def plugins(scene: Scene) -> Sequence[Finding]:
         told = {entry: _of(entry, answers) for entry in its} if loaded else {}
         problems = [finding for entry in its for finding in _problems(entry, told.get(entry))]
         found += [_summary(owner, its, told, problems), *_together(problems)]
-    for file, why in own_code.broken_files(k.entry_point_group.removeprefix("expkit.") for k in registry.KINDS):
-        found.append(Finding("FAIL", "plugins", f"{file} {NOT_PACKAGED} cannot be read: {why}", "Correct it"))
+    for file, why in registry.useless_files(registry.KINDS):
+        found.append(Finding("FAIL", "plugins", f"{file} {NOT_PACKAGED}: {why}", "Correct it"))
     if not owners:
         advice = "Install expkit again, so that its entry points are seen: python -m pip install -e . (or: expkit)"
         found.append(Finding("FAIL", "plugins", "nothing announces a component, not even expkit", advice))

@@ -152,7 +152,7 @@ def test_a_file_of_the_users_own_that_cannot_be_read_is_a_failure(tmp_path, monk
     monkeypatch.setenv(own_code.VARIABLE, ".")
     found = plugins.plugins(scene(tmp_path, children={"paddle": paddle_child()}))
     (broken,) = [one for one in found if "losses.py" in one.text]
-    assert broken.level == "FAIL" and "./plugins/losses.py (not packaged) cannot be read: line 1" in broken.text
+    assert broken.level == "FAIL" and "./plugins/losses.py (not packaged): it cannot be read: line 1" in broken.text
 
 
 def test_the_same_trouble_of_many_components_is_one_line(parts) -> None:

@@ -81,8 +81,12 @@ def test_a_class_in_a_file_is_chosen_by_name_or_by_path_with_typed_options(proje
 def test_files_in_the_folder_are_told_among_the_plugins(project):
     (project / "plugins" / "losses").mkdir()
     (project / "plugins" / "losses" / "torn.py").write_text("def x(")
+    (project / "plugins" / "loss.py").write_text("class Hinge:\n    pass\n")
     told = {report.plugin.name: report for report in examine_plugins(load=False) if report.plugin.own}
-    assert list(told) == ["./plugins/losses/torn.py", "./plugins/models.py"]
+    assert list(told) == ["./plugins/loss.py", "./plugins/losses/torn.py", "./plugins/models.py"]
+    said = "nobody reads it; the file has to be called losses.py"
+    assert (told["./plugins/loss.py"].status, told["./plugins/loss.py"].health.error) == ("broken", said)
+    assert f"./plugins/loss.py: {said}" in refused("loss=hinge")
     assert [part.label for part in told["./plugins/models.py"].parts] == ["model/tiny_net"]
     torn = told["./plugins/losses/torn.py"]
     assert (torn.status, torn.health.advice) == ("broken", "Correct it")
@@ -165,7 +169,7 @@ def test_files_of_a_folder_of_a_kind_count_too(project):
 
 def test_a_file_that_is_not_python_hides_nobody_and_is_named(project):
     (project / "plugins" / "models.py").write_text("def broken(:\n")
-    with pytest.raises(PluginError, match=r"called 'tiny_net'.*\./plugins/models\.py cannot be read: line 1"):
+    with pytest.raises(PluginError, match=r"called 'tiny_net'.*\./plugins/models\.py: it cannot be read: line 1"):
         registry.find(registry.kind_named("model"), "tiny_net")
     assert registry.find(registry.kind_named("model"), "cnn")
 
