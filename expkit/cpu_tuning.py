@@ -64,10 +64,28 @@ def _tells_crashes() -> bool:
     return False
 
 
+@contextmanager
+def _unbroken() -> Iterator[None]:
+    """Within this context Ctrl-C waits: Paddle takes an import that it breaks for a broken installation."""
+    here = "paddle" not in sys.modules and threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if here else None
+    if before is None:
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
+
+
 def import_paddle() -> Any:
     """Import Paddle quietly."""
     global _mode
-    with quiet_import():
+    with quiet_import(), _unbroken():
         import paddle
     if _mode is None:
         # What makes tensors compute at once belongs to the thread that imports Paddle, and would end with it: for all.

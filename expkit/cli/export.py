@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -45,7 +46,13 @@ def main(arguments: list[str]) -> int:
     into = None if options.output is None else Path(options.output)
     if into is not None and into.exists() and not into.is_dir():
         raise ConfigError(f"--output {into}: this is a file. Name a folder, there or not there yet.")
-    done = export_run(folder, settings, options.checkpoint, into)
+    place = folder / "export" if into is None else into
+    before = _made(place, settings)
+    try:
+        done = export_run(folder, settings, options.checkpoint, into)
+    except KeyboardInterrupt:
+        print(_left(folder, place, before, _made(place, settings)), file=sys.stderr)  # noqa: T201 - as below
+        raise
     if options.json:
         _print_json(done)
     else:
@@ -53,6 +60,28 @@ def main(arguments: list[str]) -> int:
     for error in done.exported.refused.values():
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the program's error output
     return 2 if done.exported.refused else 0
+
+
+def _made(place: Path, settings: ExportSettings) -> dict[str, int | None]:
+    """Return which folder, by its number in the file system, each format has; one that is made anew has another."""
+    return {name: (place / name).stat().st_ino if (place / name).is_dir() else None for name in settings.formats}
+
+
+def _left(run: Path, place: Path, before: Mapping[str, int | None], now: Mapping[str, int | None]) -> str:
+    """Say what an export that was stopped leaves behind: whole formats only."""
+    done = [name for name in now if now[name] is not None and now[name] != before[name]]
+    rest = [name for name in now if name not in done]
+    if not done:
+        return f"Stopped: nothing was exported, and {quote_path(place)} is as it was."
+    if rest:
+        return (
+            f"Stopped: {quote_path(place)} has {', '.join(done)} anew, not recorded with the run, and "
+            f"{', '.join(rest)} as before. The same command again does all of it."
+        )
+    return (
+        f"Stopped: all was exported to {quote_path(place)}. To record it, the same command again; if only MLflow lacks "
+        f"it: python -m expkit sync {quote_path(run)}"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

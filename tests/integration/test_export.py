@@ -113,3 +113,25 @@ def test_a_run_whose_export_is_refused_keeps_its_result(run: Path, monkeypatch: 
 
 def _cannot(*_: Any, **__: Any) -> None:
     raise RuntimeError("no graph of this")
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_which_exports_are_whole(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check, into, asked = FreshProcess.run, tmp_path / "out", [""]
+
+    def stopped(self: FreshProcess, folder: Path, *rest: Any) -> Any:
+        if folder.name == asked[-1]:
+            raise KeyboardInterrupt
+        return check(self, folder, *rest)
+
+    monkeypatch.setattr(FreshProcess, "run", stopped)
+    for last, told in [
+        ("paddle", f"Stopped: nothing was exported, and {into} is as it was."),
+        ("onnx", f"Stopped: {into} has paddle anew, not recorded with the run, and onnx as before."),
+    ]:
+        asked.append(last)
+        assert main(["export", str(run), "--format", "paddle", "onnx", "--output", str(into)]) == 130
+        assert told in capsys.readouterr().err
+    assert [path.name for path in into.iterdir()] == ["paddle"]

@@ -122,3 +122,23 @@ def test_with_the_settings_a_training_differs_by_rounding_at_most(tmp_path):
     assert tuned[0] == pytest.approx(stock[0], rel=1e-5)
     assert len(tuned) > 30
     assert tuned == pytest.approx(stock, rel=5e-3)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_waits_until_paddle_is_imported(tmp_path):
+    (tmp_path / "paddle.py").write_text(
+        "import os, signal, types\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "base = types.SimpleNamespace(framework=types.SimpleNamespace(global_var=None))\n"
+    )
+    script = """
+import sys
+from expkit.cpu_tuning import import_paddle
+try:
+    import_paddle()
+except KeyboardInterrupt:
+    print(hasattr(sys.modules["paddle"], "base"))
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")
