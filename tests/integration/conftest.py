@@ -95,15 +95,6 @@ def expkit(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def quick_run(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[CommandLine, subprocess.CompletedProcess[str]]:
-    """One short run of the main job on the stand-in, shared by the tests that only look at it."""
-    line = CommandLine(tmp_path_factory.mktemp("quick"), forked=False)
-    return line, line(*QUICK)
-
-
 def wait_for(condition: Callable[[], Any], seconds: float, process: subprocess.Popen[str]) -> None:
     """Wait until `condition()` is true; fail when the process ends first or the time is over."""
     import time

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,15 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from tests.integration.conftest import QUICK, CommandLine, wait_for
+
+
+@pytest.fixture(scope="module")
+def quick_run(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[CommandLine, subprocess.CompletedProcess[str]]:
+    """One short run of the main job, as a user starts it, on the stand-in; shared by the tests that only look at it."""
+    line = CommandLine(tmp_path_factory.mktemp("quick"), forked=False)
+    return line, line(*QUICK)
 
 
 def test_the_screen_names_data_results_places_and_next_commands(quick_run):
@@ -94,7 +104,7 @@ def test_predict_answers_for_images_and_names_the_bad_one(quick_run):
     assert "one.png" in good.stdout
     assert "%" in good.stdout
     assert "digits (stand-in for mnist)" in good.stdout
-    bad = line("predict", "last", "text.png", "one.png", "missing.png", "--json", code=2)
+    bad = CommandLine(line.folder)("predict", "last", "text.png", "one.png", "missing.png", "--json", code=2)
     text, one, missing = (json.loads(row) for row in bad.stdout.splitlines())
     assert "not a readable image" in text["error"]
     assert "no such file" in missing["error"]

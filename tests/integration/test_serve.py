@@ -12,12 +12,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.integration import browser
-from tests.integration.conftest import CommandLine
+from tests.integration.conftest import QUICK, CommandLine
 from tests.integration.test_ui import free_port
 
 pytestmark = pytest.mark.slow
@@ -74,8 +73,9 @@ def draw(page: browser.Browser, *, finger: bool = False) -> tuple[dict[str, floa
     return {label: width for label, _, _, width in bars}, base64.b64decode(seen.partition(",")[2])
 
 
-def test_a_digit_is_drawn_and_its_bars_are_those_of_the_api(quick_run: tuple[CommandLine, Any], tmp_path: Path) -> None:
-    line, _ = quick_run
+def test_a_digit_is_drawn_and_its_bars_are_those_of_the_api(tmp_path: Path) -> None:
+    line = CommandLine(tmp_path)
+    line(*QUICK, "tracking=none", "plots=none")
     with serving(line, "last") as (process, address), browser.started(tmp_path / "profile") as page:
         page.resize(1100, 900)
         page.open(address)
