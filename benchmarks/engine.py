@@ -33,10 +33,11 @@ SIDES = {
 
 def child(side: str, steps: int, size: int) -> None:
     from expkit import cpu_tuning
+    from expkit.paddle_import import import_paddle
 
     if side != "stock":
         cpu_tuning.apply()
-    cpu_tuning.import_paddle()
+    import_paddle()
     import numpy as np
 
     from expkit.config import compose

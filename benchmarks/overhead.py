@@ -28,6 +28,7 @@ from typing import Any
 import psutil
 
 from expkit import cpu_tuning
+from expkit.paddle_import import import_paddle
 from expkit.processes import die_with_parent
 
 ALONE, BOTH, ALL = "nothing", "tracking and checkpoints", "everything"
@@ -68,7 +69,7 @@ class Unwatched:
 def warm_up() -> None:
     """Import what runs need, once for all of them."""
     cpu_tuning.tune(True)
-    cpu_tuning.import_paddle()
+    import_paddle()
 
 
 def spent() -> tuple[float, float]:

@@ -153,10 +153,11 @@ def minimal(seed: int, goal: float, epochs: int) -> Found:
 
 def child(side: str, seed: int, goal: float, epochs: int) -> None:
     from expkit import cpu_tuning
+    from expkit.paddle_import import import_paddle
 
     if side == "minimal":
         cpu_tuning.apply()
-    cpu_tuning.import_paddle()
+    import_paddle()
     run: Callable[[int, float, int], Found] = globals()[side]
     print(json.dumps(run(seed, goal, epochs)))
 

@@ -267,10 +267,11 @@ def pytorch(case: str, steps: int) -> Ticks:
 def child(side: str, case: str, steps: int) -> None:
     if side != "pytorch":  # whose Python may have neither
         from expkit import cpu_tuning
+        from expkit.paddle_import import import_paddle
 
         if side == "minimal":
             cpu_tuning.apply()
-        cpu_tuning.import_paddle()
+        import_paddle()
     run: Callable[[str, int], Ticks] = globals()[side]
     ticks = run(case, steps)
     gaps = list(itertools.pairwise(ticks))[WARM_UP:]

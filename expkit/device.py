@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from expkit.cpu_tuning import import_paddle
 from expkit.errors import DeviceError
+from expkit.paddle_import import import_paddle
 
 
 def select(name: str, index: int = 0, threads: int = 1) -> str:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from expkit import own_code, source
-from expkit.cpu_tuning import quiet_import
 from expkit.docstring import option_docs, summary_line
 from expkit.errors import PluginError, did_you_mean
 from expkit.option_types import option_type, type_text
+from expkit.paddle_import import quiet_import
 from expkit.registry import Entry
 from expkit.source import Definition, find_definition, module_spec, parse, source_file
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from expkit.api import DataSpec
-from expkit.cpu_tuning import import_paddle
 from expkit.export.fresh import FreshProcess
+from expkit.paddle_import import import_paddle
 from expkit.testing import example_specs
 from tests.forked import forking
 

@@ -233,7 +233,7 @@ class Forker:
 
 
 def _import(template: Path) -> None:
-    from expkit.cpu_tuning import import_paddle
+    from expkit.paddle_import import import_paddle
     from expkit.tracking.store import import_all_of_mlflow
     from tests.stores import ready_stores
 

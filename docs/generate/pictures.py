@@ -13,7 +13,7 @@ from typing import Any
 from sphinx.util import logging
 
 from expkit.cli.experiments import ConfFile, bases, choices, presets
-from expkit.cpu_tuning import quiet_import
+from expkit.paddle_import import quiet_import
 from expkit.registry import Entry
 from expkit.signature import REQUIRED, Description
 from generate.writing import Pages

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from expkit.cpu_tuning import hush_import
 from expkit.errors import ConfigError, ExpkitError, RunLockedError, RunNotFoundError, TrackingError
+from expkit.paddle_import import hush_import
 from expkit.report import quote_path
 from expkit.runs import find_run
 from expkit.tracking.copies import original_of

@@ -17,8 +17,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-from expkit.cpu_tuning import hush_import, import_paddle
 from expkit.doctor.children import nearest
+from expkit.paddle_import import hush_import, import_paddle
 from expkit.processes import die_with_parent
 
 MISSABLE = {"on_missing", "download"}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from expkit import cpu_tuning
 from expkit.config import ExperimentConfig
 from expkit.errors import ConfigError, DeviceError
+from expkit.paddle_import import import_paddle
 from expkit.processes import usable_cores
 
 
@@ -37,7 +38,7 @@ def cores_of_each(config: ExperimentConfig) -> list[list[int]] | None:
         DeviceError: there are fewer GPUs, or cores, than the run asks for.
     """
     cpu_tuning.tune(config.device.tune)
-    paddle = cpu_tuning.import_paddle()
+    paddle = import_paddle()
     cuda = paddle.device.is_compiled_with_cuda()
     gpus = int(paddle.device.cuda.device_count()) if cuda else 0
     if config.device.name == "gpu" or (config.device.name == "auto" and gpus):

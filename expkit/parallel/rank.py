@@ -21,6 +21,7 @@ from expkit import config, cpu_tuning
 from expkit.config import ExperimentConfig
 from expkit.errors import DeviceLostError, NotFiniteError, first_line
 from expkit.interrupts import SIGNALS
+from expkit.paddle_import import import_paddle
 from expkit.parallel.group import Group, connect
 from expkit.parallel.messages import DONE, NOT_FINITE, Failed, Order, Part
 from expkit.parallel.shares import rows_of, share
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.path[:] = order.path
         made = config.stored(order.config, choices=order.choices, overrides=order.overrides)
         cpu_tuning.tune(made.device.tune)
-        cpu_tuning.import_paddle()
+        import_paddle()
         _serve(pipe, Rank(order, made, pipe))
     except (EOFError, BrokenPipeError):  # rank 0 is gone
         return 1

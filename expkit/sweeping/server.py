@@ -44,7 +44,8 @@ def main() -> None:
 def _warm_up(job: Mapping[str, Any]) -> bool:
     """Import everything, as the first job wants it; returns whether the CPU was tuned."""
     from expkit import config
-    from expkit.cpu_tuning import import_paddle, tune
+    from expkit.cpu_tuning import tune
+    from expkit.paddle_import import import_paddle
     from expkit.tracking.store import import_all_of_mlflow
 
     folder = Path(job["folder"])

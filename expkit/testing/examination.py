@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from expkit.api import DataSpec
-from expkit.cpu_tuning import import_paddle
 from expkit.errors import PluginError, did_you_mean
+from expkit.paddle_import import import_paddle
 from expkit.registry import KINDS, Entry, distributions_of_plugins, entries
 from expkit.seeding import StepRandom, seed_everything
 from expkit.testing.promises import Promise, promises

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from expkit.api import Array, DataSpec
-from expkit.cpu_tuning import import_paddle
+from expkit.paddle_import import import_paddle
 from expkit.preprocess import SCORES
 from expkit.testing.examples import example_batch
 from expkit.testing.promises import promise

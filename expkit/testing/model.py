@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from expkit.api import Array, DataSpec
-from expkit.cpu_tuning import import_paddle
+from expkit.paddle_import import import_paddle
 from expkit.seeding import seed_everything
 from expkit.testing.examples import example_batch
 from expkit.testing.promises import promise

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from expkit.api import Array, ConfigError, DataSpec
-from expkit.cpu_tuning import import_paddle
+from expkit.paddle_import import import_paddle
 from expkit.testing.promises import promise
 from expkit.testing.refusals import uses
 from expkit.testing.report import NotApplicable, require

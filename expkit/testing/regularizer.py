@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from expkit.api import DataSpec
-from expkit.cpu_tuning import import_paddle
+from expkit.paddle_import import import_paddle
 from expkit.testing.optimizer import Problem
 from expkit.testing.promises import promise
 from expkit.testing.refusals import uses

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from expkit.api import ConfigError, DataSpec
-from expkit.cpu_tuning import import_paddle
+from expkit.paddle_import import import_paddle
 from expkit.testing.promises import promise
 from expkit.testing.refusals import uses
 from expkit.testing.report import NotApplicable, require

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from expkit import component as built
 from expkit.api import ConfigError, DataError, DataSpec
-from expkit.cpu_tuning import quiet_import
 from expkit.errors import did_you_mean
+from expkit.paddle_import import quiet_import
 from expkit.registry import Entry, kind_named
 from expkit.source import find_definition, near_modules
 from expkit.testing.examples import trial_specs

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.api import Array, DataSpec, LearnerState, StepResult
-from expkit.cpu_tuning import import_paddle
+from expkit.paddle_import import import_paddle
 
 EPOCHS, STEPS_PER_EPOCH = 4, 5
 

@@ -121,7 +121,8 @@ def main() -> None:
 def _warm_up() -> None:
     """Import all that a run imports, some of it deep inside of MLflow; nothing is computed with Paddle."""
     from expkit.config import compose
-    from expkit.cpu_tuning import import_paddle, tune
+    from expkit.cpu_tuning import tune
+    from expkit.paddle_import import import_paddle
     from expkit.tracking.store import import_mlflow
 
     tune(True)

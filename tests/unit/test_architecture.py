@@ -62,6 +62,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "expkit.metrics",
         "expkit.option_types",
         "expkit.own_code",
+        "expkit.paddle_import",
         "expkit.parts",
         "expkit.processes",
         "expkit.registry",

@@ -85,7 +85,8 @@ def test_glibc_takes_the_hint():
 def test_importing_paddle_prints_nothing_and_leaves_the_root_logger_alone():
     code = (
         "import logging\n"
-        "from expkit.cpu_tuning import apply, import_paddle\n"
+        "from expkit.cpu_tuning import apply\n"
+        "from expkit.paddle_import import import_paddle\n"
         "apply()\n"
         "before = logging.getLogger().handlers[:], logging.getLogger().level\n"
         "paddle = import_paddle()\n"
@@ -133,7 +134,7 @@ def test_ctrl_c_waits_until_paddle_is_imported(tmp_path):
     )
     script = """
 import sys
-from expkit.cpu_tuning import import_paddle
+from expkit.paddle_import import import_paddle
 try:
     import_paddle()
 except KeyboardInterrupt:

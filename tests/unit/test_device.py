@@ -70,7 +70,7 @@ def test_a_program_that_builds_graphs_gets_runs_that_compute_at_once():
 def test_a_thread_that_imports_paddle_and_ends_leaves_it_whole():
     program = """
 import threading
-from expkit.cpu_tuning import import_paddle
+from expkit.paddle_import import import_paddle
 from expkit.device import select
 thread = threading.Thread(target=select, args=("cpu",))
 thread.start()
