@@ -18,6 +18,7 @@ from expkit.tracking.carrier import Carrier
 from expkit.tracking.sender import NOT_WAITED_FOR
 from expkit.tracking.sent import Sent
 from expkit.tracking.store import StoreSettings, logger
+from expkit.tracking.waiting import Opening
 
 _LOOK = 0.1
 """Seconds between two looks whether a signal has come."""
@@ -196,7 +197,7 @@ class RemoteCarrier(Carrier):
         if self._here is None:
             paths = {"runs_dir": str(self.settings.runs_dir), "artifact_root": str(self.settings.artifact_root)}
             whose = {"folder": str(self.folder), "settings": {**asdict(self.settings), **paths}}
-            answer = self._courier.ask(what, **(whose if what == "connect" else facts))
+            answer = self._courier.ask(what, Opening(self.uri), **(whose if what == "connect" else facts))
         if answer is None:
             getattr(self._from_here(), what)(**facts)
             return

@@ -286,7 +286,9 @@ def remedy(error: BaseException, otherwise: str = _REMEDY) -> str:
     if "out-of-date database schema" in text:
         return "An older MLflow made it: back it up, then `mlflow db upgrade <uri>`."
     if "database is locked" in text:
-        return f"Another process holds it: end that one, or run this again when it is done. {otherwise}"
+        return (
+            "Another process holds it: end that one, run this again when it is done, or train with tracking.kind=none."
+        )
     if "not a database" in text:
         return f"The file is not an SQLite database. Move it away and run again. {otherwise}"
     return otherwise

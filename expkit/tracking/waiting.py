@@ -18,6 +18,9 @@ log_told = logging.getLogger("expkit.told")
 QUIET_SECONDS = 8.0
 """A store that takes what is left within this time is waited for without a word; a model may take half of it."""
 
+OPENING_SECONDS = 15.0
+"""Likewise, for one that is opened."""
+
 
 class Wait:
     """Asked often while a store is waited for, whether to go on; says once for what, how long, and how to leave.
@@ -46,3 +49,26 @@ class Wait:
                 shlex.quote(str(self._folder)),
             )
         return not self._hurried()
+
+
+class Opening:
+    """Asked often while a store is opened, in which MLflow is imported, too; says once that it takes long.
+
+    Args:
+        uri: of the store.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri, self._speaks = uri, time.monotonic() + OPENING_SECONDS
+
+    def __call__(self) -> bool:
+        """Whether to wait any longer: always, for it is given up there."""
+        if time.monotonic() > self._speaks:
+            self._speaks = float("inf")
+            log_told.info(
+                "Waiting for the tracking store %s, which has not answered for %.0f s. It is given up after a minute "
+                "or so; nothing has begun until then.",
+                masked(self._uri),
+                OPENING_SECONDS,
+            )
+        return True

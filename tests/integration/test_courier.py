@@ -185,6 +185,18 @@ def test_one_that_a_locked_store_holds_up_is_ended_where_nobody_wants_to_wait(
     assert client(tmp_path).get_run(tracker.run_id).data.metrics == {"loss": 0.5}
 
 
+@pytest.mark.slow
+def test_a_store_that_does_not_answer_at_the_start_is_waited_for_with_a_word(
+    tmp_path: Path, courier: Courier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("expkit.tracking.waiting.OPENING_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO, "expkit.told"):
+        open_tracker(settings(tmp_path), tmp_path / NAME, params={}, tags={}, courier=courier).close()
+    assert any(
+        f"Waiting for the tracking store {sqlite_uri(tmp_path / 'mlflow.db')}, " in one for one in caplog.messages
+    )
+
+
 def test_where_no_process_can_be_started_a_thread_sends(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
