@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_a_finish_that_a_signal_tore_is_made_good_by_the_next(tmp_path: Path, mo
     tracker = begin(settings(tmp_path), params={}, tags={})
     close = Sender.close
 
-    def torn(self: Sender) -> bool:
+    def torn(self: Sender, wait: Callable[[], bool]) -> bool:
         monkeypatch.setattr(Sender, "close", close)
         raise KeyboardInterrupt
 
