@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import re
 import shutil
 import socket
@@ -191,40 +192,47 @@ def test_importing_the_module_does_not_import_mlflow() -> None:
 
 # --- many processes ----------------------------------------------------------------------------------------------
 
-WORKER = """
-import sys, time
+TOGETHER = """
+import os, sys
 from pathlib import Path
 from expkit.lock import RunLock
 from expkit.tracking import StoreSettings, open_tracker
-folder, start, number = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
-settings = StoreSettings(None, "sweep", "job " + number, folder, folder / "mlartifacts")
-from expkit.tracking.store import import_mlflow
-import_mlflow()
-time.sleep(max(0.0, start - time.time()))  # all at the same instant
-run = folder / "runs" / ("20260101-120000-" + number)
-with RunLock(run):
-    tracker = open_tracker(settings, run, params={"job": number}, tags={})
-    for step in range(2000):
-        tracker.log_metrics({"loss": step}, step)
-    tracker.finish()
+from expkit.tracking.store import import_all_of_mlflow
+
+def work(folder, number):
+    settings = StoreSettings(None, "sweep", "job " + number, folder, folder / "mlartifacts")
+    run = folder / "runs" / ("20260101-120000-" + number)
+    with RunLock(run):
+        tracker = open_tracker(settings, run, params={"job": number}, tags={})
+        for step in range(2000):
+            tracker.log_metrics({"loss": step}, step)
+        tracker.finish()
+
+import_all_of_mlflow()
+waits, starts = os.pipe()
+children = []
+for number in range(8):
+    child = os.fork()
+    if not child:
+        os.close(starts)
+        os.read(waits, 1)  # the end of the pipe, at the same instant as all others
+        work(Path(sys.argv[1]), str(number))
+        os._exit(0)
+    children.append(child)
+os.close(starts)
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * 8
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_eight_processes_start_together_on_a_fresh_store(tmp_path: Path) -> None:
-    start = str(time.time() + 10)
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path), start, str(i)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(8)
-    ]
-    for worker in workers:
-        out, err = worker.communicate(timeout=120)
-        assert (worker.returncode, out, err) == (0, "", ""), "MLflow's and alembic's chatter must be silent too"
+    done = subprocess.run(
+        [sys.executable, "-c", TOGETHER, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), (
+        "MLflow's and alembic's chatter must be silent too"
+    )
     store = client(tmp_path)
     found = store.search_runs([store.get_experiment_by_name("sweep").experiment_id])
     assert sorted(run.data.params["job"] for run in found) == list("01234567")
