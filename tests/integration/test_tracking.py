@@ -25,7 +25,7 @@ from expkit.api import Classes, DataSource, DataSpec, EpochEnd, ImageInput, Step
 from expkit.errors import TrackingError
 from expkit.tracking import StoreSettings, Tracker, TrackingCallback
 from expkit.tracking.schema_lock import file_lock
-from expkit.tracking.store import import_mlflow, resolve_uri
+from expkit.tracking.store import ANSWER_SECONDS, import_mlflow, resolve_uri
 from expkit.tracking.text import as_text, clean_key, explain, masked, shortened
 from tests.integration.tracked import begin, wait_for
 
@@ -279,17 +279,23 @@ def test_bad_store_is_a_quick_error_with_a_remedy(tmp_path: Path, uri: str, mess
     before = time.monotonic()
     with pytest.raises(TrackingError, match=message) as caught:
         begin(settings(tmp_path, uri), params={}, tags={})
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 60, "MLflow itself tries for two minutes"
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.slow
-def test_server_that_never_answers_is_given_up_within_ten_seconds(tmp_path: Path) -> None:
+def test_server_that_never_answers_is_given_up_within_ten_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ANSWER_SECONDS < 10
+    monkeypatch.setattr("expkit.tracking.store.ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        before = time.monotonic()
-        with pytest.raises(TrackingError, match="timed out"):
-            begin(settings(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}"), params={}, tags={})
-        assert time.monotonic() - before < 10
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(TrackingError, match=f"^tracking store {address}: timed out. "):
+            begin(settings(tmp_path, address), params={}, tags={})
+        silent.settimeout(0)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # it was asked once, and by nothing that is more patient
+            silent.accept()
 
 
 def test_file_that_is_no_database_is_named(tmp_path: Path) -> None:
