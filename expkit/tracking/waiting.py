@@ -18,8 +18,10 @@ log_told = logging.getLogger("expkit.told")
 QUIET_SECONDS = 8.0
 """A store that takes what is left within this time is waited for without a word; a model may take half of it."""
 
+GRACE_SECONDS = 3.0
+"""A store that is well takes what is left within this time: twice Ctrl-C, as impatience has it, must not lose that."""
 OPENING_SECONDS = 15.0
-"""Likewise, for one that is opened."""
+"""One that is opened is waited for so long without a word."""
 
 
 class Wait:
@@ -33,6 +35,7 @@ class Wait:
 
     def __init__(self, folder: Path, settings: StoreSettings, hurried: Callable[[], bool]) -> None:
         self._folder, self._settings, self._hurried = folder, settings, hurried
+        self._leaves = time.monotonic() + GRACE_SECONDS
         self._speaks = time.monotonic() + QUIET_SECONDS
 
     def __call__(self) -> bool:
@@ -48,7 +51,7 @@ class Wait:
                 STUCK_SECONDS,
                 shlex.quote(str(self._folder)),
             )
-        return not self._hurried()
+        return time.monotonic() < self._leaves or not self._hurried()
 
 
 class Opening:

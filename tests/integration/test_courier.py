@@ -171,8 +171,9 @@ def test_one_that_is_frozen_is_not_waited_for_longer_than_a_minute(
 
 @pytest.mark.slow
 def test_one_that_a_locked_store_holds_up_is_ended_where_nobody_wants_to_wait(
-    tmp_path: Path, courier: Courier, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, courier: Courier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr("expkit.tracking.waiting.GRACE_SECONDS", 0.1)
     tracker = open_tracker(settings(tmp_path), tmp_path / NAME, params={}, tags={}, courier=courier)
     wait_until(lambda: not tracker.is_behind())
     with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:

@@ -245,6 +245,7 @@ def test_a_store_that_another_locks_is_waited_for_with_a_word_and_can_be_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("expkit.tracking.waiting.QUIET_SECONDS", 0.2)  # instead of some seconds
+    monkeypatch.setattr("expkit.tracking.waiting.GRACE_SECONDS", 0.1)
     tracker = begin(settings(tmp_path))
     tracker.set_tags({"a": "b"})
     with locked(tmp_path / "mlflow.db"), caplog.at_level("INFO", "expkit"):

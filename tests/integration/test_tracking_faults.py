@@ -46,6 +46,13 @@ def test_a_finish_that_a_signal_tore_is_made_good_by_the_next(tmp_path: Path, mo
     assert run.data.tags["status.reason"] == "twice Ctrl-C"
 
 
+def test_impatience_costs_nothing_where_the_store_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expkit.tracking.waiting.GRACE_SECONDS", 60.0)
+    tracker = begin(settings(tmp_path), params={}, tags={})
+    tracker.finish("KILLED", hurried=lambda: True)
+    assert client(tmp_path).get_run(tracker.run_id).info.status == "KILLED"
+
+
 def test_a_run_that_could_not_be_opened_whole_is_closed_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
