@@ -77,7 +77,9 @@ def said(runs: Path) -> list[logging.LogRecord]:
 
 @pytest.fixture(scope="module")
 def place(runs: Path, digits: Export, said: list[logging.LogRecord]) -> Path:
-    return recorded(runs, digits, RAW)[0]
+    found = recorded(runs, digits, RAW)[0]
+    assert not list(found.rglob("__pycache__")), "whoever loads it may compile it, but not before it is stored"
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +200,6 @@ def test_an_onnx_model_needs_no_paddle(place: Path) -> None:
     assert about["metadata"]["takes"].startswith("a column 'image' of image files")
     running = ".".join(map(str, sys.version_info[:3]))
     assert yaml.safe_load((place / "python_env.yaml").read_text())["python"] == running
-    assert not list(place.rglob("__pycache__"))
 
 
 @pytest.mark.slow
