@@ -12,8 +12,6 @@ any case; in a small step that takes as long as the product.
 from __future__ import annotations
 
 import math
-from functools import partial
-from types import MethodType
 from typing import Any
 
 import paddle
@@ -36,11 +34,11 @@ def speed_up(model: nn.Layer) -> int:
         if "forward" in vars(layer):
             continue  # somebody else replaced it already
         if type(layer) is nn.Conv2D and _plain_convolution(layer):
-            layer.forward = partial(_convolution, layer, _margin(layer))
+            layer.forward = _Convolution(layer).forward
         elif type(layer) is nn.MaxPool2D and _plain_pooling(layer):
-            layer.forward = MethodType(_max_pool, layer)
+            layer.forward = _MaxPool(layer).forward
         elif type(layer) is nn.Linear:
-            layer.forward = MethodType(_linear, layer)
+            layer.forward = _Linear(layer).forward
         else:
             continue
         changed += 1
@@ -55,7 +53,7 @@ def _plain_convolution(layer: Any) -> bool:
 
 
 def _margin(layer: Any) -> list[int]:
-    """Return zeros at each side, [top, bottom, left, right], that are better put around the images beforehand.
+    """Return how many zeros at each side, [top, bottom, left, right], are better put around the images beforehand.
 
     To lay out the pixels under each place of the window, Paddle copies whole rows where there is no margin or one of 1,
     and else asks for every single pixel whether it is in the image: a third of the textbook CNN's step.
@@ -79,31 +77,43 @@ def _pair(size: Any) -> list[Any]:
     return list(size) if isinstance(size, (list, tuple)) else [size] * 2
 
 
-def _linear(layer: Any, input: Any) -> Any:
-    if paddle.in_dynamic_mode():
-        own = layer._parameters  # `layer.weight` is searched for in Python; what a hook works out is not among them
-        weight, bias = own.get("weight"), own.get("bias")
-        if weight is None or bias is None:
-            weight, bias = layer.weight, layer.bias
-        return _C_ops.linear(input, weight, bias)
-    return nn.Linear.forward(layer, input)
+class _Instead:
+    """Computes in a layer's place; an object of a class of its own, so that its method can be pickled and traced."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
 
 
-def _convolution(layer: Any, margin: list[int], x: Any) -> Any:
-    padding = layer._updated_padding
-    if margin and paddle.in_dynamic_mode() and _worth_a_margin(layer, x):
-        x, padding = _C_ops.pad(x, [0, 0, 0, 0, *margin], 0.0), 0
-    out = F.conv2d(
-        x,
-        layer.weight,
-        bias=None,
-        stride=layer._stride,
-        padding=padding,
-        dilation=layer._dilation,
-        groups=layer._groups,
-        data_format="NCHW",
-    )
-    return out if layer.bias is None else out + layer.bias.reshape([-1, 1, 1])
+class _Linear(_Instead):
+    def forward(self, input: Any) -> Any:
+        layer = self.layer
+        if paddle.in_dynamic_mode():
+            own = layer._parameters  # `layer.weight` is searched for in Python; what a hook works out is not among them
+            weight, bias = own.get("weight"), own.get("bias")
+            if weight is None or bias is None:
+                weight, bias = layer.weight, layer.bias
+            return _C_ops.linear(input, weight, bias)
+        return nn.Linear.forward(layer, input)
+
+
+class _Convolution(_Instead):
+    def forward(self, x: Any) -> Any:
+        layer, padding = self.layer, self.layer._updated_padding
+        if paddle.in_dynamic_mode() and _worth_a_margin(layer, x):
+            margin = _margin(layer)  # asked at each call: a model may change what its layers are set to
+            if margin:
+                x, padding = _C_ops.pad(x, [0, 0, 0, 0, *margin], 0.0), 0
+        out = F.conv2d(
+            x,
+            layer.weight,
+            bias=None,
+            stride=layer._stride,
+            padding=padding,
+            dilation=layer._dilation,
+            groups=layer._groups,
+            data_format="NCHW",
+        )
+        return out if layer.bias is None else out + layer.bias.reshape([-1, 1, 1])
 
 
 def _worth_a_margin(layer: Any, x: Any) -> bool:
@@ -113,17 +123,20 @@ def _worth_a_margin(layer: Any, x: Any) -> bool:
     return fits and shape[3] >= _ROW
 
 
-def _max_pool(layer: Any, x: Any) -> Any:
-    # The kernel with a mask overlooks NaN; for a window without a maximum it notes the index -1, and its gradient
-    # then writes outside its memory. The sum is finite only if all of x is, and costs half a percent of a step.
-    if not math.isfinite(float(x.detach().sum())):
-        return nn.MaxPool2D.forward(layer, x)
-    return F.max_pool2d(
-        x,
-        kernel_size=layer.ksize,
-        stride=layer.stride,
-        padding=layer.padding,
-        return_mask=True,
-        ceil_mode=layer.ceil_mode,
-        data_format="NCHW",
-    )[0]
+class _MaxPool(_Instead):
+    def forward(self, x: Any) -> Any:
+        layer = self.layer
+        # The kernel with a mask overlooks NaN; for a window without a maximum it notes the index -1, and its gradient
+        # then writes outside its memory. The sum is finite only if all of x is, and costs half a percent of a step.
+        plain = paddle.in_dynamic_mode() and _plain_pooling(layer)
+        if not plain or not math.isfinite(float(x.detach().sum())):
+            return nn.MaxPool2D.forward(layer, x)
+        return F.max_pool2d(
+            x,
+            kernel_size=layer.ksize,
+            stride=layer.stride,
+            padding=layer.padding,
+            return_mask=True,
+            ceil_mode=layer.ceil_mode,
+            data_format="NCHW",
+        )[0]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +77,47 @@ def test_a_convolution_is_bit_equal(shape, options):
 )
 def test_a_convolution_whose_margin_is_laid_beforehand_is_bit_equal(shape, options):
     assert compare(lambda: nn.Conv2D(4, 8, **options), images(*shape)) == 1
+
+
+def test_layers_that_a_model_sets_anew_compute_what_they_are_set_to():
+    class Anew(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.pool = nn.Conv2D(4, 4, 3, padding=[2, 0, 2, 0]), nn.MaxPool2D(3, 1, 1)
+
+        def forward(self, x):
+            for padding, dilation in (([2, 0, 2, 0], 1), ([0, 2, 0, 2], 1), ([3, 3], 1), ([2, 2], 2), ([1, 1], 1)):
+                self.convolution._updated_padding, self.convolution._dilation = padding, [dilation] * 2
+                x = self.convolution(x)
+            self.pool.stride, self.pool.padding, self.pool.ceil_mode = 2, 1, True
+            return self.pool(x)
+
+    assert compare(Anew, images(2, 4, 12, 12)) == 2
+
+
+@pytest.mark.parametrize("full_graph", [True, False])
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # Paddle's, while it traces
+def test_a_part_that_a_model_traces_by_itself_computes_the_same(full_graph):
+    def make():
+        part = nn.Sequential(nn.Conv2D(1, 4, 5, padding=2), nn.MaxPool2D(3, 1, 1), nn.Flatten(), nn.Linear(576, 3))
+        return paddle.jit.to_static(part, full_graph=full_graph)
+
+    stock, fast = make(), make()
+    fast.set_state_dict(stock.state_dict())
+    assert speed_up(fast) == 3
+    for wanted, found in zip(answers(stock, images(2, 1, 12, 12)), answers(fast, images(2, 1, 12, 12)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_faster_model_is_copied_and_pickled_as_any():
+    model = nn.Sequential(nn.Conv2D(1, 4, 5, padding=2), nn.MaxPool2D(2), nn.Flatten(), nn.Linear(144, 3))
+    assert speed_up(model) == 3
+    x = paddle.to_tensor(images(2, 1, 12, 12))
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert other(x).numpy().tobytes() == model(x).numpy().tobytes()
+        model[3].weight.set_value(model[3].weight + 1)
+        assert other(x).numpy().tobytes() != model(x).numpy().tobytes()
+        model[3].weight.set_value(other[3].weight)
 
 
 def test_branches_that_part_from_one_tensor_differ_by_the_order_of_a_sum_at_most():
