@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from expkit_learners._where import Where
 
 _SAID_BETTER = ("Found 'dict' in given outputs", "Return results from different branches", "Return results has maybe")
 """What Paddle warns of while it traces, and where it matters is refused with the layer's name."""
+_PARAMETER, _NAME = "p", 3
+"""How `model.json` calls an operator that stands for a tensor of the weights' file, and where its name is kept."""
+_DISK_FULL = "Is the disk full, or a limit set on the size of files (ulimit -f)?"
 
 
 def write_graph(model: nn.Layer, folder: Path, spec: DataSpec) -> Callable[[Array], Array]:
@@ -36,11 +40,11 @@ def write_graph(model: nn.Layer, folder: Path, spec: DataSpec) -> Callable[[Arra
     model.eval()
     untraced = _copied(model)
     program = _save(model, folder, [paddle.static.InputSpec([None, *spec.input_shape], spec.input_dtype, name="input")])
-    _check_size(model, folder / "model.pdiparams")
+    _check_size(model, folder)
     try:
         reloaded = paddle.jit.load(str(folder / "model"))
     except (RuntimeError, ValueError) as error:  # Paddle does not notice a disk that is full
-        raise ExportError(f"Paddle cannot read back what it wrote to {folder}: {error}. Is the disk full?") from error
+        raise ExportError(f"Paddle cannot read back what it wrote to {folder}: {error}. {_DISK_FULL}") from error
     reloaded.eval()
 
     def predict(inputs: Array) -> Array:
@@ -55,15 +59,22 @@ def write_graph(model: nn.Layer, folder: Path, spec: DataSpec) -> Callable[[Arra
     return predict
 
 
-def _check_size(model: nn.Layer, file: Path) -> None:
-    """Find a file that was cut: Paddle writes on where a disk is full, and reads it as other numbers."""
-    least = sum(parameter.size * parameter.element_size() for parameter in model.parameters())
+def _check_size(model: nn.Layer, folder: Path) -> None:
+    """Find files that were cut: Paddle writes on where a disk is full, and reads weights as other numbers.
+
+    Paddle leaves out what does not change the answer, such as a head that only training uses.
+    """
+    sizes = {tensor.name: tensor.size * tensor.element_size() for tensor in (*model.parameters(), *model.buffers())}
+    try:
+        graph = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"the graph in {folder} is not whole: {error}. {_DISK_FULL}") from error
+    operators = graph["program"]["regions"][0]["blocks"][0]["ops"]
+    least = sum(sizes.get(one["A"][_NAME], 0) for one in operators if one["#"] == _PARAMETER)
+    file = folder / "model.pdiparams"
     found = file.stat().st_size if file.is_file() else 0
     if found < least:
-        raise ExportError(
-            f"of {least:,} bytes of weights, {found:,} were written to {file.parent}. Is the disk full, or a limit set "
-            "on the size of files (ulimit -f)?"
-        )
+        raise ExportError(f"of {least:,} bytes of weights, {found:,} were written to {folder}. {_DISK_FULL}")
 
 
 def _save(model: nn.Layer, folder: Path, signature: list[Any]) -> Any:
