@@ -39,6 +39,7 @@ def write_graph(model: nn.Layer, folder: Path, spec: DataSpec) -> Callable[[Arra
     """
     model.eval()
     untraced = _copied(model)
+    _derive(model, model if untraced is None else untraced, spec)
     program = _save(model, folder, [paddle.static.InputSpec([None, *spec.input_shape], spec.input_dtype, name="input")])
     _check_size(model, folder)
     try:
@@ -57,6 +58,32 @@ def write_graph(model: nn.Layer, folder: Path, spec: DataSpec) -> Callable[[Arra
         check_graph(untraced, program, predict, spec)
         paddle.set_rng_state(state)
     return predict
+
+
+def _derive(model: nn.Layer, called: nn.Layer, spec: DataSpec) -> None:
+    """Bring what a layer derives from its weights at each call, and keeps as a tensor, up to date with the weights.
+
+    `nn.utils.weight_norm` and `spectral_norm` set `layer.weight` so. A tracing does not see that it is set, and takes
+    what is there. What a call finds for the first time, or in another shape, depends on the batch: it stays as it was.
+
+    Args:
+        model: to be traced; its weights were set, but it has not been called.
+        called: is called to find the tensors: a copy of the model, or the model itself.
+        spec: for shape and dtype of the inputs.
+    """
+    saved = model.state_dict()
+    derived = {name: tensor for name, tensor in model.named_buffers() if name not in saved}
+    if not derived:
+        return
+    state = paddle.get_rng_state()
+    with contextlib.suppress(Exception), paddle.no_grad():  # tracing will say in which layer the model fails
+        called(paddle.zeros([2, *spec.input_shape], spec.input_dtype))
+        found = dict(called.named_buffers())
+        for name, tensor in derived.items():
+            now = found.get(name)
+            if now is not None and (now.shape, now.dtype) == (tensor.shape, tensor.dtype):
+                tensor.set_value(now)
+    paddle.set_rng_state(state)
 
 
 def _check_size(model: nn.Layer, folder: Path) -> None:
