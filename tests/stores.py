@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,23 @@ def ready_stores(template: Path) -> None:
     Args:
         template: where they are kept.
     """
+    import sqlalchemy
     from mlflow.store.db import utils
 
     make = utils._initialize_tables
 
     def initialize(engine: Any) -> None:
-        file = engine.url.database
-        if engine.url.get_backend_name() != "sqlite" or not file or file == ":memory:":
+        if engine.url.get_backend_name() != "sqlite" or sqlalchemy.inspect(engine).get_table_names():
             make(engine)
             return
         if not template.exists():
             make(engine)
-            engine.dispose()
-            shutil.copyfile(file, template.with_suffix(".part"))
-            template.with_suffix(".part").rename(template)
+            part = template.with_suffix(".part")
+            with closing(engine.raw_connection()) as made, closing(sqlite3.connect(part)) as kept:
+                made.driver_connection.backup(kept)
+            part.rename(template)
             return
-        engine.dispose()
-        shutil.copyfile(template, file)
+        with closing(engine.raw_connection()) as fresh, closing(sqlite3.connect(template)) as kept:
+            kept.backup(fresh.driver_connection)
 
     utils._initialize_tables = initialize

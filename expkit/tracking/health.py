@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from expkit.errors import TrackingError
+from expkit.tracking.creation import holds_anything, move_away
 from expkit.tracking.schema_lock import database_file
 from expkit.tracking.store import DATABASE_PORTS, StoreSettings, remedy, resolve_uri
 from expkit.tracking.text import explain, masked
@@ -123,7 +124,16 @@ def _file(found: Health, file: Path) -> Health:
         return replace(found, exists=False)
     if file.is_dir():
         return replace(found, error="is a folder, and a file is expected", advice=f"Move it away. {_OTHERWISE}")
-    uri = f"{file.resolve().as_uri()}?mode=ro"
+    try:
+        return _opened(found, file, "ro")
+    except sqlite3.OperationalError as error:
+        if "readonly" not in str(error):
+            raise
+        return _opened(found, file, "rw")  # what a killed process left halfway, SQLite first takes back
+
+
+def _opened(found: Health, file: Path, mode: str) -> Health:
+    uri = f"{file.resolve().as_uri()}?mode={mode}"
     with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as connection:
         return _tables(found, lambda query: (connection.execute(query).fetchone() or [None])[0], str(found.uri))
 
@@ -150,10 +160,14 @@ def _tables(found: Health, ask: Ask, uri: str) -> Health:
             raise
         if not ask("SELECT count(*) FROM sqlite_master"):
             return replace(found, exists=False)  # an empty file
+        if holds_anything(ask) is False:
+            return _unfinished(found, "")
         advice = f"It belongs to another program. Name the store that you mean: --uri URI, not {shlex.quote(uri)}"
         return replace(found, error="is a database, but none of MLflow's", advice=advice)
     known, newest = schema_revisions()
     if newest and revision != newest:
+        if revision in {*known, ""} and database_file(uri) is not None and holds_anything(ask) is False:
+            return _unfinished(found, revision)
         if revision in known:
             told = f"its tables are of an older MLflow (schema {revision}, now {newest})"
             advice = f"Back it up, then: mlflow db upgrade {shlex.quote(uri)}"
@@ -163,6 +177,14 @@ def _tables(found: Health, ask: Ask, uri: str) -> Health:
         return replace(found, error=told, advice=advice)
     experiments = int(ask(f"SELECT count(*) FROM experiments {_LIVING}"))
     return replace(found, experiments=experiments, runs=int(ask(f"SELECT count(*) FROM runs {_LIVING}")))
+
+
+def _unfinished(found: Health, revision: str) -> Health:
+    """Tell of tables that hold nothing, of which a run may be able to make the missing ones, or not."""
+    file = database_file(found.uri)
+    assert file is not None
+    told = f"its tables are half made, or of an older MLflow (schema {revision or 'none'}), and no run is in it"
+    return replace(found, error=told, advice=move_away(file))
 
 
 def schema_revisions() -> tuple[set[str], str]:

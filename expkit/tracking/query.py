@@ -117,7 +117,7 @@ class RunQuery:
         except ConfigError:
             raise
         except Exception as error:
-            told = remedy(error, "Does it run? Name another one: --uri URI.")
+            told = remedy(error, "Does it run? Name another one: --uri URI.", uri=self.uri)
             raise TrackingError(f"tracking store {masked(self.uri)}: {explain(error)}. {told}") from error
 
 

@@ -202,7 +202,8 @@ def open_reader(uri: str | None, runs_dir: Path) -> Reader:
             with schema_lock(resolved) if file is None else contextlib.nullcontext():
                 return Reader(mlflow.MlflowClient(tracking_uri=resolved, registry_uri=resolved), resolved)
         except Exception as error:
-            raise TrackingError(f"tracking store {masked(resolved)}: {explain(error)}. {remedy(error)}") from error
+            told = remedy(error, uri=resolved)
+            raise TrackingError(f"tracking store {masked(resolved)}: {explain(error)}. {told}") from error
 
 
 def _is_called(run: StoredRun, reference: str) -> bool:

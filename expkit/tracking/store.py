@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from expkit.errors import TrackingError
+from expkit.tracking.creation import make_database, unfinished
 from expkit.tracking.passwords import with_password
 from expkit.tracking.relocation import follow
 from expkit.tracking.schema_lock import database_file, schema_lock
@@ -45,7 +46,7 @@ _DEFAULTS = {
 }
 _REMEDY = (
     "Set tracking.uri to a store that works, begin without it (tracking.required=false), or train without one: "
-    "tracking.kind=none. `python -m expkit sync` brings the run there later."
+    "tracking.kind=none. `python -m expkit sync all` brings the run there later."
 )
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
@@ -161,14 +162,17 @@ def open_store(settings: StoreSettings) -> Store:
         else:
             probe_database(uri)  # before its lock, which would wait long for a database that is gone
         stack.enter_context(schema_lock(uri))
-        if local is not None:
-            probe_database(uri)
+        if local is not None and local.exists():
+            probe_database(uri)  # in which SQLite takes back what a killed process left halfway
             follow(local, locked=True)
         try:
+            if local is not None:
+                make_database(local)
             client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
             found = client.get_experiment_by_name(settings.experiment)
         except Exception as error:
-            raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {remedy(error)}") from error
+            told = remedy(error, uri=uri)
+            raise TrackingError(f"tracking store {masked(uri)}: {explain(error)}. {told}") from error
     with own_call():
         return Store(client, uri, _experiment(client, found, settings, artifacts))
 
@@ -273,14 +277,18 @@ def _probe_server(uri: str) -> None:
         raise TrackingError(f"tracking store {masked(uri)}: {why}. {remedy(error)}") from error
 
 
-def remedy(error: BaseException, otherwise: str = _REMEDY) -> str:
+def remedy(error: BaseException, otherwise: str = _REMEDY, *, uri: str = "") -> str:
     """Say what helps against an error of the store.
 
     Args:
         error: that it raised.
         otherwise: what helps where the error is of no known kind.
+        uri: of the store, absolute, where it was just being opened.
     """
     text = str(error)
+    file = database_file(uri)
+    if file is not None and (told := unfinished(file, text)):
+        return told
     if isinstance(error, ModuleNotFoundError):
         return f"Install the database's driver: pip install {error.name}."
     if "out-of-date database schema" in text:

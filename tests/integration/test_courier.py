@@ -191,6 +191,7 @@ def test_a_store_that_does_not_answer_at_the_start_is_waited_for_with_a_word(
     tmp_path: Path, courier: Courier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("expkit.tracking.waiting.OPENING_SECONDS", 0.0)
+    monkeypatch.setattr("expkit.tracking.courier._LOOK", 0.001)  # sooner than any store is opened
     with caplog.at_level(logging.INFO, "expkit.told"):
         open_tracker(settings(tmp_path), tmp_path / NAME, params={}, tags={}, courier=courier).close()
     assert any(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -194,6 +196,13 @@ def mlflow_tables(file: Path, revision: str) -> Path:
     )
 
 
+def half_made(file: Path, revision: str = "") -> Path:
+    """What a process leaves that is killed while it makes the tables."""
+    noted = ("CREATE TABLE alembic_version (version_num TEXT)", f"INSERT INTO alembic_version VALUES ('{revision}')")
+    tables = ("CREATE TABLE experiments (lifecycle_stage TEXT)", "CREATE TABLE runs (lifecycle_stage TEXT)")
+    return database(file, *tables, *(noted if revision else ()))
+
+
 def line_of(where) -> tuple[str, str, str]:
     return told(stores.stores(where))["store"]
 
@@ -217,10 +226,16 @@ def test_a_store_is_counted_and_nothing_is_made(tmp_path) -> None:
         (lambda file: file.write_bytes(b"no database at all, but text" * 99), "not a database", "Move it away"),
         (lambda file: database(file, "CREATE TABLE mine (x)"), "is a database, but none of MLflow's", "--uri URI"),
         (lambda file: mlflow_tables(file, "90e64c465722"), "of an older MLflow", "mlflow db upgrade sqlite:///"),
+        (lambda file: half_made(file), "half made, or of an older MLflow (schema none)", "sync all --runs-dir"),
+        (
+            lambda file: half_made(file, "90e64c465722"),
+            "(schema 90e64c465722), and no run is in it",
+            "Move it away (mv",
+        ),
         (lambda file: mlflow_tables(file, "ffffffffffff"), "of a newer MLflow", "pip install -U"),
         (lambda file: file.mkdir(), "is a folder", "Move it away"),
     ],
-    ids=["text", "foreign", "old", "new", "folder"],
+    ids=["text", "foreign", "old", "begun", "half", "new", "folder"],
 )
 def test_a_store_that_cannot_be_used_fails(tmp_path, make, text, advice) -> None:
     (tmp_path / "runs").mkdir()
@@ -233,6 +248,18 @@ def test_an_empty_file_is_no_store_yet(tmp_path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/mlflow.db").write_bytes(b"")
     assert line_of(scene(tmp_path))[0] == "ok"
+
+
+def test_a_store_whose_user_was_killed_while_it_wrote_is_well(tmp_path) -> None:
+    made = mlflow_tables(tmp_path / "made.db", health.schema_revisions()[1])
+    with contextlib.closing(sqlite3.connect(made)) as killed:
+        killed.execute("PRAGMA cache_size = 1")
+        killed.executemany("INSERT INTO runs VALUES (?)", [["x" * 9999]] * 99)  # too much to keep in memory
+        (tmp_path / "runs").mkdir()
+        for end in ("", "-journal"):
+            shutil.copyfile(f"{made}{end}", tmp_path / f"runs/mlflow.db{end}")
+    level, found, _ = line_of(scene(tmp_path))
+    assert (level, found) == ("ok", f"{tmp_path}/runs/mlflow.db, 1 experiment, 2 runs")
 
 
 class Server(BaseHTTPRequestHandler):
