@@ -131,7 +131,7 @@ def parameters(count: int) -> Values:
 def points(count: int) -> Values:
     """Points of a run's three step metrics in a fresh SQLite store, as training logs them."""
     from expkit.tracking import StoreSettings, open_tracker
-    from expkit.tracking.journal import is_open, last_steps
+    from expkit.tracking.journal import is_open, recorded_points
     from expkit.tracking.query import open_query
 
     values: Values = {}
@@ -154,8 +154,8 @@ def points(count: int) -> Values:
         tracker.finish()
         with timed(values, "is_open ms"):
             is_open(folder / "growth" / "run")
-        with timed(values, "last_steps ms"):
-            last_steps(folder / "growth" / "run")
+        with timed(values, "journal read ms"):
+            recorded_points(folder / "growth" / "run")
         query = open_query(None, folder)
         assert query is not None
         run = query.runs(query.experiments())[0]
