@@ -1,4 +1,4 @@
-"""What the end of a run says while it waits for its store."""
+"""What a run says while it waits for its store, at its start and at its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ log_told = logging.getLogger("expkit.told")
 """What a user is to see of what is not a warning."""
 QUIET_SECONDS = 8.0
 """A store that takes what is left within this time is waited for without a word; a model may take half of it."""
-
 GRACE_SECONDS = 3.0
 """A store that is well takes what is left within this time: twice Ctrl-C, as impatience has it, must not lose that."""
 OPENING_SECONDS = 15.0
