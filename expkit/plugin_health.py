@@ -117,7 +117,7 @@ def examine_plugins(names: Sequence[str] = (), *, load: bool = True, seconds: fl
 
 def own_files() -> list[Plugin]:
     """Return the files in the folder of components, of which each is told as a distribution is."""
-    words = [kind.entry_point_group.removeprefix("expkit.") for kind in registry.KINDS]
+    words = [kind.plural for kind in registry.KINDS]
     found = {one.file: "" for ones in own_code.components(words).values() for one in ones}
     found |= dict(registry.useless_files(registry.KINDS))
     return [Plugin(file, NOT_PACKAGED, trouble=trouble) for file, trouble in sorted(found.items())]

@@ -32,6 +32,11 @@ class Kind:
     supplied: frozenset[str] = frozenset()
     many: bool = False
 
+    @property
+    def plural(self) -> str:
+        """How several are called: "models"; the name of the file of a user's own ones, too."""
+        return self.entry_point_group.removeprefix("expkit.")
+
 
 _SPEC = frozenset({"spec"})
 _SCHEDULE = frozenset({"learning_rate", "steps_per_epoch", "epochs", "higher_is_better"})
@@ -98,8 +103,7 @@ def kind_named(word: str) -> Kind:
         PluginError: there is no such kind.
     """
     for kind in KINDS:
-        plural = kind.entry_point_group.removeprefix("expkit.")
-        if word in (kind.name, plural, kind.config_group, kind.entry_point_group):
+        if word in (kind.name, kind.plural, kind.config_group, kind.entry_point_group):
             return kind
     names = [k.name for k in KINDS]
     raise PluginError(f"no kind of component is called {word!r}.{did_you_mean(word, names)} Kinds: {', '.join(names)}")
@@ -108,8 +112,7 @@ def kind_named(word: str) -> Kind:
 def entries(kind: Kind) -> dict[str, tuple[Entry, ...]]:
     """Return all announced components of a kind by name, sorted; more than one entry under a name is a clash."""
     packaged = _table().get(kind.entry_point_group, {})
-    plural = kind.entry_point_group.removeprefix("expkit.")
-    own = own_code.components((plural,)).get(plural, [])
+    own = own_code.components((kind.plural,)).get(kind.plural, [])
     if not own:
         return packaged
     own_code.reach()
@@ -178,11 +181,10 @@ def unreadable(kind: Kind) -> str:
 def useless_files(kinds: Iterable[Kind]) -> Iterator[tuple[str, str]]:
     """Yield the files in the folder of components that are no Python, or not called as a kind is, with the reason."""
     for kind in kinds:
-        plural = kind.entry_point_group.removeprefix("expkit.")
-        for file, why in own_code.broken_files((plural,)):
+        for file, why in own_code.broken_files((kind.plural,)):
             yield file, f"it cannot be read: {why}"
         if any((root / own_code.PLUGINS / f"{kind.name}.py").is_file() for root in own_code.roots()):
-            yield f"./{own_code.PLUGINS}/{kind.name}.py", f"nobody reads it; the file has to be called {plural}.py"
+            yield f"./{own_code.PLUGINS}/{kind.name}.py", f"nobody reads it; the file has to be called {kind.plural}.py"
 
 
 def announced_in_vain(name: str) -> str:

@@ -83,7 +83,7 @@ def _rows(lines: list[str], prefix: str, types: dict[str, str]) -> Iterator[list
 def _group(key: str) -> str:
     """Return a group of the list of defaults, and where its choices are."""
     name = key.removeprefix("override ").strip().lstrip("/")
-    kinds = {kind.config_group: kind.entry_point_group.removeprefix("expkit.") for kind in registry.KINDS}
+    kinds = {kind.config_group: kind.plural for kind in registry.KINDS}
     if name in kinds:
         return f":doc:`{name} <components/{kinds[name]}/index>`"
     known = (paths.conf_dir() / name).is_dir() and "override" not in key

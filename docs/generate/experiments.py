@@ -31,5 +31,5 @@ def _value(key: str, value: object) -> str:
     kind = kinds.get(key)
     if kind is None or not all(name in registry.entries(kind) for name in names):
         return code(as_override(value))
-    folder = kind.entry_point_group.removeprefix("expkit.")
+    folder = kind.plural
     return ", ".join(f":doc:`{name} <components/{folder}/{name}>`" for name in names)

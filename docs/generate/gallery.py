@@ -48,11 +48,11 @@ def write(pages: Pages) -> None:
         described = {entry: found for entry in entries if (found := _described(entry)) is not None}
         drawings = {entry: gallery.drawing(entry, found) for entry, found in described.items()}
         for entry, found in described.items():
-            pages.write(f"components/{_folder(kind)}/{entry.name}.rst", _page(entry, found, drawings[entry]))
-        pages.write(f"components/{_folder(kind)}/index.rst", _overview(kind, described, drawings))
-        names = ", ".join(f":doc:`{entry.name} <{_folder(kind)}/{entry.name}>`" for entry in described)
-        text += f":doc:`{_name(kind)} <{_folder(kind)}/index>`: {_ABOUT.get(kind.name, '')}\n   {names}\n\n"
-    pages.write("components/index.rst", text + toctree(f"{_folder(kind)}/index" for kind in registry.KINDS))
+            pages.write(f"components/{kind.plural}/{entry.name}.rst", _page(entry, found, drawings[entry]))
+        pages.write(f"components/{kind.plural}/index.rst", _overview(kind, described, drawings))
+        names = ", ".join(f":doc:`{entry.name} <{kind.plural}/{entry.name}>`" for entry in described)
+        text += f":doc:`{_name(kind)} <{kind.plural}/index>`: {_ABOUT.get(kind.name, '')}\n   {names}\n\n"
+    pages.write("components/index.rst", text + toctree(f"{kind.plural}/index" for kind in registry.KINDS))
 
 
 def _described(entry: Entry) -> Description | None:
@@ -63,12 +63,8 @@ def _described(entry: Entry) -> Description | None:
         return None
 
 
-def _folder(kind: Kind) -> str:
-    return kind.entry_point_group.removeprefix("expkit.")
-
-
 def _name(kind: Kind) -> str:
-    return _folder(kind).capitalize()
+    return kind.plural.capitalize()
 
 
 def _overview(kind: Kind, described: dict[Entry, Description], drawings: dict[Entry, Drawing]) -> str:

@@ -27,11 +27,10 @@ def unknown_choice(error: MissingConfigException, _: BaseException) -> str | Non
     message = f"no {kind.name if kind else group} is called {name!r}.{did_you_mean(name, known)}"
     message += f"\nKnown: {', '.join(known) or 'none'}."
     if kind is not None:
-        plural = kind.entry_point_group.removeprefix("expkit.")
-        message += f" `{COMMAND} list {plural}` explains them.\n"
+        message += f" `{COMMAND} list {kind.plural}` explains them.\n"
         written = (
             "A plugin that was just written needs its `pip install -e .` again. A class in a file needs none: "
-            f"put it into plugins/{plural}.py, or write {_choice(kind, 'FILE.CLASS')}."
+            f"put it into plugins/{kind.plural}.py, or write {_choice(kind, 'FILE.CLASS')}."
         )
         message += _by_path(kind, name) or _by_name(kind, name) or registry.announced_in_vain(name).strip() or written
         message += registry.unreadable(kind)

@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
         description="List components, their presets, and experiments that can be chosen.",
         epilog="examples: python -m expkit list models; python -m expkit list experiments --json",
     )
-    kinds = ", ".join(kind.entry_point_group.removeprefix("expkit.") for kind in registry.KINDS)
+    kinds = ", ".join(kind.plural for kind in registry.KINDS)
     parser.add_argument("kind", nargs="?", help=f"only these: experiments, {kinds}")
     parser.add_argument("--json", action="store_true", help="for scripts: a JSON list of objects")
     options = parser.parse_args(arguments)

@@ -92,7 +92,7 @@ def _kinds(told: Iterable[str]) -> list[Sketch]:
 
 
 def _words(kind: registry.Kind) -> tuple[str, ...]:
-    return (kind.name, kind.entry_point_group.removeprefix("expkit."))
+    return (kind.name, kind.plural)
 
 
 def _refuse_clashes(package: str, chosen: Iterable[Sketch]) -> None:
@@ -112,7 +112,7 @@ def _refuse_clashes(package: str, chosen: Iterable[Sketch]) -> None:
 
 def next_commands(folder: Path, package: str, first: Sketch) -> list[str]:
     """Return the commands that install, list, run and test a project, as they are typed."""
-    plural = first.kind.entry_point_group.removeprefix("expkit.")
+    plural = first.kind.plural
     return [
         f"python -m pip install -e {shlex.quote(f'{_as_path(folder)}[test]')}",
         f"python -m expkit list {plural}",

@@ -18,11 +18,11 @@ from expkit.api_version import VERSION
 from expkit.cli.finding_view import show
 from expkit.findings import Finding, Level, Section
 from expkit.plugin_health import SECONDS, Health, Part, Report, examine_plugins
+from expkit.registry import Kind
 from expkit.report import make_console
 from expkit.signature import summarize
 
 _STYLES = {"ok": "green", "slow": "yellow", "not loaded": "dim"}
-_PLURALS = {"loss": "losses"}
 _LEVELS: dict[str, Level] = {"slow": "warning"}
 _DESCRIPTION = """\
 Look at every distribution that brings components: each is imported in a
@@ -137,12 +137,12 @@ def _show_all(console: Console, reports: Sequence[Report]) -> None:
 
 def _brings(report: Report) -> str:
     """Say what a distribution brings: names where these are few."""
-    kinds: dict[str, list[str]] = defaultdict(list)
+    kinds: dict[Kind, list[str]] = defaultdict(list)
     for part in report.parts:
-        kinds[part.entry.kind.name].append(part.entry.name)
+        kinds[part.entry.kind].append(part.entry.name)
     many = len(report.parts) > 12
     told = [
-        (f"{len(names)} {_plural(kind) if len(names) > 1 else kind}" if many else f"{kind} {', '.join(names)}")
+        (f"{len(names)} {kind.plural if len(names) > 1 else kind.name}" if many else f"{kind.name} {', '.join(names)}")
         for kind, names in kinds.items()
     ]
     if told:
@@ -155,10 +155,6 @@ def _api(report: Report) -> str:
     if report.plugin.own:
         return "-"
     return VERSION if report.plugin.name == "expkit" else ", ".join(report.plugin.api) or "not said"
-
-
-def _plural(kind: str) -> str:
-    return _PLURALS.get(kind, f"{kind}s")
 
 
 def _show_trouble(console: Console, report: Report) -> None:

@@ -74,7 +74,7 @@ def test_the_site_is_built_without_a_warning_and_is_whole(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     reference = tmp_path / "reference"
     for kind in registry.KINDS:
-        folder = reference / "components" / kind.entry_point_group.removeprefix("expkit.")
+        folder = reference / "components" / kind.plural
         own = [name for name, found in registry.entries(kind).items() if found[0].distribution == "expkit"]
         assert {path.stem for path in folder.glob("*.html")} == {"index", *own}
     described = (reference / "api.html").read_text(encoding="utf-8")
